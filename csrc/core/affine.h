@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "core/host_device.h"
+
+namespace pose2seg {
+
+// x' = a x + b y + c,  y' = d x + e y + f: the rows of a 2x3 matrix.
+template <class T>
+struct Affine {
+  T a, b, c, d, e, f;
+
+  HOST_DEVICE T x(T px, T py) const { return a * px + b * py + c; }
+  HOST_DEVICE T y(T px, T py) const { return d * px + e * py + f; }
+};
+
+template <class T>
+HOST_DEVICE Affine<double> load_affine(const T* matrix) {
+  return {double(matrix[0]), double(matrix[1]), double(matrix[2]),
+          double(matrix[3]), double(matrix[4]), double(matrix[5])};
+}
+
+// p q - r s, rounded so that it is 0 whenever the exact value is, on every device.
+HOST_DEVICE double difference_of_products(double p, double q, double r, double s) {
+  const double rs = r * s;
+  return fma(p, q, -rs) + fma(-r, s, rs);
+}
+
+HOST_DEVICE double determinant(const Affine<double>& m) { return difference_of_products(m.a, m.e, m.b, m.d); }
+
+// A singular matrix gives infinities and NaN, which no bounds check lets through.
+HOST_DEVICE Affine<double> inverse(const Affine<double>& m) {
+  const double scale = 1.0 / determinant(m);
+  return {m.e * scale,  -m.b * scale, difference_of_products(m.b, m.f, m.c, m.e) * scale,
+          -m.d * scale, m.a * scale,  difference_of_products(m.c, m.d, m.a, m.f) * scale};
+}
+
+template <class T>
+HOST_DEVICE Affine<T> affine_cast(const Affine<double>& m) {
+  return {T(m.a), T(m.b), T(m.c), T(m.d), T(m.e), T(m.f)};
+}
+
+}  // namespace pose2seg

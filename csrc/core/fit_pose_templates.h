@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "core/similarity.h"
+
+struct CUstream_st;
+
+namespace pose2seg {
+
+struct FitPoseTemplatesParams {
+  const void* keypoints;  // (poses, joints, 3) contiguous: x, y, visibility
+  const void* templates;  // (templates, joints, 3) contiguous, in the unit square
+  void* matrices;         // (poses, 2, 3)
+  int64_t* index;         // (poses,)
+  void* score;            // (poses,)
+  int64_t poses, template_count, joints;
+  double source_height, source_width, output_height, output_width;
+  FitScore score_kind;
+  DType dtype;  // float or double, of everything but index
+
+  // Scale of the plain centred letterbox from source to output. A fit must magnify more than this.
+  HOST_DEVICE double resize_scale() const {
+    return std::fmin(output_height / source_height, output_width / source_width);
+  }
+};
+
+// The best of the fits seen so far; on equal scores the template that comes first.
+struct BestFit {
+  Similarity transform;
+  double score;
+  int64_t index;
+
+  HOST_DEVICE bool beats(const BestFit& other) const {
+    return score > other.score || (score == other.score && index >= 0 && index < other.index);
+  }
+};
+
+HOST_DEVICE BestFit no_fit() { return {{0, 0, 0, 0}, 0, -1}; }
+
+template <class T>
+HOST_DEVICE BestFit fit_template(const FitPoseTemplatesParams& params, int64_t pose, int64_t index) {
+  const T* keypoints = static_cast<const T*>(params.keypoints) + pose * params.joints * 3;
+  const T* target = static_cast<const T*>(params.templates) + index * params.joints * 3;
+  const PoseFit fit = fit_similarity(keypoints, target, params.joints, params.score_kind);
+  const double magnification = fit.transform.scale() * std::sqrt(params.output_height * params.output_width);
+  if (!(fit.score > 0 && magnification > params.resize_scale())) return no_fit();
+  return {fit.transform, fit.score, index};
+}
+
+// The best fit scaled to the output frame, or the plain letterbox with index -1 and score 0.
+template <class T>
+HOST_DEVICE void store_fit(const FitPoseTemplatesParams& params, int64_t pose, const BestFit& best) {
+  const double width = params.output_width, height = params.output_height;
+  Similarity m = best.transform;
+  T* matrix = static_cast<T*>(params.matrices) + pose * 6;
+  if (best.index >= 0) {
+    const double rows[6] = {m.a * width,   m.b * width,  m.tx * width,
+                            -m.b * height, m.a * height, m.ty * height};
+    for (int i = 0; i < 6; ++i) matrix[i] = T(rows[i]);
+  } else {
+    const double scale = params.resize_scale();
+    const double rows[6] = {scale, 0,     (width - scale * params.source_width) / 2,
+                            0,     scale, (height - scale * params.source_height) / 2};
+    for (int i = 0; i < 6; ++i) matrix[i] = T(rows[i]);
+  }
+  params.index[pose] = best.index;
+  static_cast<T*>(params.score)[pose] = T(best.score);
+}
+
+void fit_pose_templates_cpu(const FitPoseTemplatesParams& params);
+void fit_pose_templates_cuda(const FitPoseTemplatesParams& params, CUstream_st* stream);
+
+}  // namespace pose2seg

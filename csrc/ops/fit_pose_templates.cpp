@@ -1,0 +1,62 @@
+#include "core/fit_pose_templates.h"
+
+#include <ATen/ops/empty.h>
+
+#include "ops/checks.h"
+#include "ops/device.h"
+#include "ops/ops.h"
+
+namespace pose2seg {
+namespace {
+
+FitScore parse_score(const std::string& name) {
+  if (name == "overlap") return FitScore::kOverlap;
+  if (name == "norm") return FitScore::kNorm;
+  TORCH_CHECK_VALUE(false, "score must be 'overlap' or 'norm', got '", name, "'");
+}
+
+}  // namespace
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> fit_pose_templates(const at::Tensor& keypoints,
+                                                                  const at::Tensor& templates,
+                                                                  Size source_size, Size output_size,
+                                                                  const std::string& score) {
+  FitPoseTemplatesParams params = {};
+  params.score_kind = parse_score(score);
+  check_shape(keypoints, "keypoints", "(N, K, 3)", {-1, -1, 3});
+  check_geometry_dtype(keypoints, "keypoints", keypoints, "keypoints");
+  check_device(keypoints, "keypoints");
+  check_no_gradient(keypoints, "keypoints", "fit_pose_templates");
+  check_shape(templates, "templates", "(T, K, 3) with as many joints as keypoints",
+              {-1, keypoints.size(1), 3});
+  check_geometry_dtype(templates, "templates", keypoints, "keypoints");
+  check_same_device(templates, "templates", keypoints, "keypoints");
+  check_size(source_size, "source_size");
+  check_size(output_size, "output_size");
+
+  const int64_t poses = keypoints.size(0);
+  const auto matrices = at::empty({poses, 2, 3}, keypoints.options());
+  const auto index = at::empty({poses}, keypoints.options().dtype(at::kLong));
+  const auto best = at::empty({poses}, keypoints.options());
+  if (poses == 0) return {matrices, index, best};
+
+  const auto keypoints_dense = keypoints.contiguous();
+  const auto templates_dense = templates.contiguous();
+  params.keypoints = keypoints_dense.const_data_ptr();
+  params.templates = templates_dense.const_data_ptr();
+  params.matrices = matrices.mutable_data_ptr();
+  params.index = index.mutable_data_ptr<int64_t>();
+  params.score = best.mutable_data_ptr();
+  params.poses = poses;
+  params.template_count = templates.size(0);
+  params.joints = keypoints.size(1);
+  params.source_height = static_cast<double>(source_size[0]);
+  params.source_width = static_cast<double>(source_size[1]);
+  params.output_height = static_cast<double>(output_size[0]);
+  params.output_width = static_cast<double>(output_size[1]);
+  params.dtype = dtype_of(keypoints);
+  run_on_device_of(keypoints, params, fit_pose_templates_cpu, CUDA_KERNEL(fit_pose_templates_cuda));
+  return {matrices, index, best};
+}
+
+}  // namespace pose2seg

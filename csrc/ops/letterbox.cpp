@@ -1,0 +1,87 @@
+#include "core/letterbox.h"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/checks.h"
+#include "ops/device.h"
+#include "ops/ops.h"
+
+namespace pose2seg {
+namespace {
+
+void check_image(const at::Tensor& image, const at::Tensor& first) {
+  TORCH_CHECK_TYPE(image.scalar_type() == at::kByte, "images must be uint8, got ",
+                   dtype_name(image.scalar_type()));
+  check_shape(image, "images", "(H, W, 3) each", {-1, -1, 3});
+  check_device(image, "images");
+  check_same_device(image, "images", first, "the first one");
+  TORCH_CHECK_VALUE(image.numel() > 0, "images must have a positive height and width, got ", image.size(0),
+                    " x ", image.size(1));
+}
+
+double scale_of(const at::Tensor& image, const Size& size) {
+  return std::min(static_cast<double>(size[0]) / static_cast<double>(image.size(0)),
+                  static_cast<double>(size[1]) / static_cast<double>(image.size(1)));
+}
+
+LetterboxImage describe(const at::Tensor& image, const Size& size) {
+  LetterboxImage described = {};
+  described.pixels = image.const_data_ptr<uint8_t>();
+  described.height = image.size(0);
+  described.width = image.size(1);
+  std::copy_n(image.strides().begin(), 3, described.strides);
+  const double step = 1 / scale_of(image, size);
+  described.step = static_cast<float>(step);
+  described.left =
+      static_cast<float>((static_cast<double>(image.size(1)) - step * static_cast<double>(size[1])) / 2);
+  described.top =
+      static_cast<float>((static_cast<double>(image.size(0)) - step * static_cast<double>(size[0])) / 2);
+  return described;
+}
+
+// Image -> output, (B, 2, 3).
+at::Tensor matrices_of(const std::vector<at::Tensor>& images, const Size& size) {
+  const auto matrices = at::empty({static_cast<int64_t>(images.size()), 2, 3}, at::kFloat);
+  float* rows = matrices.mutable_data_ptr<float>();
+  for (const at::Tensor& image : images) {
+    const double scale = scale_of(image, size);
+    const double values[6] = {
+        scale, 0,     (static_cast<double>(size[1]) - scale * static_cast<double>(image.size(1))) / 2,
+        0,     scale, (static_cast<double>(size[0]) - scale * static_cast<double>(image.size(0))) / 2};
+    rows = std::copy_n(values, 6, rows);
+  }
+  return matrices;
+}
+
+}  // namespace
+
+std::tuple<at::Tensor, at::Tensor> letterbox(const std::vector<at::Tensor>& images, Size size,
+                                             const std::array<double, 3>& mean,
+                                             const std::array<double, 3>& std) {
+  TORCH_CHECK_VALUE(!images.empty(), "images must hold at least one image, got none");
+  for (const at::Tensor& image : images) check_image(image, images.front());
+  check_size(size, "size");
+  LetterboxParams params = {};
+  for (int channel = 0; channel < 3; ++channel) {
+    TORCH_CHECK_VALUE(std[channel] > 0, "std must be positive, got ", std[channel], " for channel ", channel);
+    params.multiply[channel] = static_cast<float>(1 / (255 * std[channel]));
+    params.add[channel] = static_cast<float>(-mean[channel] / std[channel]);
+  }
+
+  std::vector<LetterboxImage> described;
+  for (const at::Tensor& image : images) described.push_back(describe(image, size));
+  const auto options = images.front().options().dtype(at::kFloat);
+  const auto output = at::empty({static_cast<int64_t>(images.size()), 3, size[0], size[1]}, options);
+  params.images = described.data();
+  params.image_count = static_cast<int64_t>(described.size());
+  params.output = output.mutable_data_ptr<float>();
+  params.height = size[0];
+  params.width = size[1];
+  run_on_device_of(output, params, letterbox_cpu, CUDA_KERNEL(letterbox_cuda));
+  return {output, matrices_of(images, size).to(output.device(), /*non_blocking=*/true)};
+}
+
+}  // namespace pose2seg

@@ -1,0 +1,89 @@
+#include "core/paste_masks.h"
+
+#include <ATen/ops/empty.h>
+
+#include "ops/checks.h"
+#include "ops/device.h"
+#include "ops/ops.h"
+
+namespace pose2seg {
+namespace {
+
+// Where every mask goes in one buffer: image after image, and within an image in the order of the instances.
+struct Arrangement {
+  std::vector<PasteTarget> targets;
+  std::vector<int64_t> people;  // per image
+  int64_t total = 0;            // pixels of all masks
+};
+
+Arrangement arrange(const at::Tensor& batch_index, const std::vector<Size>& image_sizes) {
+  const auto images = static_cast<int64_t>(image_sizes.size());
+  std::vector<std::vector<int64_t>> members(image_sizes.size());
+  for (int64_t i = 0; i < batch_index.size(0); ++i) {
+    const int64_t image = batch_index.const_data_ptr<int64_t>()[i];
+    TORCH_CHECK_VALUE(image >= 0 && image < images, "batch_index must name one of the ", images,
+                      " images of image_sizes, got ", image, " at ", i);
+    members[image].push_back(i);
+  }
+  Arrangement all;
+  for (size_t image = 0; image < image_sizes.size(); ++image) {
+    const auto [height, width] = image_sizes[image];
+    all.people.push_back(static_cast<int64_t>(members[image].size()));
+    for (const int64_t instance : members[image]) {
+      all.targets.push_back({instance, all.total, height, width});
+      all.total += height * width;
+    }
+  }
+  return all;
+}
+
+std::vector<at::Tensor> split(const at::Tensor& buffer, const Arrangement& all,
+                              const std::vector<Size>& image_sizes) {
+  std::vector<at::Tensor> masks;
+  int64_t offset = 0;
+  for (size_t image = 0; image < image_sizes.size(); ++image) {
+    const auto [height, width] = image_sizes[image];
+    const int64_t count = all.people[image] * height * width;
+    masks.push_back(buffer.narrow(0, offset, count).view({all.people[image], height, width}));
+    offset += count;
+  }
+  return masks;
+}
+
+}  // namespace
+
+std::vector<at::Tensor> paste_masks(const at::Tensor& probabilities, const at::Tensor& matrices,
+                                    const at::Tensor& batch_index, const std::vector<Size>& image_sizes,
+                                    double threshold) {
+  check_shape(probabilities, "probabilities", "(N, h, w)", {-1, -1, -1});
+  check_floating(probabilities, "probabilities");
+  check_device(probabilities, "probabilities");
+  check_shape(matrices, "matrices", "(N, 2, 3), one per probability map", {probabilities.size(0), 2, 3});
+  check_geometry_dtype(matrices, "matrices", probabilities, "probabilities");
+  check_same_device(matrices, "matrices", probabilities, "probabilities");
+  check_index(batch_index, "batch_index", probabilities.size(0));
+  for (const Size& size : image_sizes) check_size(size, "image_sizes");
+  // Below 0 the pixels outside every footprint would count too.
+  TORCH_CHECK_VALUE(threshold >= 0 && threshold <= 1, "threshold must be in [0, 1], got ", threshold);
+
+  const Arrangement all = arrange(batch_index.cpu().contiguous(), image_sizes);
+  const auto buffer = at::empty({all.total}, probabilities.options().dtype(at::kBool));
+  if (all.total == 0 || probabilities.numel() == 0) return split(buffer.zero_(), all, image_sizes);
+
+  const auto probabilities_dense = probabilities.contiguous();
+  const auto matrices_dense = matrices.contiguous();
+  PasteMasksParams params = {};
+  params.probabilities = probabilities_dense.const_data_ptr();
+  params.matrices = matrices_dense.const_data_ptr();
+  params.output = buffer.mutable_data_ptr<bool>();
+  params.targets = all.targets.data();
+  params.target_count = static_cast<int64_t>(all.targets.size());
+  params.roi_height = probabilities.size(1);
+  params.roi_width = probabilities.size(2);
+  params.threshold = threshold;
+  params.dtype = dtype_of(probabilities);
+  run_on_device_of(probabilities, params, paste_masks_cpu, CUDA_KERNEL(paste_masks_cuda));
+  return split(buffer, all, image_sizes);
+}
+
+}  // namespace pose2seg

@@ -1,0 +1,76 @@
+#include "core/skeleton_maps.h"
+
+#include <ATen/ops/empty.h>
+
+#include "ops/checks.h"
+#include "ops/device.h"
+#include "ops/ops.h"
+
+namespace pose2seg {
+namespace {
+
+void check_drawing(double sigma, double limb_width, int64_t stride) {
+  TORCH_CHECK_VALUE(sigma > 0 && std::isfinite(sigma), "sigma must be positive and finite, got ", sigma);
+  TORCH_CHECK_VALUE(limb_width > 0 && std::isfinite(limb_width),
+                    "limb_width must be positive and finite, got ", limb_width);
+  TORCH_CHECK_VALUE(stride >= 1, "stride must be at least 1, got ", stride);
+}
+
+void store_limbs(const std::vector<std::pair<int64_t, int64_t>>& limbs, int64_t joints,
+                 SkeletonMapsParams& params) {
+  TORCH_CHECK_VALUE(limbs.size() <= kMaxLimbs, "limbs must be at most ", kMaxLimbs, ", got ", limbs.size());
+  TORCH_CHECK_VALUE(joints <= INT16_MAX, "keypoints must have at most ", INT16_MAX, " joints, got ", joints);
+  params.limb_count = static_cast<int>(limbs.size());
+  for (size_t i = 0; i < limbs.size(); ++i) {
+    const auto [from, to] = limbs[i];
+    TORCH_CHECK_VALUE(from >= 0 && from < joints && to >= 0 && to < joints, "limbs must name joints 0 to ",
+                      joints - 1, ", got (", from, ", ", to, ") at ", i);
+    params.limbs[i][0] = static_cast<int16_t>(from);
+    params.limbs[i][1] = static_cast<int16_t>(to);
+  }
+}
+
+}  // namespace
+
+at::Tensor skeleton_maps(const at::Tensor& keypoints, Size output_size,
+                         const std::vector<std::pair<int64_t, int64_t>>& limbs, double sigma,
+                         double limb_width, int64_t stride, bool signed_visibility,
+                         std::optional<at::ScalarType> dtype) {
+  if (keypoints.dim() == 4) {
+    check_shape(keypoints, "keypoints", "(N, K, 3) or (N, P, K, 3)", {-1, -1, -1, 3});
+  } else {
+    check_shape(keypoints, "keypoints", "(N, K, 3) or (N, P, K, 3)", {-1, -1, 3});
+  }
+  check_geometry_dtype(keypoints, "keypoints", keypoints, "keypoints");
+  check_device(keypoints, "keypoints");
+  check_no_gradient(keypoints, "keypoints", "skeleton_maps");
+  check_size(output_size, "output_size");
+  check_drawing(sigma, limb_width, stride);
+
+  SkeletonMapsParams params = {};
+  params.maps = keypoints.size(0);
+  params.people = keypoints.dim() == 4 ? keypoints.size(1) : 1;
+  params.joints = keypoints.size(-2);
+  store_limbs(limbs, params.joints, params);
+  const auto output =
+      at::empty({params.maps, params.joints + 2 * params.limb_count, output_size[0], output_size[1]},
+                keypoints.options().dtype(dtype.value_or(keypoints.scalar_type())));
+  check_floating(output, "dtype");
+  if (output.numel() == 0) return output;
+
+  const auto keypoints_dense = keypoints.contiguous();
+  params.keypoints = keypoints_dense.const_data_ptr();
+  params.output = output.mutable_data_ptr();
+  params.height = output_size[0];
+  params.width = output_size[1];
+  params.stride = stride;
+  params.sigma = sigma;
+  params.limb_width = limb_width;
+  params.signed_visibility = signed_visibility;
+  params.keypoints_dtype = dtype_of(keypoints);
+  params.output_dtype = dtype_of(output);
+  run_on_device_of(keypoints, params, skeleton_maps_cpu, CUDA_KERNEL(skeleton_maps_cuda));
+  return output;
+}
+
+}  // namespace pose2seg

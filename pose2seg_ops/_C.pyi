@@ -1,0 +1,42 @@
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+def affine_align(
+    input: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    output_size: tuple[int, int],
+    convention: str,
+) -> Tensor: ...
+def skeleton_maps(
+    keypoints: Tensor,
+    output_size: tuple[int, int],
+    limbs: Sequence[tuple[int, int]],
+    sigma: float,
+    limb_width: float,
+    stride: int,
+    signed_visibility: bool,
+    dtype: torch.dtype | None,
+) -> Tensor: ...
+def fit_pose_templates(
+    keypoints: Tensor,
+    templates: Tensor,
+    source_size: tuple[int, int],
+    output_size: tuple[int, int],
+    score: str,
+) -> tuple[Tensor, Tensor, Tensor]: ...
+def paste_masks(
+    probabilities: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    image_sizes: Sequence[tuple[int, int]],
+    threshold: float,
+) -> list[Tensor]: ...
+def letterbox(
+    images: Sequence[Tensor],
+    size: tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> tuple[Tensor, Tensor]: ...

@@ -1,0 +1,47 @@
+"""Fitting pose templates: which of a few typical poses a person is in, and the similarity that maps to it."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from . import _C
+from ._sizes import as_size
+
+
+def fit_pose_templates(
+    keypoints: Tensor,
+    templates: Tensor,
+    source_size: Sequence[int],
+    output_size: Sequence[int],
+    *,
+    score: str = "overlap",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Chooses the best template for every pose, with the least-squares similarity (no reflection) to it.
+
+    A joint takes part when its visibility is above 0. A template fits a pose that shares at least three
+    joints with it, shows none that it lacks, and is magnified by more than the plain resize from source to
+    output would. The highest score wins; of equal ones, the first template. Arithmetic is float64.
+
+    Args:
+        keypoints: Poses (N, K, 3), float32 or float64; x, y, visibility, in the source frame.
+        templates: (T, K, 3), same dtype, x and y in the unit square.
+        source_size: (h, w) of the frame of the keypoints.
+        output_size: (h, w) that the unit square is mapped to.
+        score: `"overlap"`, Pose2Seg's code: the mean of `exp(-e^2 / 2)` over the common joints, e being the
+            distance left in the unit square, times common joints / joints in either. `"norm"`, its paper:
+            `exp(-||H P - T||)` over the common joints.
+
+    Returns:
+        matrices (N, 2, 3), source -> output; index (N,) int64 of the template; score (N,). A pose that
+        nothing fits has the centred resize that keeps the aspect, index -1 and score 0. When all joints of a
+        pose coincide the similarity is the one of minimum norm.
+
+    Raises:
+        TypeError: for a dtype that is not supported.
+        ValueError: for a shape, size or score that is not.
+        NotImplementedError: when a gradient is asked for, or the device is neither cpu nor cuda.
+
+    Source: Pose2Seg (Zhang et al., CVPR 2019, section 3.2).
+    """
+    sizes = as_size(source_size, "source_size"), as_size(output_size, "output_size")
+    return _C.fit_pose_templates(keypoints, templates, *sizes, score)

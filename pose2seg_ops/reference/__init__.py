@@ -1,0 +1,13 @@
+"""Every op in plain PyTorch: the oracle of the tests, the baseline of the benchmarks.
+
+The signatures are those of `pose2seg_ops`. Nothing here is fast; everything runs on any device and,
+where the op has a gradient, through autograd.
+"""
+
+from .affine_align import affine_align
+from .fit_pose_templates import fit_pose_templates
+from .letterbox import letterbox
+from .paste_masks import paste_masks
+from .skeleton_maps import skeleton_maps
+
+__all__ = ["affine_align", "fit_pose_templates", "letterbox", "paste_masks", "skeleton_maps"]

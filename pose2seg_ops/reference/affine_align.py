@@ -1,0 +1,41 @@
+"""Pure-torch `affine_align`: one grid_sample an image, whose features are expanded rather than copied."""
+
+import torch
+from torch import Tensor
+
+from .sampling import affine_coordinates, bilinear, inverse
+
+
+def affine_align(
+    input: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    output_size: tuple[int, int],
+    *,
+    convention: str = "integer",
+) -> Tensor:
+    """See `pose2seg_ops.affine_align`."""
+    compute = torch.float64 if input.dtype == torch.float64 else torch.float32
+    to_input = _sampling_matrices(inverse(matrices.to(compute)), convention, input.shape[-2], input.shape[-1])
+    x, y = affine_coordinates(to_input, output_size)
+    output = input.new_zeros(len(matrices), input.shape[1], *output_size, dtype=compute)
+    for image in range(len(input)):
+        people = (batch_index == image).nonzero()[:, 0]
+        maps = input[image].to(compute).expand(len(people), -1, -1, -1)
+        output[people] = bilinear(maps, x[people], y[people])
+    return output.to(input.dtype)
+
+
+def _sampling_matrices(to_input: Tensor, convention: str, height: int, width: int) -> Tensor:
+    """Output pixel -> input coordinates, (N, 2, 3), from the inverse matrices (REFERENCE: conventions)."""
+    if convention == "integer":
+        return to_input
+    linear, shift = to_input[..., :2], to_input[..., 2]
+    if convention == "half_pixel":
+        shift = shift + linear.sum(-1) / 2 - 0.5
+        return torch.cat((linear, shift[..., None]), -1)
+    # "pose2seg": D^-1 M^-1 D. A side of one pixel has only the coordinate 0.
+    extent = to_input.new_tensor([width, height])
+    shrink = (extent - 1) / extent
+    linear = torch.where((shrink > 0) & (shrink[:, None] > 0), linear * shrink[:, None] / shrink, 0.0)
+    return torch.cat((linear, (shift * shrink)[..., None]), -1)

@@ -1,0 +1,27 @@
+"""Pure-torch `paste_masks`: every probability map sampled at every pixel of its image."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from .sampling import affine_coordinates, bilinear
+
+
+def paste_masks(
+    probabilities: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    image_sizes: Sequence[tuple[int, int]],
+    *,
+    threshold: float = 0.5,
+) -> list[Tensor]:
+    """See `pose2seg_ops.paste_masks`."""
+    compute = matrices.dtype
+    invertible = matrices[:, 0, 0] * matrices[:, 1, 1] != matrices[:, 0, 1] * matrices[:, 1, 0]
+    masks = []
+    for image, size in enumerate(image_sizes):
+        people = (batch_index == image).nonzero()[:, 0].to(probabilities.device)
+        x, y = affine_coordinates(matrices[people], size)
+        sampled = bilinear(probabilities[people, None].to(compute), x, y)[:, 0]
+        masks.append((sampled > threshold) & invertible[people, None, None])
+    return masks

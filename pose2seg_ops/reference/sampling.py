@@ -1,0 +1,33 @@
+"""What the sampling references share: affine coordinate grids and zero-padded bilinear interpolation."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def inverse(matrices: Tensor) -> Tensor:
+    """Inverse of 2x3 affine matrices (N, 2, 3); a singular one becomes NaN, which samples zeros."""
+    a, b, c, d, e, f = matrices.flatten(-2).unbind(-1)
+    determinant = a * e - b * d
+    determinant = torch.where(determinant == 0, torch.nan, determinant)
+    linear = (e, -b, b * f - c * e, -d, a, c * d - a * f)
+    return (torch.stack(linear, -1) / determinant[..., None]).unflatten(-1, (2, 3))
+
+
+def affine_coordinates(matrices: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """x and y, each (N, h, w), of every pixel (i, j) of a map of `size` under `matrices` (N, 2, 3)."""
+    rows = torch.arange(size[0], dtype=matrices.dtype, device=matrices.device)[:, None]
+    columns = torch.arange(size[1], dtype=matrices.dtype, device=matrices.device)
+    m = matrices[..., None, None]
+    x = m[:, 0, 0] * columns + m[:, 0, 1] * rows + m[:, 0, 2]
+    y = m[:, 1, 0] * columns + m[:, 1, 1] * rows + m[:, 1, 2]
+    return x, y
+
+
+def bilinear(maps: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Sample `maps` (N, C, H, W) at pixel coordinates x, y (N, h, w): bilinear, each tap outside counts 0."""
+    height, width = maps.shape[-2:]
+    inside = (x > -1) & (x < width) & (y > -1) & (y < height)
+    x, y = torch.where(inside, x, -2.0), torch.where(inside, y, -2.0)
+    grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), -1)
+    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

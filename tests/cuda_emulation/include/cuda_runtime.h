@@ -1,0 +1,70 @@
+#pragma once
+
+// Stand-in for the CUDA runtime: the part of the language and of the API that the kernels use, on the CPU.
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#define __CUDACC__ 1
+#define __global__
+#define __device__
+#define __host__
+#define __shared__ static thread_local
+#define __launch_bounds__(...)
+
+struct dim3 {
+  unsigned int x, y, z;
+  constexpr dim3(unsigned int x = 1, unsigned int y = 1, unsigned int z = 1) : x(x), y(y), z(z) {}
+};
+
+inline thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+struct CUstream_st;
+using cudaStream_t = CUstream_st*;
+
+enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidConfiguration = 9 };
+inline const char* cudaGetErrorString(cudaError_t error) {
+  return error == cudaSuccess ? "no error" : "invalid configuration argument";
+}
+
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes;
+  cudaStream_t stream;
+};
+
+namespace cuda_emulation {
+
+// Runs the kernel for every thread of every block; blocks one after the other, threads as fibers.
+cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void()>& kernel);
+
+// Parks the calling thread until every thread of its block, or of its warp, has arrived.
+void wait_for_block();
+void wait_for_warp();
+
+// One 8-byte mailbox for each lane of the calling thread's warp.
+uint64_t& mailbox(unsigned int lane);
+unsigned int lane();
+
+}  // namespace cuda_emulation
+
+template <class... Parameters, class... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
+  return cuda_emulation::run_grid(*config, [&] { kernel(Parameters(arguments)...); });
+}
+
+inline void __syncthreads() { cuda_emulation::wait_for_block(); }
+
+template <class T>
+T __shfl_xor_sync(unsigned int /*mask*/, T value, int lane_mask) {
+  static_assert(sizeof(T) <= sizeof(uint64_t), "a shuffle moves at most 8 bytes");
+  using namespace cuda_emulation;
+  *reinterpret_cast<T*>(&mailbox(lane())) = value;
+  wait_for_warp();
+  const T other = *reinterpret_cast<T*>(&mailbox(lane() ^ static_cast<unsigned int>(lane_mask)));
+  wait_for_warp();
+  return other;
+}

@@ -1,0 +1,149 @@
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "cuda_runtime.h"
+
+// A block's threads are fibers of one OS thread. Each runs until it waits at a barrier or ends; a barrier
+// opens when all that still run have arrived, as __syncthreads does on a GPU. Nothing can hang: a round in
+// which no fiber moves on is a deadlock and aborts.
+
+namespace cuda_emulation {
+namespace {
+
+constexpr size_t kStackBytes = 64 * 1024;
+constexpr unsigned int kWarpSize = 32;
+constexpr unsigned int kMaxThreadsPerBlock = 1024;
+constexpr unsigned int kMaxGridYZ = 65535;
+
+enum class State { kReady, kAtBlockBarrier, kAtWarpBarrier, kDone };
+
+struct Fiber {
+  std::unique_ptr<char[]> stack{new char[kStackBytes]};
+  ucontext_t start;
+  jmp_buf resume;  // unlike swapcontext, jumps between running fibers without a system call
+  bool started = false;
+  State state = State::kDone;
+  dim3 thread;
+};
+
+struct Warp {
+  uint64_t mailboxes[kWarpSize];
+};
+
+// The fibers of one block at a time; each runs the kernel once a block.
+class Block {
+ public:
+  Block(dim3 size, const std::function<void()>& kernel)
+      : kernel_(kernel),
+        fibers_(size.x * size.y * size.z),
+        warps_((fibers_.size() + kWarpSize - 1) / kWarpSize) {
+    for (size_t i = 0; i < fibers_.size(); ++i) {
+      Fiber& fiber = fibers_[i];
+      fiber.thread = dim3(i % size.x, i / size.x % size.y, i / size.x / size.y);
+      getcontext(&fiber.start);
+      fiber.start.uc_stack.ss_sp = fiber.stack.get();
+      fiber.start.uc_stack.ss_size = kStackBytes;
+      makecontext(&fiber.start, &Block::run_fiber, 0);
+    }
+  }
+
+  void run() {
+    for (Fiber& fiber : fibers_) fiber.state = State::kReady;
+    do {
+      for (current_ = 0; current_ < fibers_.size(); ++current_)
+        if (fibers_[current_].state == State::kReady) enter(fibers_[current_]);
+    } while (open_barriers());
+    for (const Fiber& fiber : fibers_) {
+      if (fiber.state == State::kDone) continue;
+      std::fprintf(stderr,
+                   "cuda_emulation: deadlock: some threads wait at a barrier that others never reach\n");
+      std::abort();
+    }
+  }
+
+  // Called on a fiber: back to the scheduler, until the state is ready again.
+  void leave(State state) {
+    Fiber& self = fibers_[current_];
+    self.state = state;
+    if (_setjmp(self.resume) == 0) _longjmp(scheduler_, 1);
+  }
+
+  unsigned int lane() const { return static_cast<unsigned int>(current_ % kWarpSize); }
+  uint64_t& mailbox(unsigned int lane) { return warps_[current_ / kWarpSize].mailboxes[lane]; }
+
+ private:
+  void enter(Fiber& fiber) {
+    threadIdx = fiber.thread;
+    if (_setjmp(scheduler_) != 0) return;
+    if (fiber.started) _longjmp(fiber.resume, 1);
+    fiber.started = true;
+    setcontext(&fiber.start);
+  }
+
+  static void run_fiber();
+
+  // Whether any barrier opened, so that there is more to run.
+  bool open_barriers() {
+    bool opened = open(State::kAtBlockBarrier, 0, fibers_.size());
+    for (size_t first = 0; first < fibers_.size(); first += kWarpSize)
+      opened |= open(State::kAtWarpBarrier, first, std::min(first + kWarpSize, fibers_.size()));
+    return opened;
+  }
+
+  bool open(State barrier, size_t first, size_t last) {
+    bool waiting = false;
+    for (size_t i = first; i < last; ++i) {
+      if (fibers_[i].state != barrier && fibers_[i].state != State::kDone) return false;
+      waiting |= fibers_[i].state == barrier;
+    }
+    for (size_t i = first; i < last; ++i)
+      if (fibers_[i].state == barrier) fibers_[i].state = State::kReady;
+    return waiting;
+  }
+
+  const std::function<void()>& kernel_;
+  std::vector<Fiber> fibers_;
+  std::vector<Warp> warps_;
+  jmp_buf scheduler_;
+  size_t current_ = 0;
+};
+
+thread_local Block* block = nullptr;
+
+void Block::run_fiber() {
+  for (;;) {
+    block->kernel_();
+    block->leave(State::kDone);
+  }
+}
+
+}  // namespace
+
+cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void()>& kernel) {
+  const dim3 grid = config.gridDim, size = config.blockDim;
+  const bool empty = grid.x == 0 || grid.y == 0 || grid.z == 0 || size.x * size.y * size.z == 0;
+  if (empty || size.x * size.y * size.z > kMaxThreadsPerBlock || grid.y > kMaxGridYZ || grid.z > kMaxGridYZ)
+    return cudaErrorInvalidConfiguration;
+  Block one(size, kernel);
+  block = &one;
+  gridDim = grid;
+  blockDim = size;
+  for (blockIdx.z = 0; blockIdx.z < grid.z; ++blockIdx.z)
+    for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y)
+      for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) one.run();
+  block = nullptr;
+  return cudaSuccess;
+}
+
+void wait_for_block() { block->leave(State::kAtBlockBarrier); }
+void wait_for_warp() { block->leave(State::kAtWarpBarrier); }
+uint64_t& mailbox(unsigned int lane) { return block->mailbox(lane); }
+unsigned int lane() { return block->lane(); }
+
+}  // namespace cuda_emulation

@@ -1,0 +1,206 @@
+import cv2
+import numpy as np
+import oracles
+import pytest
+import torch
+from golden import load_golden
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pose2seg_ops import affine_align, reference
+
+CONVENTIONS = ("integer", "half_pixel", "pose2seg")
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+
+
+def similarity(angle: float, scale: float, shift: tuple[float, float]) -> list[list[float]]:
+    a, b = scale * np.cos(angle), scale * np.sin(angle)
+    return [[a, b, shift[0]], [-b, a, shift[1]]]
+
+
+def example(batch=2, channels=5, height=12, width=17, dtype=torch.float64, device="cpu"):
+    """A few windows: rotated, magnified, mirrored, partly and wholly outside."""
+    generator = torch.Generator().manual_seed(0)
+    input = torch.randn(batch, channels, height, width, generator=generator, dtype=torch.float64)
+    matrices = torch.tensor(
+        [
+            similarity(0.0, 1.0, (0.0, 0.0)),
+            similarity(0.4, 0.7, (2.3, 1.1)),
+            similarity(-2.0, 1.9, (5.0, -3.0)),
+            [[-0.8, 0.1, 11.0], [0.3, 0.9, -1.0]],
+            similarity(0.3, 1.0, (9.0, 9.0)),
+            similarity(0.0, 1.0, (500.0, 0.0)),
+        ],
+        dtype=torch.float64 if dtype == torch.float64 else torch.float32,
+    )
+    batch_index = torch.arange(len(matrices)) % batch
+    return input.to(dtype).to(device), matrices.to(device), batch_index.to(device)
+
+
+def oracle(input, matrices, batch_index, size, convention):
+    images = input.double().cpu().numpy()
+    expected = [
+        oracles.affine_align(images[b], m, size, convention)
+        for m, b in zip(matrices.cpu().numpy(), batch_index.cpu().tolist(), strict=True)
+    ]
+    return torch.from_numpy(np.stack(expected))
+
+
+# The original rounds too: its float32 half-pixel output for the tiny scale is 1.5e-4 off the float64 formula.
+ILL_CONDITIONED = {
+    "pose2seg": ("near singular", "singular (zero scale)"),
+    "half_pixel": ("near singular", "singular (zero scale)", "tiny scale"),
+}
+
+
+@pytest.mark.parametrize("name", ["affine_small", "affine_nonsquare"])
+@pytest.mark.parametrize(
+    ("convention", "key"), [("pose2seg", "out_trained"), ("half_pixel", "out_torch213_ac_false")]
+)
+def test_meets_the_original(implementation, name, convention, key):
+    data = load_golden(f"{name}.npz")
+    compared = ~np.isin(data["names"], ILL_CONDITIONED[convention])
+    assert compared.sum() == 32 - len(ILL_CONDITIONED[convention])
+    features, matrices = torch.from_numpy(data["features"]), torch.from_numpy(data["Hs"][:, :2])
+    batch_index = torch.from_numpy(data["idxs"].astype(np.int64))
+    arguments = (tensor.to(implementation.device) for tensor in (features, matrices, batch_index))
+    output = implementation.affine_align(*arguments, tuple(data["align_size"]), convention=convention)
+    assert np.abs(output.cpu().numpy() - data[key])[compared].max() <= 1e-4
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_equals_the_float64_oracle(implementation, convention, dtype, memory_format):
+    input, matrices, batch_index = example(dtype=dtype, device=implementation.device)
+    input = input.contiguous(memory_format=memory_format)
+    output = implementation.affine_align(input, matrices, batch_index, (9, 7), convention=convention)
+    assert output.dtype == dtype
+    expected = oracle(input, matrices, batch_index, (9, 7), convention)
+    torch.testing.assert_close(output.double().cpu(), expected, rtol=0, atol=TOLERANCE[dtype])
+
+
+def test_integer_convention_is_that_of_opencv(implementation):
+    input, matrices, batch_index = example(
+        dtype=torch.float32, height=40, width=60, device=implementation.device
+    )
+    output = implementation.affine_align(input, matrices, batch_index, (32, 48))
+    for window, matrix, image in zip(output.cpu(), matrices.cpu(), input[batch_index].cpu(), strict=True):
+        expected = cv2.warpAffine(image.permute(1, 2, 0).numpy(), matrix.numpy(), (48, 32))
+        # OpenCV rounds positions to 1/32 pixel.
+        assert np.abs(window.permute(1, 2, 0).numpy() - expected).max() < 5 * 2 / 32
+
+
+def test_memory_format_follows_the_input(backend):
+    input, matrices, batch_index = example(device=backend.device)
+    channels_last = input.contiguous(memory_format=torch.channels_last)
+    plain = backend.affine_align(input, matrices, batch_index, (8, 8))
+    strided = backend.affine_align(channels_last, matrices, batch_index, (8, 8))
+    assert plain.is_contiguous()
+    assert strided.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(plain, strided)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda t: t[:, 1:4, 2:-1, 3:-2],
+        lambda t: t[::1, ::2, ::3, ::2],
+        lambda t: t.transpose(2, 3),
+        lambda t: t[:1].expand(2, -1, -1, -1),
+        lambda t: t[:, :1],
+        lambda t: t[:, :, :1, :1],
+        lambda t: t[..., :1],
+    ],
+    ids=["slice", "stepped", "transposed", "expanded", "one channel", "one pixel", "one column"],
+)
+def test_any_strides(backend, view):
+    input, matrices, batch_index = example(device=backend.device)
+    viewed = view(input)
+    strided_matrices = torch.stack((matrices, matrices), -1)[..., 0]
+    strided_index = torch.stack((batch_index, batch_index), 1)[:, 0]
+    for convention in CONVENTIONS:
+        output = backend.affine_align(viewed, strided_matrices, strided_index, (6, 5), convention=convention)
+        expected = reference.affine_align(
+            viewed.contiguous(), matrices, batch_index, (6, 5), convention=convention
+        )
+        torch.testing.assert_close(output, expected, rtol=0, atol=1e-10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(*(st.integers(1, 9) for _ in range(4))),
+    size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    values=st.lists(st.floats(-4, 4), min_size=6, max_size=6),
+    convention=st.sampled_from(CONVENTIONS),
+)
+def test_agrees_with_the_reference_on_any_shape(shape, size, values, convention):
+    input = torch.randn(shape, dtype=torch.float64)
+    matrices = torch.tensor(values, dtype=torch.float64).reshape(1, 2, 3)
+    if abs(torch.linalg.det(matrices[0, :, :2])) < 1e-3:
+        return
+    index = torch.tensor([shape[0] - 1])
+    output = affine_align(input, matrices, index, size, convention=convention)
+    expected = reference.affine_align(input, matrices, index, size, convention=convention)
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        [[0.0, 0, 0], [0, 0, 0]],
+        [[0.1, 0.2, 1], [0.3, 0.6, 2]],
+        [[torch.nan, 0, 0], [0, 1, 0]],
+        [[1, 0, torch.nan], [0, 1, 0]],
+        [[torch.inf, 0, 0], [0, 1, 0]],
+        [[1, 0, torch.inf], [0, 1, 0]],
+        [[1, 0, 1e30], [0, 1, -1e30]],
+        [[1e-38, 0, 20], [0, 1e-38, 20]],
+    ],
+    ids=str,
+)
+def test_what_cannot_be_sampled_is_zero(implementation, matrix):
+    input = torch.randn(1, 3, 8, 8, device=implementation.device) + 10
+    matrices = torch.tensor([matrix], device=implementation.device)
+    index = torch.tensor([0], device=implementation.device)
+    for convention in CONVENTIONS:
+        output = implementation.affine_align(input, matrices, index, (4, 4), convention=convention)
+        assert torch.count_nonzero(output) == 0
+
+
+@pytest.mark.parametrize("index", [-1, 2, 2**62, -(2**63)])
+def test_an_unknown_image_is_zero(implementation, index):
+    input, matrices, _ = example(device=implementation.device)
+    batch_index = torch.full((len(matrices),), index, device=implementation.device)
+    output = implementation.affine_align(input, matrices, batch_index, (4, 4))
+    assert torch.count_nonzero(output) == 0
+
+
+def test_no_instances(implementation):
+    input, matrices, batch_index = example(device=implementation.device)
+    output = implementation.affine_align(input, matrices[:0], batch_index[:0], (4, 3))
+    assert output.shape == (0, 5, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"input": torch.zeros(5, 12, 17)}, ValueError, r"input must be \(B, C, H, W\), got \(5, 12, 17\)"),
+        ({"input": torch.zeros(2, 5, 12, 17).long()}, TypeError, "input must be float32, .* got int64"),
+        ({"input": torch.zeros(2, 5, 0, 17)}, ValueError, "input must have a positive height and width, got 0 x 17"),
+        ({"matrices": torch.zeros(5, 3, 3)}, ValueError, r"matrices must be \(N, 2, 3\), got \(5, 3, 3\)"),
+        ({"matrices": torch.zeros(6, 2, 3).double()}, TypeError, "matrices must be float32 with float32 input, got float64"),
+        ({"batch_index": torch.zeros(5).long()}, ValueError, r"batch_index must be \(6,\), .* got \(5,\)"),
+        ({"batch_index": torch.zeros(6)}, TypeError, "batch_index must be int64, got float32"),
+        ({"output_size": (0, 3)}, ValueError, r"output_size must be a positive \(height, width\), got \(0, 3\)"),
+        ({"output_size": 64}, TypeError, r"output_size must be \(height, width\), two integers, got 64"),
+        ({"convention": "corners"}, ValueError, "convention must be 'integer', .* got 'corners'"),
+        ({"input": torch.zeros(2, 5, 12, 17, device="meta")}, NotImplementedError, "cpu or cuda device, got meta"),
+        ({"input": torch.zeros(2, 5, 12, 17, requires_grad=True)}, NotImplementedError, "affine_align has no gradient yet"),
+    ],
+)  # fmt: skip
+def test_bad_arguments(change, error, message):
+    input, matrices, batch_index = example(dtype=torch.float32)
+    arguments = {"input": input, "matrices": matrices, "batch_index": batch_index, "output_size": (4, 4)}
+    with pytest.raises(error, match=message):
+        affine_align(**(arguments | change))

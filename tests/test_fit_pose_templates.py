@@ -1,0 +1,175 @@
+import numpy as np
+import oracles
+import pytest
+import torch
+from golden import load_golden
+
+from pose2seg_ops import fit_pose_templates, reference
+
+
+def apply(matrices: np.ndarray, poses: np.ndarray) -> np.ndarray:
+    return np.einsum("nij,nkj->nki", matrices[:, :, :2], poses[..., :2]) + matrices[:, None, :, 2]
+
+
+def random_poses(count: int, templates: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """Noisy, rotated copies of templates in a 128 x 128 frame, some joints missing."""
+    random = np.random.default_rng(seed)
+    poses = templates.numpy()[random.integers(0, len(templates), count)].astype(np.float64)
+    angle, scale = random.uniform(-1, 1, (count, 1)), random.uniform(10, 250, (count, 1))
+    x, y = poses[..., 0] + random.normal(0, 0.02, poses.shape[:2]), poses[..., 1]
+    rotated_x = scale * (np.cos(angle) * x - np.sin(angle) * y) + 20
+    rotated_y = scale * (np.sin(angle) * x + np.cos(angle) * y) + 10
+    seen = (poses[..., 2] > 0) & (random.random(poses.shape[:2]) < 0.8)
+    return torch.from_numpy(np.stack((rotated_x, rotated_y, 2.0 * seen), -1))
+
+
+def random_templates(count: int, joints: int = 17) -> torch.Tensor:
+    random = np.random.default_rng(3)
+    known = random.random((count, joints, 1)) < 0.9
+    return torch.from_numpy(np.concatenate((random.random((count, joints, 2)), known), -1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_meets_the_original(implementation, dtype):
+    data = load_golden("align.npz")
+    sizes = data["size_srcWH_dstWH"]
+    assert data["stable"].sum() == 500
+    for size in np.unique(sizes, axis=0):
+        rows = (sizes == size).all(1) & data["stable"]
+        poses = data["poses"][rows]
+        matrices, index, score = implementation.fit_pose_templates(
+            torch.from_numpy(poses).to(implementation.device, dtype),
+            torch.from_numpy(data["templates"]).to(implementation.device, dtype),
+            (size[1], size[0]),
+            (size[3], size[2]),
+        )
+        np.testing.assert_array_equal(index.cpu(), data["template_index"][rows])
+        np.testing.assert_allclose(score.cpu(), data["score"][rows], atol=1e-6)
+        moved = np.abs(apply(matrices.cpu().double().numpy(), poses) - apply(data["matrix"][rows, :2], poses))
+        assert moved[poses[..., 2] > 0].max() < 0.1
+
+
+@pytest.mark.parametrize("score", ["overlap", "norm"])
+def test_equals_a_linear_solver(implementation, score):
+    templates = random_templates(4)
+    poses = random_poses(40, templates)
+    matrices, index, best = implementation.fit_pose_templates(
+        poses.to(implementation.device),
+        templates.to(implementation.device),
+        (128, 128),
+        (64, 48),
+        score=score,
+    )
+    fallback = 48 / 128
+    for pose, matrix, chosen, value in zip(
+        poses.numpy(), matrices.cpu(), index.tolist(), best.tolist(), strict=True
+    ):
+        expected = {}
+        for t, template in enumerate(templates.numpy()):
+            seen, known = pose[:, 2] > 0, template[:, 2] > 0
+            if (seen & known).sum() < 3 or (seen & ~known).any():
+                continue
+            similarity, residuals = oracles.fit_similarity(pose, template)
+            scale = np.hypot(*similarity[0, :2]) * np.sqrt(64 * 48)
+            overlap = np.exp(-(residuals**2) / 2).mean() * (seen & known).sum() / (seen | known).sum()
+            agreement = overlap if score == "overlap" else np.exp(-np.linalg.norm(residuals))
+            if scale > fallback:
+                expected[t] = agreement, similarity * [[48], [64]]
+        if not expected:
+            assert (chosen, value) == (-1, 0)
+            np.testing.assert_allclose(matrix, [[fallback, 0, 0], [0, fallback, 8]], atol=1e-12)
+            continue
+        assert chosen == max(expected, key=lambda t: expected[t][0])
+        assert value == pytest.approx(expected[chosen][0], abs=1e-9)
+        np.testing.assert_allclose(matrix, expected[chosen][1], atol=1e-7)
+    assert (index >= 0).sum() > 10
+    assert (index < 0).any()
+
+
+def test_the_first_of_equal_templates_wins(implementation):
+    template = random_templates(1)
+    templates = template.expand(70, -1, -1).to(implementation.device)
+    pose = (template * torch.tensor([50.0, 50.0, 2.0], dtype=torch.float64)).to(implementation.device)
+    _, index, score = implementation.fit_pose_templates(pose, templates, (128, 128), (64, 64))
+    assert index.item() == 0
+    assert score.item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 100])
+def test_any_number_of_templates(backend, count):
+    templates = random_templates(count)
+    poses = random_poses(20, random_templates(3)).to(backend.device)
+    result = backend.fit_pose_templates(poses, templates.to(backend.device), (128, 128), (64, 64))
+    expected = reference.fit_pose_templates(poses, templates.to(backend.device), (128, 128), (64, 64))
+    assert torch.equal(result[1], expected[1])
+    torch.testing.assert_close(result[0], expected[0], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(result[2], expected[2], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "pose",
+    [
+        [[torch.nan, 1.0, 2.0]] * 17,
+        [[torch.inf, 1.0, 2.0]] * 17,
+        [[40.0, 40.0, 0.0]] * 17,
+        [[40.0, 40.0, 2.0]] * 2 + [[0.0, 0.0, 0.0]] * 15,
+        [[0.0, 0.0, 2.0]] * 17,
+    ],
+    ids=["nan", "infinite", "nothing visible", "two joints", "all at the origin"],
+)
+def test_what_cannot_be_fitted_is_letterboxed(implementation, pose):
+    templates = random_templates(2)
+    templates[..., 2] = 1
+    matrices, index, score = implementation.fit_pose_templates(
+        torch.tensor([pose], dtype=torch.float64, device=implementation.device),
+        templates.to(implementation.device),
+        (128, 64),
+        (64, 64),
+    )
+    assert (index.item(), score.item()) == (-1, 0)
+    assert matrices[0].tolist() == [[0.5, 0, 16], [0, 0.5, 0]]
+
+
+def test_coinciding_joints_give_the_minimum_norm_similarity(implementation):
+    templates = random_templates(1)
+    templates[..., 2] = 1
+    pose = np.tile([40.0, 41.0, 2.0], (17, 1))
+    matrices, index, _ = implementation.fit_pose_templates(
+        torch.from_numpy(pose)[None].to(implementation.device),
+        templates.to(implementation.device),
+        (128, 128),
+        (128, 128),
+    )
+    minimum_norm, _ = oracles.fit_similarity(pose, templates[0].numpy())
+    assert index.item() == 0
+    np.testing.assert_allclose(matrices[0].cpu(), 128 * minimum_norm, atol=1e-9)
+
+
+def test_no_poses(implementation):
+    poses = torch.zeros(0, 17, 3, device=implementation.device)
+    templates = random_templates(2).float().to(implementation.device)
+    matrices, index, score = implementation.fit_pose_templates(poses, templates, (128, 128), (64, 64))
+    assert (matrices.shape, index.shape, score.shape) == ((0, 2, 3), (0,), (0,))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"keypoints": torch.zeros(17, 3)}, ValueError, r"keypoints must be \(N, K, 3\), got \(17, 3\)"),
+        ({"keypoints": torch.zeros(1, 17, 3).long()}, TypeError, "keypoints must be float32 .* got int64"),
+        ({"templates": torch.zeros(2, 14, 3)}, ValueError, r"templates must be \(T, K, 3\) .* got \(2, 14, 3\)"),
+        ({"templates": torch.zeros(2, 17, 3).double()}, TypeError, "templates must be float32 .* got float64"),
+        ({"source_size": (0, 1)}, ValueError, r"source_size must be a positive \(height, width\), got \(0, 1\)"),
+        ({"output_size": (1, 2, 3)}, TypeError, r"output_size must be \(height, width\), two integers, got \(1, 2, 3\)"),
+        ({"score": "best"}, ValueError, "score must be 'overlap' or 'norm', got 'best'"),
+    ],
+)  # fmt: skip
+def test_bad_arguments(change, error, message):
+    arguments = {
+        "keypoints": torch.zeros(1, 17, 3),
+        "templates": torch.zeros(2, 17, 3),
+        "source_size": (128, 128),
+        "output_size": (64, 64),
+    }
+    with pytest.raises(error, match=message):
+        fit_pose_templates(**(arguments | change))

@@ -1,0 +1,103 @@
+import cv2
+import numpy as np
+import oracles
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pose2seg_ops import letterbox, reference
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def random_image(height: int, width: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def matrix_of(image: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
+    scale = min(size[0] / image.shape[0], size[1] / image.shape[1])
+    to_origin = np.array([[1, 0, -image.shape[1] / 2], [0, 1, -image.shape[0] / 2], [0, 0, 1]])
+    to_centre = np.array([[1, 0, size[1] / 2], [0, 1, size[0] / 2], [0, 0, 1]])
+    return to_centre @ np.diag((scale, scale, 1)) @ to_origin
+
+
+def normalised(bgr: np.ndarray) -> np.ndarray:
+    return ((bgr[..., ::-1] / 255 - MEAN) / STD).transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("size", [16, (16, 16), (12, 20)])
+def test_equals_the_float64_oracle(implementation, size):
+    images = [random_image(23, 31), random_image(40, 9, 1), random_image(5, 6, 2), random_image(1, 1, 3)]
+    height, width = (size, size) if isinstance(size, int) else size
+    batch, matrices = implementation.letterbox([i.to(implementation.device) for i in images], size, MEAN, STD)
+    assert batch.shape == (4, 3, height, width)
+    for image, output, matrix in zip(images, batch.cpu(), matrices.cpu(), strict=True):
+        expected = matrix_of(image, (height, width))
+        np.testing.assert_allclose(matrix, expected[:2], rtol=1e-6, atol=1e-5)
+        resized = oracles.warp(image.numpy(), np.linalg.inv(expected), (height, width))
+        np.testing.assert_allclose(output, normalised(resized), rtol=0, atol=2e-4)
+
+
+def test_is_the_warp_of_opencv(implementation):
+    image = cv2.GaussianBlur(random_image(333, 500).numpy(), (0, 0), 3)
+    batch, matrices = implementation.letterbox(
+        [torch.from_numpy(image).to(implementation.device)], 128, MEAN, STD
+    )
+    expected = cv2.warpAffine(image, matrices[0].cpu().numpy(), (128, 128))
+    # OpenCV rounds positions to 1/32 pixel and values to bytes.
+    assert np.abs(batch[0].cpu().numpy() - normalised(expected)).max() < 2 / 255 / min(STD)
+
+
+def test_padding_is_black_before_normalisation(implementation):
+    white = torch.full((10, 20, 3), 255, dtype=torch.uint8, device=implementation.device)
+    batch, _ = implementation.letterbox([white], 20, MEAN, STD)
+    for channel in range(3):
+        assert batch[0, channel, 0, 0].item() == pytest.approx(-MEAN[channel] / STD[channel], abs=1e-5)
+        assert batch[0, channel, 10, 10].item() == pytest.approx((1 - MEAN[channel]) / STD[channel], abs=1e-5)
+
+
+def test_strided_images_and_many_of_them(backend):
+    images = [random_image(8 + i % 5, 7 + i % 3, i).to(backend.device) for i in range(100)]
+    flipped = [image.flip(2).permute(1, 0, 2) for image in images]
+    views = [image.permute(1, 0, 2) for image in images]
+    batch, matrices = backend.letterbox(views, 8, MEAN, STD)
+    expected, expected_matrices = reference.letterbox([view.contiguous() for view in views], 8, MEAN, STD)
+    torch.testing.assert_close(batch, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(matrices, expected_matrices)
+    swapped, _ = backend.letterbox([image[1:, :, :] for image in flipped], 8, (0, 0, 0), (1, 1, 1))
+    straight, _ = backend.letterbox([view[1:] for view in views], 8, (0, 0, 0), (1, 1, 1))
+    assert torch.equal(swapped, straight.flip(1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    size=st.tuples(st.integers(1, 24), st.integers(1, 24)),
+)
+def test_agrees_with_the_reference_on_any_shape(height, width, size):
+    image = random_image(height, width, height * 41 + width)
+    batch, matrices = letterbox([image], size, MEAN, STD)
+    expected, expected_matrices = reference.letterbox([image], size, MEAN, STD)
+    torch.testing.assert_close(matrices, expected_matrices)
+    torch.testing.assert_close(batch, expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"images": []}, ValueError, "images must hold at least one image, got none"),
+        ({"images": [torch.zeros(4, 4, 3)]}, TypeError, "images must be uint8, got float32"),
+        ({"images": [torch.zeros(4, 4).byte()]}, ValueError, r"images must be \(H, W, 3\) each, got \(4, 4\)"),
+        ({"images": [torch.zeros(4, 4, 4).byte()]}, ValueError, r"images must be \(H, W, 3\) each, got \(4, 4, 4\)"),
+        ({"images": [torch.zeros(0, 4, 3).byte()]}, ValueError, "images must have a positive height and width, got 0 x 4"),
+        ({"size": 0}, ValueError, r"size must be a positive \(height, width\), got \(0, 0\)"),
+        ({"size": "large"}, TypeError, r"size must be \(height, width\), two integers, got 'large'"),
+        ({"std": (0.2, 0.0, 0.2)}, ValueError, "std must be positive, got 0 for channel 1"),
+    ],
+)  # fmt: skip
+def test_bad_arguments(change, error, message):
+    arguments = {"images": [random_image(4, 4)], "size": 8, "mean": MEAN, "std": STD}
+    with pytest.raises(error, match=message):
+        letterbox(**(arguments | change))

@@ -1,0 +1,131 @@
+import numpy as np
+import oracles
+import pytest
+import torch
+from golden import load_golden
+
+from pose2seg_ops import paste_masks, reference
+
+
+def intersection_over_union(a: np.ndarray, b: np.ndarray) -> float:
+    return (a & b).sum() / max((a | b).sum(), 1)
+
+
+def example(dtype: torch.dtype = torch.float64, seed: int = 0):
+    """Smooth blobs in 8 x 10 RoIs; two images of different sizes, one person partly outside."""
+    random = np.random.default_rng(seed)
+    probabilities = torch.from_numpy(random.random((5, 8, 10))).to(dtype)
+    matrices = torch.tensor(
+        [
+            [[0.5, 0.1, -1.0], [-0.1, 0.5, 0.5]],
+            [[-0.4, 0.2, 6.0], [0.2, 0.4, -2.0]],
+            [[1.3, 0.0, -9.0], [0.0, 1.3, -8.0]],
+            [[0.2, 0.0, 4.0], [0.0, 0.2, 4.0]],
+            [[0.5, 0.0, 300.0], [0.0, 0.5, 0.0]],
+        ],
+        dtype=torch.float64 if dtype == torch.float64 else torch.float32,
+    )
+    return probabilities, matrices, torch.tensor([1, 0, 1, 1, 0]), [(21, 17), (13, 30)]
+
+
+def test_meets_the_original(implementation):
+    data = load_golden("paste.npz")
+    sizes = [tuple(size) for size in data["size_hw"].tolist()]
+    masks = implementation.paste_masks(
+        torch.from_numpy(data["prob"][..., 1]).to(implementation.device),
+        torch.from_numpy(data["H"][:, :2]).to(implementation.device),
+        torch.arange(len(sizes)),
+        sizes,
+    )
+    empty = 0
+    for i, (mask, (height, width)) in enumerate(zip(masks, sizes, strict=True)):
+        expected = (
+            np.unpackbits(data[f"mask{i:02d}"], count=height * width).reshape(height, width).astype(bool)
+        )
+        assert mask.shape == (1, height, width)
+        if not expected.any():
+            empty += 1
+            assert not mask.any()
+        else:
+            assert intersection_over_union(mask[0].cpu().numpy(), expected) >= 0.99
+    assert empty == 2
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_equals_the_float64_oracle(implementation, dtype, threshold):
+    probabilities, matrices, batch_index, sizes = example(dtype)
+    masks = implementation.paste_masks(
+        probabilities.to(implementation.device),
+        matrices.to(implementation.device),
+        batch_index,
+        sizes,
+        threshold=threshold,
+    )
+    for image, size in enumerate(sizes):
+        people = (batch_index == image).nonzero()[:, 0].tolist()
+        assert masks[image].dtype == torch.bool
+        assert masks[image].shape == (len(people), *size)
+        for mask, person in zip(masks[image].cpu().numpy(), people, strict=True):
+            values = oracles.warp(
+                probabilities[person].double().numpy(), oracles.square(matrices[person]), size
+            )
+            # A pixel may fall on either side of the threshold only within float32 rounding of it.
+            decided = np.abs(values - threshold) > 1e-5 if dtype != torch.float64 else values == values
+            np.testing.assert_array_equal(mask[decided], (values > threshold)[decided])
+            assert decided.mean() > 0.5 or threshold == 0
+    assert sum(mask.sum() for mask in masks) > 0
+
+
+def test_half_of_random_windows_agree_with_the_reference(backend):
+    random = np.random.default_rng(1)
+    probabilities = torch.from_numpy(random.random((150, 6, 7)))
+    matrices = torch.from_numpy(random.normal(0, 1, (150, 2, 3)) * [[[1, 1, 4]]])
+    batch_index = torch.from_numpy(random.integers(0, 3, 150))
+    sizes = [(9, 11), (1, 1), (20, 5)]
+    masks = backend.paste_masks(
+        probabilities.to(backend.device), matrices.to(backend.device), batch_index, sizes
+    )
+    expected = reference.paste_masks(probabilities, matrices, batch_index, sizes)
+    for actual, wanted in zip(masks, expected, strict=True):
+        assert torch.equal(actual.cpu(), wanted)
+        assert wanted.any()
+
+
+@pytest.mark.parametrize("value", [0.0, torch.nan, torch.inf, 1e30])
+def test_what_cannot_be_pasted_is_empty(implementation, value):
+    matrices = torch.tensor([[[value, 0.0, 1.0], [0.0, value, 1.0]]], device=implementation.device)
+    probabilities = torch.ones(1, 4, 4, device=implementation.device)
+    (mask,) = implementation.paste_masks(probabilities, matrices, torch.tensor([0]), [(5, 6)])
+    assert mask.shape == (1, 5, 6)
+    assert mask.sum() == (1 if value == 1e30 else 0)
+
+
+def test_images_without_people(implementation):
+    probabilities, matrices, _, sizes = example()
+    arguments = probabilities.to(implementation.device), matrices.to(implementation.device)
+    masks = implementation.paste_masks(*arguments, torch.zeros(5, dtype=torch.long), sizes)
+    assert [tuple(mask.shape) for mask in masks] == [(5, 21, 17), (0, 13, 30)]
+    masks = implementation.paste_masks(*(a[:0] for a in arguments), torch.zeros(0, dtype=torch.long), sizes)
+    assert [tuple(mask.shape) for mask in masks] == [(0, 21, 17), (0, 13, 30)]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"probabilities": torch.zeros(5, 1, 8, 10)}, ValueError, r"probabilities must be \(N, h, w\), got \(5, 1, 8, 10\)"),
+        ({"probabilities": torch.zeros(5, 8, 10).byte()}, TypeError, "probabilities must be float32, .* got uint8"),
+        ({"matrices": torch.zeros(4, 2, 3).double()}, ValueError, r"matrices must be \(N, 2, 3\), .* got \(4, 2, 3\)"),
+        ({"matrices": torch.zeros(5, 2, 3)}, TypeError, "matrices must be float64 with float64 probabilities, got float32"),
+        ({"batch_index": torch.tensor([0, 0, 0, 2, 0])}, ValueError, "batch_index must name one of the 2 images .* got 2 at 3"),
+        ({"batch_index": torch.tensor([0, -1, 0, 0, 0])}, ValueError, "batch_index must name .* got -1 at 1"),
+        ({"image_sizes": [(4, 4), (0, 3)]}, ValueError, r"image_sizes must be a positive \(height, width\), got \(0, 3\)"),
+        ({"image_sizes": [4, 4]}, TypeError, r"image_sizes must be \(height, width\), two integers, got 4"),
+        ({"threshold": -0.1}, ValueError, r"threshold must be in \[0, 1\], got -0.1"),
+        ({"threshold": torch.nan}, ValueError, r"threshold must be in \[0, 1\], got nan"),
+    ],
+)  # fmt: skip
+def test_bad_arguments(change, error, message):
+    arguments = dict(zip(("probabilities", "matrices", "batch_index", "image_sizes"), example(), strict=True))
+    with pytest.raises(error, match=message):
+        paste_masks(**(arguments | change))

@@ -1,0 +1,158 @@
+import numpy as np
+import oracles
+import pytest
+import torch
+from golden import load_golden
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pose2seg_ops import COCO_LIMBS, reference, skeleton_maps
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6, torch.float16: 5e-4, torch.bfloat16: 4e-3}
+FIVE_LIMBS = ((0, 1), (1, 2), (2, 3), (3, 4), (4, 0))
+
+
+def random_people(
+    maps: int, people: int, joints: int = 5, extent: float = 30.0, seed: int = 0
+) -> torch.Tensor:
+    """(maps, people, joints, 3): some joints outside the map, some occluded, some unlabelled."""
+    random = np.random.default_rng(seed)
+    position = random.uniform(-0.2 * extent, 1.2 * extent, (maps, people, joints, 2))
+    visibility = random.choice([0, 1, 2], (maps, people, joints, 1), p=[0.2, 0.3, 0.5])
+    return torch.from_numpy(np.concatenate((position, visibility), -1))
+
+
+def assert_equal_off_ties(actual: np.ndarray, expected: np.ndarray, ties: int) -> None:
+    """Equal to 1e-6, except for at most `ties` values whose distance meets a threshold exactly."""
+    differs = np.abs(actual.astype(np.float64) - expected) > 1e-6
+    assert differs.sum() <= ties, f"{differs.sum()} values differ, at {np.argwhere(differs)[:5].tolist()}"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_meets_the_original(implementation, dtype):
+    data = load_golden("skeleton_small.npz")
+    poses = torch.from_numpy(data["poses"]).to(implementation.device, dtype)
+    maps = implementation.skeleton_maps(poses, (64, 64), signed_visibility=True)
+    assert_equal_off_ties(
+        maps.cpu().numpy(), data["feat_visdiff_true"], ties=0 if dtype == torch.float64 else 22
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(("stride", "size"), [(4, "256x256"), (8, "512x512"), (4, "200x130"), (1, "48x80")])
+def test_meets_the_original_with_strides(implementation, stride, size, dtype):
+    data = load_golden("skeleton_strides.npz")
+    expected = data[f"feat_s{stride}_{size}"]
+    poses = torch.from_numpy(data[f"poses_s{stride}_{size}"]).to(implementation.device, dtype)
+    maps = implementation.skeleton_maps(poses, expected.shape[-2:], stride=stride, signed_visibility=True)
+    assert_equal_off_ties(maps.cpu().numpy(), expected, ties=0 if dtype == torch.float64 else 22)
+
+
+@pytest.mark.parametrize("people", [1, 3])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("stride", "sigma", "limb_width"), [(1, 3.0, 1.0), (4, 6.0, 1.0), (3, 2.5, 2.25)])
+def test_equals_regions_drawn_one_by_one(implementation, people, signed, stride, sigma, limb_width):
+    keypoints = random_people(3, people, extent=24.0 * stride)
+    options = {"sigma": sigma, "limb_width": limb_width, "stride": stride, "signed_visibility": signed}
+    maps = implementation.skeleton_maps(
+        keypoints.to(implementation.device), (18, 24), limbs=FIVE_LIMBS, **options
+    )
+    for actual, map_people in zip(maps.cpu().numpy(), keypoints.numpy(), strict=True):
+        expected = oracles.skeleton_maps(map_people, (18, 24), FIVE_LIMBS, sigma, limb_width, stride, signed)
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12)
+
+
+def test_order_of_people_decides_the_sign(implementation):
+    visible, occluded = [10.0, 10.0, 2.0], [12.0, 10.0, 1.0]
+    keypoints = torch.tensor([[[visible], [occluded]], [[occluded], [visible]]], device=implementation.device)
+    maps = implementation.skeleton_maps(keypoints, (20, 20), limbs=(), signed_visibility=True)
+    assert maps[0, 0, 10, 10] == -1.0
+    assert maps[1, 0, 10, 12].item() == pytest.approx(np.exp(-4 / 18), abs=1e-6)
+
+
+@pytest.mark.parametrize("keypoints_dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_output_dtypes(backend, keypoints_dtype, dtype):
+    keypoints = random_people(2, 2).to(backend.device, keypoints_dtype)
+    maps = backend.skeleton_maps(keypoints, (30, 30), limbs=FIVE_LIMBS, dtype=dtype)
+    assert maps.dtype == dtype
+    expected = reference.skeleton_maps(keypoints.double(), (30, 30), limbs=FIVE_LIMBS)
+    torch.testing.assert_close(
+        maps.double(), expected, rtol=0, atol=max(TOLERANCE[dtype], TOLERANCE[keypoints_dtype])
+    )
+    assert backend.skeleton_maps(keypoints, (3, 3), limbs=FIVE_LIMBS).dtype == keypoints_dtype
+
+
+def test_crowds_are_drawn_in_order(backend):
+    keypoints = random_people(1, 100, joints=5, seed=1).to(backend.device)
+    maps = backend.skeleton_maps(keypoints, (30, 30), limbs=FIVE_LIMBS, signed_visibility=True)
+    expected = reference.skeleton_maps(keypoints, (30, 30), limbs=FIVE_LIMBS, signed_visibility=True)
+    torch.testing.assert_close(maps, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e30, -1e30, 1e300])
+def test_unusable_joints_are_not_drawn(implementation, value):
+    keypoints = torch.tensor([[[value, 5.0, 2.0], [5.0, value, 2.0], [8.0, 8.0, 2.0]]], dtype=torch.float64)
+    limbs = ((0, 2), (2, 1))
+    maps = implementation.skeleton_maps(keypoints.to(implementation.device), (16, 16), limbs=limbs)
+    assert torch.count_nonzero(maps[0, :2]) == 0
+    assert maps[0, 2, 8, 8] == 1
+    assert maps.isfinite().all()
+    if not np.isfinite(value):
+        assert torch.count_nonzero(maps[0, 3:]) == 0
+
+
+@pytest.mark.parametrize("visibility", [0.0, -1.0, torch.nan])
+def test_unlabelled_joints_are_not_drawn(implementation, visibility):
+    keypoints = torch.tensor([[[4.0, 4.0, visibility], [8.0, 8.0, 2.0]]], device=implementation.device)
+    maps = implementation.skeleton_maps(keypoints, (16, 16), limbs=((0, 1),))
+    assert maps[0, 1].max() == 1
+    assert torch.count_nonzero(maps[0, [0, 2, 3]]) == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(*(st.integers(0, 3) for _ in range(2)), st.integers(1, 4)),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    stride=st.integers(1, 5),
+    seed=st.integers(0, 1000),
+)
+def test_agrees_with_the_reference_on_any_shape(shape, size, stride, seed):
+    maps, people, joints = shape
+    keypoints = random_people(maps, people, joints, 10.0 * stride, seed)
+    limbs = tuple((k, (k + 1) % joints) for k in range(joints))
+    actual = skeleton_maps(keypoints, size, limbs=limbs, stride=stride, signed_visibility=True)
+    expected = reference.skeleton_maps(keypoints, size, limbs=limbs, stride=stride, signed_visibility=True)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+
+
+def test_strided_keypoints(backend):
+    keypoints = random_people(4, 2).to(backend.device)
+    strided = torch.stack((keypoints, -keypoints), -1)[..., 0][::2]
+    maps = backend.skeleton_maps(strided, (9, 9), limbs=FIVE_LIMBS)
+    assert torch.equal(maps, backend.skeleton_maps(keypoints[::2].contiguous(), (9, 9), limbs=FIVE_LIMBS))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"keypoints": torch.zeros(17, 3)}, ValueError, r"keypoints must be \(N, K, 3\) or \(N, P, K, 3\), got \(17, 3\)"),
+        ({"keypoints": torch.zeros(1, 17, 2)}, ValueError, r"keypoints must be .* got \(1, 17, 2\)"),
+        ({"keypoints": torch.zeros(1, 17, 3).half()}, TypeError, "keypoints must be float32 .* got float16"),
+        ({"keypoints": torch.zeros(1, 17, 3, requires_grad=True)}, NotImplementedError, "skeleton_maps has no gradient"),
+        ({"output_size": (4, -1)}, ValueError, r"output_size must be a positive \(height, width\), got \(4, -1\)"),
+        ({"limbs": ((0, 17),)}, ValueError, r"limbs must name joints 0 to 16, got \(0, 17\) at 0"),
+        ({"limbs": ((-1, 0),)}, ValueError, r"limbs must name joints 0 to 16, got \(-1, 0\) at 0"),
+        ({"limbs": ((0, 1),) * 257}, ValueError, "limbs must be at most 256, got 257"),
+        ({"sigma": 0.0}, ValueError, "sigma must be positive and finite, got 0"),
+        ({"sigma": torch.nan}, ValueError, "sigma must be positive and finite, got nan"),
+        ({"limb_width": -1.0}, ValueError, "limb_width must be positive and finite, got -1"),
+        ({"stride": 0}, ValueError, "stride must be at least 1, got 0"),
+        ({"dtype": torch.int32}, TypeError, "dtype must be float32, .* got int32"),
+    ],
+)  # fmt: skip
+def test_bad_arguments(change, error, message):
+    with pytest.raises(error, match=message):
+        skeleton_maps(
+            **({"keypoints": torch.zeros(1, 17, 3), "output_size": (8, 8), "limbs": COCO_LIMBS} | change)
+        )
