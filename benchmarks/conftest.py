@@ -17,8 +17,7 @@ Compare = Callable[..., None]
 
 @pytest.fixture(params=CONTENDERS)
 def compare(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Compare:
-    """`compare("op", *arguments, tolerance=..., **options)`: asserts that the kernels agree with the reference,
-    then times one of the two."""
+    """`compare("op", *arguments, tolerance=..., **options)`: kernels and reference agree; then times one."""
 
     def run(op: str, *arguments: Any, tolerance: float, **options: Any) -> None:
         torch.testing.assert_close(

@@ -13,7 +13,7 @@ def affine_align(
 def skeleton_maps(
     keypoints: Tensor,
     output_size: tuple[int, int],
-    limbs: Sequence[tuple[int, int]],
+    limbs: Sequence[int],
     sigma: float,
     limb_width: float,
     stride: int,
@@ -31,7 +31,7 @@ def paste_masks(
     probabilities: Tensor,
     matrices: Tensor,
     batch_index: Tensor,
-    image_sizes: Sequence[tuple[int, int]],
+    image_sizes: Sequence[int],
     threshold: float,
 ) -> list[Tensor]: ...
 def letterbox(

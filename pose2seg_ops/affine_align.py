@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from . import _C
-from ._sizes import as_size
+from ._pairs import as_size
 
 
 def affine_align(
@@ -37,8 +37,9 @@ def affine_align(
               Pose2Seg weights were trained with.
 
     Returns:
-        (N, C, h, w), of the dtype, device and memory format of `input`. An instance whose matrix is singular
-        or not finite, or whose `batch_index` names no image, is all zeros.
+        (N, C, h, w), of the dtype and device of `input`; channels_last when the channels of `input` lie next
+        to each other. An instance whose matrix is singular or not finite, or whose `batch_index` names no
+        image, is all zeros.
 
     Raises:
         TypeError: for a dtype that is not supported.

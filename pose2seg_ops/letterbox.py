@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from . import _C
-from ._sizes import as_size
+from ._pairs import as_size
 
 
 def letterbox(

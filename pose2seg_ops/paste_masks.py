@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from . import _C
-from ._sizes import as_size
+from ._pairs import flatten_pairs
 
 
 def paste_masks(
@@ -40,5 +40,5 @@ def paste_masks(
 
     Source: Pose2Seg (Zhang et al., CVPR 2019): the inverse of its affine-align.
     """
-    sizes = [as_size(size, "image_sizes") for size in image_sizes]
+    sizes = flatten_pairs(image_sizes, "image_sizes")
     return _C.paste_masks(probabilities, matrices, batch_index, sizes, threshold)

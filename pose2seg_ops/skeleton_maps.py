@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from . import _C
-from ._sizes import as_size
+from ._pairs import as_size, flatten_pairs
 from .coco import COCO_LIMBS
 
 
@@ -52,4 +52,6 @@ def skeleton_maps(
     Source: OpenPose (Cao et al., CVPR 2017), as drawn by Pose2Seg (Zhang et al., CVPR 2019, section 3.4).
     """
     size = as_size(output_size, "output_size")
-    return _C.skeleton_maps(keypoints, size, limbs, sigma, limb_width, stride, signed_visibility, dtype)
+    return _C.skeleton_maps(
+        keypoints, size, flatten_pairs(limbs, "limbs"), sigma, limb_width, stride, signed_visibility, dtype
+    )

@@ -120,7 +120,7 @@ def test_images_without_people(implementation):
         ({"batch_index": torch.tensor([0, 0, 0, 2, 0])}, ValueError, "batch_index must name one of the 2 images .* got 2 at 3"),
         ({"batch_index": torch.tensor([0, -1, 0, 0, 0])}, ValueError, "batch_index must name .* got -1 at 1"),
         ({"image_sizes": [(4, 4), (0, 3)]}, ValueError, r"image_sizes must be a positive \(height, width\), got \(0, 3\)"),
-        ({"image_sizes": [4, 4]}, TypeError, r"image_sizes must be \(height, width\), two integers, got 4"),
+        ({"image_sizes": [4, 4]}, TypeError, "image_sizes must be pairs of integers, got 4"),
         ({"threshold": -0.1}, ValueError, r"threshold must be in \[0, 1\], got -0.1"),
         ({"threshold": torch.nan}, ValueError, r"threshold must be in \[0, 1\], got nan"),
     ],

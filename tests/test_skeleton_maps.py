@@ -141,6 +141,7 @@ def test_strided_keypoints(backend):
         ({"keypoints": torch.zeros(1, 17, 3).half()}, TypeError, "keypoints must be float32 .* got float16"),
         ({"keypoints": torch.zeros(1, 17, 3, requires_grad=True)}, NotImplementedError, "skeleton_maps has no gradient"),
         ({"output_size": (4, -1)}, ValueError, r"output_size must be a positive \(height, width\), got \(4, -1\)"),
+        ({"limbs": ((0, 1, 2),)}, TypeError, r"limbs must be pairs of integers, got \(0, 1, 2\)"),
         ({"limbs": ((0, 17),)}, ValueError, r"limbs must name joints 0 to 16, got \(0, 17\) at 0"),
         ({"limbs": ((-1, 0),)}, ValueError, r"limbs must name joints 0 to 16, got \(-1, 0\) at 0"),
         ({"limbs": ((0, 1),) * 257}, ValueError, "limbs must be at most 256, got 257"),

@@ -11,7 +11,7 @@
 namespace pose2seg {
 namespace {
 
-Convention parse_convention(const std::string& name) {
+Convention parse_convention(std::string_view name) {
   if (name == "integer") return Convention::kInteger;
   if (name == "half_pixel") return Convention::kHalfPixel;
   if (name == "pose2seg") return Convention::kPose2Seg;
@@ -19,7 +19,7 @@ Convention parse_convention(const std::string& name) {
 }
 
 void check_arguments(const at::Tensor& input, const at::Tensor& matrices, const at::Tensor& batch_index,
-                     const Size& output_size) {
+                     at::IntArrayRef output_size) {
   check_shape(input, "input", "(B, C, H, W)", {-1, -1, -1, -1});
   check_floating(input, "input");
   check_device(input, "input");
@@ -38,10 +38,11 @@ void check_arguments(const at::Tensor& input, const at::Tensor& matrices, const 
 }  // namespace
 
 at::Tensor affine_align(const at::Tensor& input, const at::Tensor& matrices, const at::Tensor& batch_index,
-                        Size output_size, const std::string& convention) {
+                        at::IntArrayRef output_size, std::string_view convention) {
   const Convention parsed = parse_convention(convention);
   check_arguments(input, matrices, batch_index, output_size);
-  const auto format = input.suggest_memory_format();
+  const bool channels_innermost = input.stride(1) == 1 && input.stride(3) != 1;
+  const auto format = channels_innermost ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
   const auto output = at::empty({matrices.size(0), input.size(1), output_size[0], output_size[1]},
                                 input.options().memory_format(format));
   if (output.numel() == 0) return output;

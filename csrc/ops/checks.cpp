@@ -79,8 +79,8 @@ void check_same_device(const at::Tensor& tensor, const char* name, const at::Ten
 }
 
 void check_size(at::IntArrayRef size, const char* name) {
-  TORCH_CHECK_VALUE(size[0] > 0 && size[1] > 0, name, " must be a positive (height, width), got ",
-                    shape_text(size));
+  TORCH_CHECK_VALUE(size.size() == 2 && size[0] > 0 && size[1] > 0, name,
+                    " must be a positive (height, width), got ", shape_text(size));
 }
 
 void check_no_gradient(const at::Tensor& tensor, const char* name, const char* op) {

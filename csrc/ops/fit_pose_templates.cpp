@@ -9,7 +9,7 @@
 namespace pose2seg {
 namespace {
 
-FitScore parse_score(const std::string& name) {
+FitScore parse_score(std::string_view name) {
   if (name == "overlap") return FitScore::kOverlap;
   if (name == "norm") return FitScore::kNorm;
   TORCH_CHECK_VALUE(false, "score must be 'overlap' or 'norm', got '", name, "'");
@@ -19,8 +19,9 @@ FitScore parse_score(const std::string& name) {
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> fit_pose_templates(const at::Tensor& keypoints,
                                                                   const at::Tensor& templates,
-                                                                  Size source_size, Size output_size,
-                                                                  const std::string& score) {
+                                                                  at::IntArrayRef source_size,
+                                                                  at::IntArrayRef output_size,
+                                                                  std::string_view score) {
   FitPoseTemplatesParams params = {};
   params.score_kind = parse_score(score);
   check_shape(keypoints, "keypoints", "(N, K, 3)", {-1, -1, 3});

@@ -22,12 +22,12 @@ void check_image(const at::Tensor& image, const at::Tensor& first) {
                     " x ", image.size(1));
 }
 
-double scale_of(const at::Tensor& image, const Size& size) {
+double scale_of(const at::Tensor& image, at::IntArrayRef size) {
   return std::min(static_cast<double>(size[0]) / static_cast<double>(image.size(0)),
                   static_cast<double>(size[1]) / static_cast<double>(image.size(1)));
 }
 
-LetterboxImage describe(const at::Tensor& image, const Size& size) {
+LetterboxImage describe(const at::Tensor& image, at::IntArrayRef size) {
   LetterboxImage described = {};
   described.pixels = image.const_data_ptr<uint8_t>();
   described.height = image.size(0);
@@ -43,7 +43,7 @@ LetterboxImage describe(const at::Tensor& image, const Size& size) {
 }
 
 // Image -> output, (B, 2, 3).
-at::Tensor matrices_of(const std::vector<at::Tensor>& images, const Size& size) {
+at::Tensor matrices_of(at::TensorList images, at::IntArrayRef size) {
   const auto matrices = at::empty({static_cast<int64_t>(images.size()), 2, 3}, at::kFloat);
   float* rows = matrices.mutable_data_ptr<float>();
   for (const at::Tensor& image : images) {
@@ -58,12 +58,13 @@ at::Tensor matrices_of(const std::vector<at::Tensor>& images, const Size& size) 
 
 }  // namespace
 
-std::tuple<at::Tensor, at::Tensor> letterbox(const std::vector<at::Tensor>& images, Size size,
-                                             const std::array<double, 3>& mean,
-                                             const std::array<double, 3>& std) {
+std::tuple<at::Tensor, at::Tensor> letterbox(at::TensorList images, at::IntArrayRef size,
+                                             at::ArrayRef<double> mean, at::ArrayRef<double> std) {
   TORCH_CHECK_VALUE(!images.empty(), "images must hold at least one image, got none");
   for (const at::Tensor& image : images) check_image(image, images.front());
   check_size(size, "size");
+  TORCH_CHECK_VALUE(mean.size() == 3 && std.size() == 3, "mean and std must have 3 channels, got ",
+                    mean.size(), " and ", std.size());
   LetterboxParams params = {};
   for (int channel = 0; channel < 3; ++channel) {
     TORCH_CHECK_VALUE(std[channel] > 0, "std must be positive, got ", std[channel], " for channel ", channel);

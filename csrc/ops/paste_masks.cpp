@@ -16,9 +16,9 @@ struct Arrangement {
   int64_t total = 0;            // pixels of all masks
 };
 
-Arrangement arrange(const at::Tensor& batch_index, const std::vector<Size>& image_sizes) {
-  const auto images = static_cast<int64_t>(image_sizes.size());
-  std::vector<std::vector<int64_t>> members(image_sizes.size());
+Arrangement arrange(const at::Tensor& batch_index, at::IntArrayRef image_sizes) {
+  const auto images = static_cast<int64_t>(image_sizes.size() / 2);
+  std::vector<std::vector<int64_t>> members(images);
   for (int64_t i = 0; i < batch_index.size(0); ++i) {
     const int64_t image = batch_index.const_data_ptr<int64_t>()[i];
     TORCH_CHECK_VALUE(image >= 0 && image < images, "batch_index must name one of the ", images,
@@ -26,8 +26,8 @@ Arrangement arrange(const at::Tensor& batch_index, const std::vector<Size>& imag
     members[image].push_back(i);
   }
   Arrangement all;
-  for (size_t image = 0; image < image_sizes.size(); ++image) {
-    const auto [height, width] = image_sizes[image];
+  for (int64_t image = 0; image < images; ++image) {
+    const int64_t height = image_sizes[2 * image], width = image_sizes[2 * image + 1];
     all.people.push_back(static_cast<int64_t>(members[image].size()));
     for (const int64_t instance : members[image]) {
       all.targets.push_back({instance, all.total, height, width});
@@ -37,12 +37,11 @@ Arrangement arrange(const at::Tensor& batch_index, const std::vector<Size>& imag
   return all;
 }
 
-std::vector<at::Tensor> split(const at::Tensor& buffer, const Arrangement& all,
-                              const std::vector<Size>& image_sizes) {
+std::vector<at::Tensor> split(const at::Tensor& buffer, const Arrangement& all, at::IntArrayRef image_sizes) {
   std::vector<at::Tensor> masks;
   int64_t offset = 0;
-  for (size_t image = 0; image < image_sizes.size(); ++image) {
-    const auto [height, width] = image_sizes[image];
+  for (size_t image = 0; image < all.people.size(); ++image) {
+    const int64_t height = image_sizes[2 * image], width = image_sizes[2 * image + 1];
     const int64_t count = all.people[image] * height * width;
     masks.push_back(buffer.narrow(0, offset, count).view({all.people[image], height, width}));
     offset += count;
@@ -53,7 +52,7 @@ std::vector<at::Tensor> split(const at::Tensor& buffer, const Arrangement& all,
 }  // namespace
 
 std::vector<at::Tensor> paste_masks(const at::Tensor& probabilities, const at::Tensor& matrices,
-                                    const at::Tensor& batch_index, const std::vector<Size>& image_sizes,
+                                    const at::Tensor& batch_index, at::IntArrayRef image_sizes,
                                     double threshold) {
   check_shape(probabilities, "probabilities", "(N, h, w)", {-1, -1, -1});
   check_floating(probabilities, "probabilities");
@@ -62,7 +61,9 @@ std::vector<at::Tensor> paste_masks(const at::Tensor& probabilities, const at::T
   check_geometry_dtype(matrices, "matrices", probabilities, "probabilities");
   check_same_device(matrices, "matrices", probabilities, "probabilities");
   check_index(batch_index, "batch_index", probabilities.size(0));
-  for (const Size& size : image_sizes) check_size(size, "image_sizes");
+  TORCH_CHECK_VALUE(image_sizes.size() % 2 == 0, "image_sizes must be pairs, got ", image_sizes.size(),
+                    " numbers");
+  for (size_t i = 0; i < image_sizes.size(); i += 2) check_size(image_sizes.slice(i, 2), "image_sizes");
   // Below 0 the pixels outside every footprint would count too.
   TORCH_CHECK_VALUE(threshold >= 0 && threshold <= 1, "threshold must be in [0, 1], got ", threshold);
 

@@ -16,13 +16,14 @@ void check_drawing(double sigma, double limb_width, int64_t stride) {
   TORCH_CHECK_VALUE(stride >= 1, "stride must be at least 1, got ", stride);
 }
 
-void store_limbs(const std::vector<std::pair<int64_t, int64_t>>& limbs, int64_t joints,
-                 SkeletonMapsParams& params) {
-  TORCH_CHECK_VALUE(limbs.size() <= kMaxLimbs, "limbs must be at most ", kMaxLimbs, ", got ", limbs.size());
+void store_limbs(at::IntArrayRef limbs, int64_t joints, SkeletonMapsParams& params) {
+  const auto count = static_cast<int64_t>(limbs.size() / 2);
+  TORCH_CHECK_VALUE(limbs.size() % 2 == 0, "limbs must be pairs of joints, got ", limbs.size(), " numbers");
+  TORCH_CHECK_VALUE(count <= kMaxLimbs, "limbs must be at most ", kMaxLimbs, ", got ", count);
   TORCH_CHECK_VALUE(joints <= INT16_MAX, "keypoints must have at most ", INT16_MAX, " joints, got ", joints);
-  params.limb_count = static_cast<int>(limbs.size());
-  for (size_t i = 0; i < limbs.size(); ++i) {
-    const auto [from, to] = limbs[i];
+  params.limb_count = static_cast<int>(count);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t from = limbs[2 * i], to = limbs[2 * i + 1];
     TORCH_CHECK_VALUE(from >= 0 && from < joints && to >= 0 && to < joints, "limbs must name joints 0 to ",
                       joints - 1, ", got (", from, ", ", to, ") at ", i);
     params.limbs[i][0] = static_cast<int16_t>(from);
@@ -32,9 +33,8 @@ void store_limbs(const std::vector<std::pair<int64_t, int64_t>>& limbs, int64_t 
 
 }  // namespace
 
-at::Tensor skeleton_maps(const at::Tensor& keypoints, Size output_size,
-                         const std::vector<std::pair<int64_t, int64_t>>& limbs, double sigma,
-                         double limb_width, int64_t stride, bool signed_visibility,
+at::Tensor skeleton_maps(const at::Tensor& keypoints, at::IntArrayRef output_size, at::IntArrayRef limbs,
+                         double sigma, double limb_width, int64_t stride, bool signed_visibility,
                          std::optional<at::ScalarType> dtype) {
   if (keypoints.dim() == 4) {
     check_shape(keypoints, "keypoints", "(N, K, 3) or (N, P, K, 3)", {-1, -1, -1, 3});

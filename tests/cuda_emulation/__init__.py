@@ -12,6 +12,7 @@ import torch
 from torch.utils.cpp_extension import load
 
 HERE = Path(__file__).parent
+NAME = "pose2seg_ops_emulated"  # of the extension, and of its operators under torch.ops
 CSRC = HERE.parents[1] / "csrc"
 
 
@@ -27,10 +28,10 @@ def load_emulated_extension() -> ModuleType:
         *kernels,
     ]
     return load(
-        name="pose2seg_ops_emulated",
+        name=NAME,
         sources=[str(path) for path in sources],
         extra_include_paths=[str(HERE / "include"), str(CSRC)],
-        extra_cflags=["-O1", "-g0", "-fvisibility=hidden", "-Wno-unknown-pragmas"],
+        extra_cflags=["-O1", "-g0", "-fvisibility=hidden", f"-DPOSE2SEG_LIBRARY={NAME}"],
         build_directory=str(folder),
     )
 
