@@ -1,0 +1,58 @@
+"""Reading and writing files so that what goes wrong can be told in one line."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pose2seg.errors import InputError
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises InputError with the position of a mistake, OSError if unreadable."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not JSON: byte {error.start} is not UTF-8") from error
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
+        raise InputError(f"{path}: not JSON that can be read: {error}") from error
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """A photograph, (H, W, 3) uint8 BGR. Raises InputError if it is not an image, OSError if unreadable."""
+    encoded = np.frombuffer(path.read_bytes(), np.uint8)
+    try:
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise InputError(f"{path}: not an image that OpenCV can read")
+    return image.astype(np.uint8, copy=False)
+
+
+@contextmanager
+def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears at `path` whole when the block is left, or not at all when an exception leaves it.
+
+    Missing parent folders are made.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected the name of a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

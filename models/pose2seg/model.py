@@ -1,0 +1,144 @@
+"""Pose2Seg: from images and the poses of the people in them to a mask per person."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pose2seg.backbone import Backbone
+from pose2seg.geometry import compose, transform_keypoints
+from pose2seg.seg_module import SegModule
+from pose2seg_ops import (
+    COCO_KEYPOINTS,
+    COCO_LIMBS,
+    affine_align,
+    fit_pose_templates,
+    letterbox,
+    paste_masks,
+    skeleton_maps,
+)
+
+Convention = Literal["integer", "half_pixel", "pose2seg"]
+
+INPUT_SIZE = 512
+ALIGN_SIZE = (64, 64)
+KEYPOINTS = len(COCO_KEYPOINTS)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Segmentation(NamedTuple):
+    """What the network says about N people.
+
+    logits: (N, 2, 64, 64) background and person, in each person's align frame.
+    matrices: (N, 2, 3) network input -> align frame.
+    """
+
+    logits: Tensor
+    matrices: Tensor
+
+
+class Pose2Seg(nn.Module):
+    """Pose2Seg (Zhang et al., "Pose2Seg: Detection Free Human Instance Segmentation", CVPR 2019).
+
+    Each person is moved into an upright frame of 64 x 64 pixels by the template that the pose fits best;
+    there the features of the image and maps of the skeleton give the mask.
+
+    templates: (T, 17, 3) x, y in the unit square and mean visibility, 0 for a joint that the template lacks
+        (`pose2seg.load_templates`). They are not part of the state dict.
+    convention: how features are sampled, as in `pose2seg_ops.affine_align`. It belongs to the weights and
+        `pose2seg.load_checkpoint` sets it: "pose2seg" is what the official ones were trained with; "integer",
+        where features, skeleton and mask agree to the pixel, is right for new training.
+    backbone_blocks, backbone_width, channels: see `Backbone`.
+    head_width, head_blocks: see `SegModule`.
+    """
+
+    #: People that pass through the head at once in `predict`: bounds its memory, about 60 MB a person.
+    people_per_pass = 16
+
+    def __init__(
+        self,
+        templates: Tensor,
+        *,
+        convention: Convention = "integer",
+        backbone_blocks: Sequence[int] = (3, 4, 6, 3),
+        backbone_width: int = 64,
+        channels: int = 256,
+        head_width: int = 256,
+        head_blocks: int = 10,
+    ) -> None:
+        super().__init__()
+        if templates.ndim != 3 or templates.shape[1:] != (KEYPOINTS, 3):
+            raise ValueError(f"templates must be (T, {KEYPOINTS}, 3), got {tuple(templates.shape)}")
+        self.convention = convention
+        self.backbone = Backbone(backbone_blocks, backbone_width, channels)
+        self.segnet = SegModule(channels + KEYPOINTS + 2 * len(COCO_LIMBS), head_width, head_blocks)
+        self.templates: Tensor
+        self.register_buffer("templates", templates, persistent=False)
+
+    def forward(self, images: Tensor, keypoints: Tensor, batch_index: Tensor) -> Segmentation:
+        """The mask logits of N people in a batch of B images.
+
+        images: (B, 3, S, S) RGB, normalised, as `pose2seg_ops.letterbox` makes them; S is a multiple of 32.
+        keypoints: (N, 17, 3) x, y in pixels of `images`, COCO visibility (0 missing, 1 occluded, 2 visible).
+        batch_index: (N,) int64, the image that each person is in.
+        """
+        return self.segment(self.backbone(images), keypoints, batch_index)
+
+    def segment(self, features: Tensor, keypoints: Tensor, batch_index: Tensor) -> Segmentation:
+        """`forward` from the features (B, C, S/4, S/4) on; keypoints are in pixels of the network input."""
+        to_features = keypoints.new_tensor([1 / Backbone.stride, 1 / Backbone.stride, 1])
+        keypoints = keypoints * to_features
+        matrices, _, _ = fit_pose_templates(keypoints, self.templates, features.shape[-2:], ALIGN_SIZE)
+        rois = affine_align(features, matrices, batch_index, ALIGN_SIZE, convention=self.convention)
+        keypoints = transform_keypoints(keypoints, matrices)
+        skeletons = skeleton_maps(keypoints, ALIGN_SIZE, signed_visibility=True, dtype=rois.dtype)
+        logits = self.segnet(torch.cat([rois, skeletons], dim=1))
+        return Segmentation(logits, matrices * to_features)
+
+    @torch.inference_mode()
+    def predict(
+        self, images: Sequence[Any], keypoints: Sequence[Any], *, threshold: float = 0.5
+    ) -> list[Tensor]:
+        """Masks of the people in photographs of any size.
+
+        images: uint8 (H, W, 3) tensors or arrays in BGR order, as OpenCV reads them.
+        keypoints: for each image, (n, 17, 3) x, y in its pixels and COCO visibility; n may be 0.
+        threshold: the probability above which a pixel belongs to the person.
+
+        Returns, for each image, bool (n, H, W) on the model's device.
+        Raises RuntimeError in training mode, where a prediction would change the batch norms, and
+        ValueError for arguments of other shapes.
+        """
+        if self.training:
+            raise RuntimeError("predict needs the model in evaluation mode: call model.eval() first")
+        device = self.templates.device
+        photographs = [torch.as_tensor(image, device=device) for image in images]
+        people, batch_index = _gather_people(keypoints, len(photographs), device)
+
+        inputs, letterboxes = letterbox(photographs, INPUT_SIZE, IMAGENET_MEAN, IMAGENET_STD)
+        to_input = letterboxes[batch_index]
+        people = transform_keypoints(people, to_input)
+        features = self.backbone(inputs)
+        passes = zip(people.split(self.people_per_pass), batch_index.split(self.people_per_pass), strict=True)
+        segmented = [self.segment(features, some, index) for some, index in passes]
+
+        probabilities = torch.cat([part.logits for part in segmented]).softmax(dim=1)[:, 1]
+        to_align = compose(torch.cat([part.matrices for part in segmented]), to_input)
+        sizes = [(photograph.shape[0], photograph.shape[1]) for photograph in photographs]
+        return paste_masks(probabilities, to_align, batch_index, sizes, threshold=threshold)
+
+
+def _gather_people(keypoints: Sequence[Any], images: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """All poses in one tensor (N, 17, 3) float32, and the image of each (N,)."""
+    if images == 0:
+        raise ValueError("images must hold at least one image, got none")
+    if len(keypoints) != images:
+        raise ValueError(f"keypoints must be one array per image, got {len(keypoints)} for {images} images")
+    poses = [torch.as_tensor(pose, dtype=torch.float32, device=device) for pose in keypoints]
+    for i, pose in enumerate(poses):
+        if pose.ndim != 3 or pose.shape[1:] != (KEYPOINTS, 3):
+            raise ValueError(f"keypoints[{i}] must be (n, {KEYPOINTS}, 3), got {tuple(pose.shape)}")
+    counts = torch.tensor([len(pose) for pose in poses])
+    return torch.cat(poses), torch.repeat_interleave(counts).to(device)

@@ -1,0 +1,178 @@
+"""Reading people's poses from COCO annotation files and COCO keypoint result files."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pose2seg.errors import InputError
+from pose2seg.files import read_json
+from pose2seg_ops import COCO_KEYPOINTS
+
+
+@dataclass(frozen=True)
+class Person:
+    """A pose.
+
+    keypoints: (17, 3) float32 x, y in pixels, and COCO visibility: 0 missing, 1 occluded, 2 visible.
+    score: how sure the pose is; 1 for an annotation.
+    annotation_id: the "id" of the annotation; None where it has none.
+    """
+
+    keypoints: npt.NDArray[np.float32]
+    score: float = 1.0
+    annotation_id: int | None = None
+
+
+@dataclass(frozen=True)
+class ImagePoses:
+    """The people of one image; `size` is (height, width) where the file tells it."""
+
+    image_id: int | str
+    size: tuple[int, int] | None = None
+    people: list[Person] = field(default_factory=list)
+
+    @property
+    def keypoints(self) -> npt.NDArray[np.float32]:
+        """(n, 17, 3), n may be 0."""
+        poses = [person.keypoints for person in self.people]
+        return np.array(poses, np.float32).reshape(-1, len(COCO_KEYPOINTS), 3)
+
+
+@dataclass(frozen=True)
+class PoseFile:
+    """Poses by image: `names` are the keys, best first, that the image at a path may have in `images`."""
+
+    images: dict[str, ImagePoses]
+    names: Callable[[Path], Iterator[str]]
+
+    def find(self, image: Path) -> ImagePoses | None:
+        """The poses of the image at a path, None if the file does not list it."""
+        return next((self.images[name] for name in self.names(image) if name in self.images), None)
+
+
+def read_poses(path: Path | str) -> PoseFile:
+    """The people of a COCO annotation file or a COCO keypoint result file.
+
+    Annotations belong to the image whose path ends in their "file_name"; those with iscrowd 0 and at least
+    one labelled joint count. Results belong to the image whose name, with or without extension or leading
+    zeros, is their "image_id"; detectors do not tell occluded joints, so every joint with a third value
+    above 0 is visible.
+
+    Raises InputError that names the record for a file of another form, OSError for one that cannot be read.
+    """
+    path = Path(path)
+    content = read_json(path)
+    if isinstance(content, dict):
+        return PoseFile(_read_annotations(_Record(content, str(path))), _trailing_paths)
+    if isinstance(content, list):
+        return PoseFile(_read_results(_records(content, str(path))), _identifiers)
+    raise InputError(
+        f"{path}: expected COCO annotations (an object) or results (a list), got {type(content).__name__}"
+    )
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A JSON object and where it stands, for messages."""
+
+    content: dict[str, Any]
+    where: str
+
+    def get(self, name: str, *types: type) -> Any:
+        value = self.content.get(name)
+        if type(value) not in types:
+            expected = " or ".join(_JSON_TYPES[t] for t in types)
+            raise InputError(f'{self.where}: "{name}" must be {expected}, got {_shown(value)}')
+        return value
+
+    def list_of_records(self, name: str) -> Iterator["_Record"]:
+        return _records(self.get(name, list), f"{self.where}: {name}")
+
+
+_JSON_TYPES = {int: "an integer", str: "a string", list: "a list", NoneType: "absent"}
+
+
+def _records(content: list[Any], where: str) -> Iterator[_Record]:
+    for i, entry in enumerate(content):
+        if not isinstance(entry, dict):
+            raise InputError(f"{where}[{i}] must be an object, got {_shown(entry)}")
+        yield _Record(entry, f"{where}[{i}]")
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _read_annotations(file: _Record) -> dict[str, ImagePoses]:
+    by_name: dict[str, ImagePoses] = {}
+    by_id: dict[int | str, ImagePoses] = {}
+    for image in file.list_of_records("images"):
+        image_id = image.get("id", int, str)
+        size = image.get("height", int, NoneType), image.get("width", int, NoneType)
+        poses = ImagePoses(image_id, None if None in size else size)
+        by_id[image_id] = by_name[image.get("file_name", str)] = poses
+    for annotation in file.list_of_records("annotations"):
+        image_id = annotation.get("image_id", int, str)
+        if image_id not in by_id:
+            raise InputError(f'{annotation.where}: no image has the id {image_id!r} that "image_id" names')
+        if annotation.content.get("iscrowd", 0) or "keypoints" not in annotation.content:
+            continue
+        keypoints = _keypoints(annotation)
+        if not np.isin(keypoints[:, 2], (0, 1, 2)).all():
+            raise InputError(f'{annotation.where}: visibility in "keypoints" must be 0, 1 or 2')
+        if keypoints[:, 2].any():
+            person = Person(keypoints, annotation_id=annotation.get("id", int, NoneType))
+            by_id[image_id].people.append(person)
+    return by_name
+
+
+def _read_results(results: Iterator[_Record]) -> dict[str, ImagePoses]:
+    images: dict[str, ImagePoses] = {}
+    for result in results:
+        image_id = result.get("image_id", int, str)
+        keypoints = _keypoints(result)
+        keypoints[:, 2] = np.where(keypoints[:, 2] > 0, 2, 0)
+        poses = images.setdefault(str(image_id), ImagePoses(image_id))
+        score = _finite(result.content.get("score"), f'{result.where}: "score"')
+        if keypoints[:, 2].any():
+            poses.people.append(Person(keypoints, score))
+    return images
+
+
+def _keypoints(record: _Record) -> npt.NDArray[np.float32]:
+    numbers = record.get("keypoints", list)
+    expected = 3 * len(COCO_KEYPOINTS)
+    if len(numbers) != expected:
+        raise InputError(f'{record.where}: "keypoints" must be {expected} numbers, got {len(numbers)}')
+    finite = [_finite(number, f'{record.where}: "keypoints"') for number in numbers]
+    return np.array(finite, np.float32).reshape(-1, 3)
+
+
+def _finite(number: Any, what: str) -> float:
+    if type(number) not in (int, float) or not abs(number) <= _LARGEST:
+        raise InputError(f"{what} must be finite in float32, got {_shown(number)}")
+    return float(number)
+
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def _trailing_paths(image: Path) -> Iterator[str]:
+    path = image.absolute().as_posix()
+    yield path
+    while "/" in path:
+        path = path.partition("/")[2]
+        yield path
+
+
+def _identifiers(image: Path) -> Iterator[str]:
+    yield image.name
+    yield image.stem
+    if image.stem.isdecimal():
+        yield str(int(image.stem))

@@ -1,0 +1,161 @@
+"""The work of `pose2seg predict`: photographs and poses in, COCO results out."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+from tqdm import tqdm
+
+from pose2seg.errors import InputError
+from pose2seg.files import atomic_writer, read_image
+from pose2seg.model import Pose2Seg
+from pose2seg.poses import ImagePoses, PoseFile
+from pose2seg.visualize import draw_overlay
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+_PERSON = 1  # the COCO category
+
+
+class Photograph(NamedTuple):
+    path: Path
+    poses: ImagePoses
+
+
+def find_photographs(inputs: Sequence[Path], poses: PoseFile) -> tuple[list[Photograph], list[Path]]:
+    """The images that `inputs` name, each once, with their poses; and those without.
+
+    A folder stands for the images directly in it, in the order of their names; those that `poses` does not
+    list are the second list returned. An image named by itself must be in `poses`.
+
+    Raises InputError for an input that does not exist, an unknown image, or if no photograph is left.
+    """
+    found: dict[Path, ImagePoses] = {}
+    unknown: list[Path] = []
+    for given in inputs:
+        if not given.exists():
+            raise InputError(f"{given}: no such file or folder")
+        for path in _images_in(given) if given.is_dir() else [given]:
+            image_poses = poses.find(path)
+            if image_poses is not None:
+                found[path] = image_poses
+            elif given.is_dir():
+                unknown.append(path)
+            else:
+                raise InputError(f"{given}: the poses file does not list this image")
+    if not found and unknown:
+        raise InputError(f"none of the {len(unknown)} images found is in the poses file")
+    if not found:
+        raise InputError(f"no images found in {', '.join(map(str, inputs))}")
+    return [Photograph(path, image_poses) for path, image_poses in found.items()], unknown
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def predict_to_file(
+    model: Pose2Seg,
+    photographs: Sequence[Photograph],
+    output: Path,
+    *,
+    overlays: Path | None = None,
+    batch_size: int = 4,
+    threshold: float = 0.5,
+) -> int:
+    """Write everybody's mask as a COCO results file, and a picture of each photograph into `overlays`.
+
+    The people stand in the order of `photographs` and of their poses. One batch of images is held in memory
+    at a time. `output` appears whole, when all is done. Returns the number of masks.
+
+    Raises InputError for an image that cannot be read or is not of the size that its poses are for, and if a
+    picture would replace another one or a photograph.
+    """
+    if overlays is not None:
+        overlays.mkdir(parents=True, exist_ok=True)
+        _require_distinct_overlays(photographs, overlays)
+
+    def results() -> Iterator[dict[str, Any]]:
+        segmented = segment_photographs(model, photographs, batch_size, threshold)
+        for photograph, image, masks in tqdm(segmented, total=len(photographs), unit="image", disable=None):
+            if overlays is not None:
+                picture = draw_overlay(image, masks, photograph.poses.keypoints)
+                _write_png(_overlay_path(photograph, overlays), picture)
+            yield from to_coco_results(photograph.poses, masks)
+
+    with atomic_writer(output) as file:
+        return _write_json_list(file, results())
+
+
+def segment_photographs(
+    model: Pose2Seg, photographs: Sequence[Photograph], batch_size: int, threshold: float
+) -> Iterator[tuple[Photograph, npt.NDArray[np.uint8], npt.NDArray[np.bool_]]]:
+    """Each photograph, its image and the masks (n, H, W) of its people; `batch_size` images go at once."""
+    for start in range(0, len(photographs), batch_size):
+        batch = photographs[start : start + batch_size]
+        images = [_read_photograph(photograph) for photograph in batch]
+        masks = model.predict(images, [poses.keypoints for _, poses in batch], threshold=threshold)
+        yield from zip(batch, images, (m.cpu().numpy() for m in masks), strict=True)
+
+
+def to_coco_results(poses: ImagePoses, masks: npt.NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
+    """COCO segmentation results of an image; masks are (n, H, W), in the order of its n people.
+
+    "score" is the pose's; "annotation_id" is there where the pose has one.
+    """
+    encoded = coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0).view(np.uint8)))
+    for person, rle in zip(poses.people, encoded, strict=True):
+        result = {
+            "image_id": poses.image_id,
+            "category_id": _PERSON,
+            "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
+            "score": person.score,
+        }
+        if person.annotation_id is not None:
+            result["annotation_id"] = person.annotation_id
+        yield result
+
+
+def _read_photograph(photograph: Photograph) -> npt.NDArray[np.uint8]:
+    path, poses = photograph
+    image = read_image(path)
+    height, width = image.shape[:2]
+    if poses.size is not None and poses.size != (height, width):
+        expected = f"{poses.size[1]} x {poses.size[0]}"
+        raise InputError(f"{path}: is {width} x {height}, but its poses are for {expected}")
+    return image
+
+
+def _overlay_path(photograph: Photograph, folder: Path) -> Path:
+    return folder / f"{photograph.path.stem}.png"
+
+
+def _require_distinct_overlays(photographs: Sequence[Photograph], folder: Path) -> None:
+    taken = {photograph.path.resolve(): photograph.path for photograph in photographs}
+    for photograph in photographs:
+        overlay = _overlay_path(photograph, folder).resolve()
+        if overlay in taken:
+            raise InputError(
+                f"{folder}: the picture of {photograph.path} would replace that of {taken[overlay]}"
+            )
+        taken[overlay] = photograph.path
+
+
+def _write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    _, encoded = cv2.imencode(".png", image)
+    path.write_bytes(encoded.tobytes())
+
+
+def _write_json_list(file: BinaryIO, entries: Iterable[Any]) -> int:
+    """Write a JSON list, an entry a line, without holding it in memory. Returns its length."""
+    count = 0
+    file.write(b"[")
+    for count, entry in enumerate(entries, start=1):
+        file.write(b"\n" if count == 1 else b",\n")
+        file.write(json.dumps(entry).encode())
+    file.write(b"\n]\n")
+    return count

@@ -1,0 +1,68 @@
+"""Pictures of masks and poses."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pose2seg_ops import COCO_LIMBS
+
+Image = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+# BGR; neighbours in the list differ in hue and in lightness, for eyes of every kind.
+_COLOURS: tuple[Colour, ...] = (
+    (255, 144, 30),
+    (36, 127, 255),
+    (80, 200, 60),
+    (211, 70, 200),
+    (40, 215, 255),
+    (70, 60, 235),
+    (200, 210, 40),
+    (180, 130, 250),
+)
+_WHITE = (255, 255, 255)
+_OPACITY = 0.5
+_SUBPIXEL_BITS = 4
+
+
+def draw_overlay(image: Image, masks: npt.NDArray[np.bool_], keypoints: npt.NDArray[np.float32]) -> Image:
+    """The photograph with everybody's mask, its contour, and the skeleton it was made from.
+
+    image: (H, W, 3) uint8 BGR; masks: (n, H, W) bool; keypoints: (n, 17, 3) x, y, COCO visibility. A person
+    has one colour in all three; occluded joints (visibility 1) are drawn hollow. Returns a new image.
+    """
+    colours = [_COLOURS[i % len(_COLOURS)] for i in range(len(masks))]
+    line = max(1, round(max(image.shape[:2]) / 400))
+    canvas = image.copy()
+    for mask, colour in zip(masks, colours, strict=True):
+        canvas[mask] = (_OPACITY * canvas[mask] + (1 - _OPACITY) * np.array(colour)).astype(np.uint8)
+    for mask, colour in zip(masks, colours, strict=True):
+        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA)
+    for pose, colour in zip(keypoints, colours, strict=True):
+        _draw_skeleton(canvas, pose, colour, line)
+    return canvas
+
+
+def _draw_skeleton(canvas: Image, pose: npt.NDArray[np.float32], colour: Colour, line: int) -> None:
+    """Limbs and joints, each with a white rim that keeps it apart from a mask of the same colour."""
+    beyond = 4 * max(canvas.shape)  # far outside, and safe from integer overflow
+    positions = np.clip(pose[:, :2], -beyond, beyond)
+    points = np.rint(positions * 2**_SUBPIXEL_BITS).astype(int).tolist()
+    labelled = pose[:, 2] > 0
+    if labelled.any():
+        extent = np.ptp(positions[labelled], axis=0).max()
+        line = max(1, min(line, round(extent / 60)))
+    for thickness, stroke in ((line + 2, _WHITE), (line, colour)):
+        for a, b in COCO_LIMBS:
+            if labelled[a] and labelled[b]:
+                cv2.line(canvas, points[a], points[b], stroke, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+    for point, visibility in zip(points, pose[:, 2], strict=True):
+        if visibility > 0:
+            rim, centre = (colour, _WHITE) if visibility == 1 else (_WHITE, colour)
+            _draw_disc(canvas, point, line + 2, rim)
+            _draw_disc(canvas, point, line + 1, centre)
+
+
+def _draw_disc(canvas: Image, centre: tuple[int, int], radius: int, colour: Colour) -> None:
+    cv2.circle(canvas, centre, radius << _SUBPIXEL_BITS, colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)

@@ -1,0 +1,199 @@
+import json
+import os
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from golden import golden_path
+from pose2seg import InputError, Pose2Seg, load_checkpoint, load_imagenet_weights, save_checkpoint
+from pose2seg.backbone import Backbone
+from small_model import small_model
+
+Weights = dict[str, torch.Tensor]
+
+
+TEMPLATES = torch.zeros(1, 17, 3)
+
+
+def as_official(weights: Weights) -> Weights:
+    """The names of the original, and the convolutions that it has and never uses."""
+    names = {key: key for key in weights}
+    for key in names:
+        if key.startswith("backbone."):
+            names[key] = key.replace("downsample.0", "conv4").replace("downsample.1", "bn4")
+    unused = {
+        f"backbone.fpn_p{level}.{leaf}": torch.zeros(8) for level in (2, 3, 4) for leaf in ("weight", "bias")
+    }
+    return OrderedDict((names[key], tensor) for key, tensor in weights.items()) | unused
+
+
+def assert_same(ours: Weights, theirs: Weights) -> None:
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_official_keys_and_shapes_are_ours() -> None:
+    entries = json.loads(golden_path("state_dict_official.json").read_text())["state_dict"]
+    unused = ("backbone.fpn_p2", "backbone.fpn_p3", "backbone.fpn_p4")
+    official = {key: tuple(shape) for key, shape, _ in entries if not key.startswith(unused)}
+    with torch.device("meta"):
+        weights = Pose2Seg(TEMPLATES).state_dict()
+    shapes = {key: tuple(t.shape) for key, t in as_official(weights).items() if not key.startswith(unused)}
+    assert shapes == official
+
+
+@pytest.mark.parametrize("zipped", [False, True], ids=["torch 1.0", "torch 1.6"])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [("segnet.", "segnet."), ("segnet.", "pose2seg.seg_branch."), ("", "module.")],
+)
+def test_official_pickles_load(tmp_path: Path, zipped: bool, ours: str, theirs: str) -> None:
+    trained = small_model(TEMPLATES)
+    official = {
+        theirs + key.removeprefix(ours) if key.startswith(ours) else key: tensor
+        for key, tensor in as_official(trained.state_dict()).items()
+    }
+    path = tmp_path / "release.pkl"
+    torch.save(OrderedDict(official), path, _use_new_zipfile_serialization=zipped)
+    model = small_model(TEMPLATES)
+    load_checkpoint(model, path)
+    assert_same(model.state_dict(), trained.state_dict())
+    assert model.convention == "pose2seg"
+
+
+def test_batch_counts_may_be_missing(tmp_path: Path) -> None:
+    weights = as_official(small_model(TEMPLATES).state_dict())
+    path = tmp_path / "old.pth"
+    torch.save({key: tensor for key, tensor in weights.items() if "num_batches" not in key}, path)
+    load_checkpoint(small_model(TEMPLATES), path)
+
+
+@pytest.mark.parametrize("convention", ["integer", "half_pixel", "pose2seg"])
+def test_safetensors_bring_weights_and_convention_back(tmp_path: Path, convention: Any) -> None:
+    trained = small_model(TEMPLATES)
+    trained.segnet.conv1.weight.data = trained.segnet.conv1.weight.data.to(memory_format=torch.channels_last)
+    trained.convention = convention
+    path = tmp_path / "new" / "model.safetensors"
+    save_checkpoint(trained, path)
+    model = small_model(TEMPLATES)
+    load_checkpoint(model, path)
+    assert_same(model.state_dict(), trained.state_dict())
+    assert model.convention == convention
+    assert [file.name for file in path.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_torchvision_weights_fill_the_resnet_only(tmp_path: Path) -> None:
+    trained, backbone = Backbone((1, 1, 1, 1), 4, 8), Backbone((1, 1, 1, 1), 4, 8)
+    pyramid = {key: tensor.clone() for key, tensor in backbone.state_dict().items() if key.startswith("fpn_")}
+    resnet = {key: tensor for key, tensor in trained.state_dict().items() if not key.startswith("fpn_")}
+    path = tmp_path / "resnet.pth"
+    torch.save(resnet | {"fc.weight": torch.zeros(10, 128), "fc.bias": torch.zeros(10)}, path)
+    load_imagenet_weights(backbone, path)
+    assert_same(backbone.state_dict(), resnet | pyramid)
+
+
+def test_torchvision_keys_and_shapes_are_the_backbones() -> None:
+    mapping = json.loads(golden_path("key_mapping_torchvision.json").read_text())
+    entries = mapping["torchvision_resnet50 -> Pose2Seg state_dict (None = dropped)"]
+    torchvision = {theirs: tuple(shape) for theirs, official, shape in entries if official is not None}
+    with torch.device("meta"):
+        weights = Backbone().state_dict()
+    assert {k: tuple(t.shape) for k, t in weights.items() if not k.startswith("fpn_")} == torchvision
+
+
+def test_weights_that_do_not_fit_are_listed_and_change_nothing(tmp_path: Path) -> None:
+    weights = as_official(small_model(TEMPLATES).state_dict())
+    for leaf in ("weight", "bias"):
+        del weights[f"segnet.conv1.{leaf}"], weights[f"segnet.bn1.{leaf}"]
+    weights["segnet.extra"] = torch.zeros(3)
+    weights["segnet.pred_small.bias"] = torch.zeros(3)
+    path = tmp_path / "other.pth"
+    torch.save(weights, path)
+    model = small_model(TEMPLATES)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    with pytest.raises(InputError) as raised:
+        load_checkpoint(model, path)
+    assert str(raised.value) == (
+        f"{path}: weights do not fit the model: "
+        "4 missing (segnet.conv1.weight, segnet.conv1.bias, segnet.bn1.weight, ...); "
+        "1 unexpected (segnet.extra); "
+        "1 of another shape (segnet.pred_small.bias (3,), expected (2,))"
+    )
+    assert_same(model.state_dict(), before)
+    assert model.convention == "integer"
+
+
+class Attack:
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.victim),)
+
+
+def test_code_in_a_pickle_is_not_executed(tmp_path: Path) -> None:
+    path, victim = tmp_path / "evil.pth", tmp_path / "victim"
+    torch.save({"segnet.conv1.weight": Attack(victim)}, path)
+    with pytest.raises(InputError, match="not a checkpoint that torch can load without executing code"):
+        load_checkpoint(small_model(TEMPLATES), path)
+    path.write_bytes(pickle.dumps(Attack(victim), protocol=2))
+    with pytest.raises(InputError, match="not a checkpoint that torch can load without executing code"):
+        load_checkpoint(small_model(TEMPLATES), path)
+    assert not victim.exists()
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+@pytest.mark.parametrize("damage", ["empty", "text", "truncated"])
+def test_files_that_are_not_checkpoints_are_refused(tmp_path: Path, name: str, damage: str) -> None:
+    path = tmp_path / name
+    if path.suffix == ".safetensors":
+        save_checkpoint(small_model(TEMPLATES), path)
+    else:
+        torch.save(small_model(TEMPLATES).state_dict(), path)
+    content = path.read_bytes()
+    path.write_bytes({"empty": b"", "text": b"weights\n", "truncated": content[: len(content) // 2]}[damage])
+    with pytest.raises(InputError, match=f"{name}: not a "):
+        load_checkpoint(small_model(TEMPLATES), path)
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        ([torch.zeros(1)], "got list"),
+        ({}, "got dict"),
+        ({"epoch": 3}, "'epoch' is int"),
+        ({3: torch.zeros(1)}, "3 is Tensor"),
+    ],
+)
+def test_pickles_of_other_things_are_refused(tmp_path: Path, content: Any, got: str) -> None:
+    path = tmp_path / "other.pth"
+    torch.save(content, path)
+    with pytest.raises(InputError, match=rf"expected a state dict \(names and tensors\), {got}"):
+        load_checkpoint(small_model(TEMPLATES), path)
+
+
+@pytest.mark.parametrize("metadata", [None, {"convention": "other"}])
+def test_safetensors_without_a_convention_are_refused(
+    tmp_path: Path, metadata: dict[str, str] | None
+) -> None:
+    path = tmp_path / "model.safetensors"
+    safetensors.torch.save_file(small_model(TEMPLATES).state_dict(), path, metadata)
+    with pytest.raises(
+        InputError, match='expected metadata "convention" to be one of integer, half_pixel, pose2seg'
+    ):
+        load_checkpoint(small_model(TEMPLATES), path)
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+def test_a_missing_file_is_an_os_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=name):
+        load_checkpoint(small_model(TEMPLATES), tmp_path / name)
+
+
+def test_own_checkpoints_are_named_safetensors(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"path must end in .safetensors, got .*model.pth"):
+        save_checkpoint(small_model(TEMPLATES), tmp_path / "model.pth")

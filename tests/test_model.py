@@ -1,0 +1,295 @@
+"""The model against the original's outputs, and what holds for any weights."""
+
+import importlib.util
+import json
+from collections import OrderedDict
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from golden import golden_path, load_golden
+from pose2seg import Pose2Seg, Segmentation, load_checkpoint, load_templates
+from pose2seg.geometry import compose, transform_keypoints
+from pose2seg.model import ALIGN_SIZE, IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE
+from small_model import small_model
+
+from pose2seg_ops import affine_align, fit_pose_templates, letterbox
+
+Arrays = dict[str, np.ndarray]
+
+
+class Photographs(NamedTuple):
+    """The three golden photographs as the network sees them."""
+
+    images: list[torch.Tensor]
+    poses: list[torch.Tensor]
+    batch_index: torch.Tensor
+    letterboxes: torch.Tensor
+    keypoints: torch.Tensor
+    features: torch.Tensor
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Pose2Seg:
+    """The model with the golden weights, read from a file as torch 1.x wrote it."""
+    specification = importlib.util.spec_from_file_location("make_weights", golden_path("make_weights.py"))
+    assert specification is not None
+    assert specification.loader is not None
+    maker = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(maker)
+    entries = json.loads(golden_path("state_dict_official.json").read_text())["state_dict"]
+    weights = maker.make_weights([tuple(entry) for entry in entries])
+    assert len(weights) == 588
+    path = tmp_path_factory.mktemp("weights") / "official.pkl"
+    tensors = OrderedDict((key, torch.from_numpy(array)) for key, array in weights.items())
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+
+    model = Pose2Seg(load_templates(golden_path("templates_official.json")))
+    load_checkpoint(model, path)
+    path.unlink()
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def photographs(official: Pose2Seg) -> Photographs:
+    inputs = load_golden("e2e_inputs.npz")
+    images = [torch.from_numpy(inputs[f"img{i}"]) for i in range(3)]
+    poses = [torch.from_numpy(inputs[f"kpts{i}"]) for i in range(3)]
+    batch_index = torch.tensor([0, 1, 1, 2, 2, 2, 2, 2])
+    network_input, letterboxes = letterbox(images, INPUT_SIZE, IMAGENET_MEAN, IMAGENET_STD)
+    keypoints = transform_keypoints(torch.cat(poses), letterboxes[batch_index])
+    with torch.inference_mode():
+        features = official.backbone(network_input)
+    return Photographs(images, poses, batch_index, letterboxes, keypoints, features)
+
+
+def segment(model: Pose2Seg, photographs: Photographs) -> Segmentation:
+    with torch.inference_mode():
+        return model.segment(photographs.features, photographs.keypoints, photographs.batch_index)
+
+
+@pytest.fixture(scope="module")
+def found(official: Pose2Seg, photographs: Photographs) -> Segmentation:
+    return segment(official, photographs)
+
+
+def predict(model: Pose2Seg, photographs: Photographs) -> list[npt.NDArray[np.bool_]]:
+    return [masks.numpy() for masks in model.predict(photographs.images, photographs.poses)]
+
+
+def intersections_over_unions(masks: list[npt.NDArray[np.bool_]], golden: Arrays) -> npt.NDArray[np.float64]:
+    """One figure a person."""
+    figures = []
+    for i, ours in enumerate(masks):
+        theirs = golden[f"masks{i}"] > 0
+        assert ours.shape == theirs.shape
+        figures += [(a & b).sum() / (a | b).sum() for a, b in zip(ours, theirs, strict=True)]
+    return np.array(figures)
+
+
+def meets(logits: torch.Tensor, masks: list[npt.NDArray[np.bool_]], golden: Arrays) -> bool:
+    """What counts as the original's result."""
+    close = np.abs(logits.numpy() - golden["logits"]).max() <= 0.1
+    return bool(close and intersections_over_unions(masks, golden).min() >= 0.985)
+
+
+def test_the_official_weights_give_the_original_result(
+    official: Pose2Seg, photographs: Photographs, found: Segmentation
+) -> None:
+    assert official.convention == "pose2seg"
+    masks = predict(official, photographs)
+    assert meets(found.logits, masks, load_golden("e2e.npz"))
+    assert not meets(found.logits, masks, load_golden("e2e_must_differ.npz"))
+
+
+def test_the_sampling_of_later_torch_releases_gives_the_result_that_must_differ(
+    official: Pose2Seg, photographs: Photographs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(official, "convention", "half_pixel")
+    monkeypatch.setattr(official.backbone, "forward", lambda _: photographs.features)
+    logits, masks = segment(official, photographs).logits, predict(official, photographs)
+    assert meets(logits, masks, load_golden("e2e_must_differ.npz"))
+    assert not meets(logits, masks, load_golden("e2e.npz"))
+
+
+def test_every_stage_is_the_original_one(
+    official: Pose2Seg, photographs: Photographs, found: Segmentation
+) -> None:
+    golden = load_golden("e2e.npz")
+
+    def assert_close(ours: torch.Tensor, theirs: npt.NDArray[np.float32], tolerance: float) -> None:
+        np.testing.assert_allclose(ours.numpy(), theirs, rtol=0, atol=tolerance)
+
+    assert_close(photographs.letterboxes, golden["inputMatrixs"][:, :2], 1e-5)
+    # Features are of the order of 10; OpenCV rounds positions in the photograph to 1/32 pixel.
+    assert_close(photographs.features[:, ::8, ::8, ::8], golden["feature_s8"], 0.05)
+
+    visible = photographs.keypoints[..., 2] > 0
+    keypoints = photographs.keypoints * torch.tensor([0.25, 0.25, 1])
+    assert_close(keypoints[visible], golden["kpts_feat"][visible.numpy()], 1e-4)
+    matrices, index, score = fit_pose_templates(keypoints, official.templates, (128, 128), ALIGN_SIZE)
+    assert index.tolist() == golden["template_index"].tolist()
+    assert_close(score, golden["align_score"], 1e-6)
+    assert_close(matrices, golden["featAlignMatrixs"][:, :2], 1e-3)
+    aligned = transform_keypoints(keypoints, matrices)
+    assert_close(aligned[visible], golden["kpts_align"][visible.numpy()], 1e-3)
+
+    rois = affine_align(
+        photographs.features, matrices, photographs.batch_index, ALIGN_SIZE, convention="pose2seg"
+    )
+    assert_close(rois[:, ::8, ::4, ::4], golden["rois_s8"], 0.05)
+    to_input = photographs.letterboxes[photographs.batch_index]
+    assert_close(compose(found.matrices, to_input), golden["maskAlignMatrixs"][:, :2], 1e-3)
+    assert_close(found.logits.softmax(1), golden["softmax"], 0.02)
+
+
+TEMPLATES = torch.rand(2, 17, 3, generator=torch.Generator().manual_seed(0)) + torch.tensor([0, 0, 1])
+SIZES = ((48, 64), (90, 30), (33, 57))
+
+Ragged: TypeAlias = tuple[list[torch.Tensor], list[torch.Tensor]]
+
+
+@pytest.fixture(scope="module")
+def small() -> Pose2Seg:
+    """A model of few parameters, random, whose masks have some of everything."""
+    torch.manual_seed(0)
+    model = small_model(TEMPLATES).eval()
+    prediction = model.segnet.pred_small
+    with torch.no_grad():
+        logits = model(torch.rand(1, 3, 64, 64), people(4, 64, 64), torch.zeros(4, dtype=torch.int64)).logits
+        gain = 4 / (logits[:, 1] - logits[:, 0]).std()
+        prediction.weight *= gain
+        assert prediction.bias is not None
+        prediction.bias.copy_(gain * (prediction.bias - logits.mean((0, 2, 3))))
+    return model
+
+
+def people(count: int, height: int, width: int) -> torch.Tensor:
+    """Poses (count, 17, 3) like the templates, a third of the image large, joints of every visibility."""
+    size = torch.tensor([width, height])
+    poses = TEMPLATES[torch.randint(0, len(TEMPLATES), (count,)), :, :2] + 0.05 * torch.randn(count, 17, 2)
+    positions = size * (poses / 3 + torch.rand(count, 1, 2) * 2 / 3)
+    return torch.cat([positions, torch.randint(0, 3, (count, 17, 1))], dim=2)
+
+
+@pytest.fixture(scope="module")
+def ragged() -> Ragged:
+    """Images of three sizes with 2, 0 and 5 people."""
+    torch.manual_seed(1)
+    images = [torch.randint(0, 256, (*size, 3), dtype=torch.uint8) for size in SIZES]
+    return images, [people(count, *size) for count, size in zip((2, 0, 5), SIZES, strict=True)]
+
+
+def test_masks_come_per_image_in_its_size(small: Pose2Seg, ragged: Ragged) -> None:
+    masks = small.predict(*ragged)
+    assert [tuple(m.shape) for m in masks] == [(2, 48, 64), (0, 90, 30), (5, 33, 57)]
+    assert all(m.dtype == torch.bool for m in masks)
+    assert 0 < torch.cat([m.flatten() for m in masks]).float().mean() < 1
+
+
+def test_a_batch_gives_what_its_images_give_alone(small: Pose2Seg, ragged: Ragged) -> None:
+    together = small.predict(*ragged)
+    alone = [small.predict([image], [poses])[0] for image, poses in zip(*ragged, strict=True)]
+    for a, b in zip(together, alone, strict=True):
+        assert (a != b).sum() <= 1e-3 * a.numel()
+
+
+def test_the_number_of_people_a_pass_changes_nothing(
+    small: Pose2Seg,
+    ragged: Ragged,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_once = small.predict(*ragged)
+    monkeypatch.setattr(small, "people_per_pass", 3)
+    sizes = []
+    hook = small.segnet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    in_passes = small.predict(*ragged)
+    hook.remove()
+    assert sizes == [3, 3, 1]
+    for a, b in zip(at_once, in_passes, strict=True):
+        assert (a != b).sum() <= 1e-3 * a.numel()
+
+
+def test_images_without_people_have_no_masks(small: Pose2Seg) -> None:
+    images = [torch.zeros(*size, 3, dtype=torch.uint8) for size in SIZES]
+    masks = small.predict(images, [torch.zeros(0, 17, 3)] * 3)
+    assert [tuple(m.shape) for m in masks] == [(0, *size) for size in SIZES]
+
+
+def test_predict_takes_numpy_arrays(small: Pose2Seg, ragged: Ragged) -> None:
+    images, poses = ragged
+    arrays = small.predict([image.numpy() for image in images], [pose.double().numpy() for pose in poses])
+    for a, b in zip(arrays, small.predict(images, poses), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_higher_threshold_gives_smaller_masks(small: Pose2Seg, ragged: Ragged) -> None:
+    loose, middle, strict = (
+        torch.cat([m.flatten() for m in small.predict(*ragged, threshold=t)]) for t in (0.2, 0.5, 0.8)
+    )
+    assert loose.sum() > middle.sum() > strict.sum() > 0
+    assert not (strict & ~middle).any()
+    assert not (middle & ~loose).any()
+
+
+def test_the_second_channel_is_the_person(
+    small: Pose2Seg, ragged: Ragged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bias, person in (([-1e4, 1e4], True), ([1e4, -1e4], False)):
+        parameter = torch.nn.Parameter(torch.tensor(bias))
+        monkeypatch.setitem(small.segnet.pred_small._parameters, "bias", parameter)
+        assert any(masks.any() for masks in small.predict(*ragged)) == person
+
+
+def test_joints_that_are_missing_have_no_influence(small: Pose2Seg, ragged: Ragged) -> None:
+    images, poses = ragged
+    moved = [torch.where(pose[..., 2:] == 0, pose + torch.tensor([7.0, -9.0, 0.0]), pose) for pose in poses]
+    for a, b in zip(small.predict(images, poses), small.predict(images, moved), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_matrices_lead_from_the_input_to_where_the_skeleton_is_drawn(
+    small: Pose2Seg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The confidence map of a joint peaks where `Segmentation.matrices` move it."""
+    torch.manual_seed(2)
+    keypoints = people(3, 128, 128)
+    keypoints[..., 2] = 2
+    rois = []
+    hook = small.segnet.register_forward_pre_hook(lambda _, inputs: rois.append(inputs[0]))
+    with torch.inference_mode():
+        found = small(torch.rand(1, 3, 128, 128), keypoints, torch.zeros(3, dtype=torch.int64))
+    hook.remove()
+    scales = torch.linalg.vector_norm(found.matrices[:, 0, :2], dim=1)
+    assert (scales > 64 / 128 + 1e-3).all(), "all three should fit a template"
+    expected = transform_keypoints(keypoints, found.matrices)[..., :2]
+    maps = rois[0][:, 8 : 8 + 17]
+    flat = maps.flatten(2).argmax(2)
+    peaks = torch.stack([flat % 64, flat // 64], dim=-1)
+    inside = ((expected >= 0) & (expected <= 63)).all(-1)
+    assert inside.sum() > 20
+    assert (peaks - expected)[inside].abs().max() <= 0.5 + 1e-3
+
+
+def test_templates_are_not_weights(small: Pose2Seg) -> None:
+    assert not any("templates" in key for key in small.state_dict())
+
+
+def test_bad_arguments_are_named(small: Pose2Seg) -> None:
+    image = torch.zeros(8, 8, 3, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"images must hold at least one image, got none"):
+        small.predict([], [])
+    with pytest.raises(ValueError, match=r"keypoints must be one array per image, got 2 for 1 images"):
+        small.predict([image], [torch.zeros(0, 17, 3)] * 2)
+    with pytest.raises(ValueError, match=r"keypoints\[0\] must be \(n, 17, 3\), got \(17, 3\)"):
+        small.predict([image], [torch.zeros(17, 3)])
+    with pytest.raises(ValueError, match=r"templates must be \(T, 17, 3\), got \(17, 3\)"):
+        Pose2Seg(torch.zeros(17, 3))
+    small.train()
+    try:
+        with pytest.raises(RuntimeError, match=r"call model.eval\(\) first"):
+            small.predict([image], [torch.zeros(0, 17, 3)])
+    finally:
+        small.eval()

@@ -1,0 +1,165 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pose2seg import InputError, Pose2Seg
+from pose2seg.files import read_image
+from pose2seg.poses import ImagePoses, Person, PoseFile, read_poses
+from pose2seg.predict import Photograph, find_photographs, predict_to_file, to_coco_results
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from small_model import small_model
+
+
+@pytest.fixture(scope="module")
+def model() -> Pose2Seg:
+    torch.manual_seed(0)
+    return small_model(torch.ones(1, 17, 3)).eval()
+
+
+def pose(x: float, y: float) -> list[float]:
+    return [number for j in range(17) for number in (x + j % 4, y + j // 4, 2)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four photographs; poses.json lists the first three, with 1, 2 and 0 people."""
+    (tmp_path / "photographs").mkdir()
+    for i, size in enumerate(((40, 60), (50, 30), (20, 20), (30, 30))):
+        image = np.random.default_rng(i).integers(0, 256, (*size, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / "photographs" / f"{i}.png"), image)
+    (tmp_path / "photographs" / "notes.txt").write_text("not an image")
+    images = [
+        {"id": 10 + i, "file_name": f"{i}.png", "height": height, "width": width}
+        for i, (height, width) in enumerate(((40, 60), (50, 30), (20, 20)))
+    ]
+    annotations = [
+        {"id": 100, "image_id": 11, "category_id": 1, "keypoints": pose(5, 5)},
+        {"id": 101, "image_id": 10, "category_id": 1, "keypoints": pose(30, 10)},
+        {"id": 102, "image_id": 11, "category_id": 1, "keypoints": pose(9, 20)},
+    ]
+    poses = {"info": {}, "images": images, "annotations": annotations, "categories": [{"id": 1}]}
+    (tmp_path / "poses.json").write_text(json.dumps(poses))
+    return tmp_path
+
+
+def names(photographs: list[Photograph]) -> list[str]:
+    return [photograph.path.name for photograph in photographs]
+
+
+def test_a_folder_stands_for_its_known_images(folder: Path) -> None:
+    photographs, unknown = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
+    assert names(photographs) == ["0.png", "1.png", "2.png"]
+    assert [path.name for path in unknown] == ["3.png"]
+
+
+def test_images_named_twice_count_once(folder: Path) -> None:
+    inputs = [folder / "photographs" / "1.png", folder / "photographs"]
+    photographs, _ = find_photographs(inputs, read_poses(folder / "poses.json"))
+    assert names(photographs) == ["1.png", "0.png", "2.png"]
+
+
+def test_inputs_that_cannot_be_used_are_named(folder: Path) -> None:
+    poses = read_poses(folder / "poses.json")
+    with pytest.raises(InputError, match=r"missing: no such file or folder"):
+        find_photographs([folder / "missing"], poses)
+    with pytest.raises(InputError, match=r"3.png: the poses file does not list this image"):
+        find_photographs([folder / "photographs" / "3.png"], poses)
+    with pytest.raises(InputError, match=r"none of the 4 images found is in the poses file"):
+        find_photographs([folder / "photographs"], PoseFile({}, poses.names))
+    (folder / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no images found in .*empty"):
+        find_photographs([folder / "empty"], poses)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_masks_are_those_of_the_model_and_can_be_traced(
+    model: Pose2Seg, folder: Path, batch_size: int
+) -> None:
+    photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
+    output = folder / "results" / "masks.json"
+    assert predict_to_file(model, photographs, output, batch_size=batch_size) == 3
+
+    results = json.loads(output.read_text())
+    assert [(r["image_id"], r["annotation_id"], r["category_id"], r["score"]) for r in results] == [
+        (10, 101, 1, 1.0),
+        (11, 100, 1, 1.0),
+        (11, 102, 1, 1.0),
+    ]
+    images = [read_image(photograph.path) for photograph in photographs]
+    expected = model.predict(images, [photograph.poses.keypoints for photograph in photographs])
+    for result, mask in zip(results, [m for masks in expected for m in masks.numpy()], strict=True):
+        decoded = coco_mask.decode(result["segmentation"]).astype(bool)
+        assert decoded.shape == mask.shape
+        assert (decoded != mask).mean() <= 1e-3
+
+    coco = COCO(str(folder / "poses.json"))
+    assert len(coco.loadRes(str(output)).getAnnIds(imgIds=[11])) == 2
+
+
+def test_masks_survive_the_encoding() -> None:
+    masks = np.random.default_rng(0).random((3, 13, 7)) < 0.5
+    poses = ImagePoses(
+        "x", people=[Person(np.zeros((17, 3), np.float32), score) for score in (0.5, 0.25, 1.0)]
+    )
+    results = list(to_coco_results(poses, masks))
+    assert [(r["image_id"], r["score"], "annotation_id" in r) for r in results] == [
+        ("x", 0.5, False),
+        ("x", 0.25, False),
+        ("x", 1.0, False),
+    ]
+    for result, mask in zip(results, masks, strict=True):
+        np.testing.assert_array_equal(coco_mask.decode(json.loads(json.dumps(result))["segmentation"]), mask)
+
+
+def test_overlays_are_pictures_of_every_photograph(model: Pose2Seg, folder: Path) -> None:
+    photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
+    predict_to_file(model, photographs, folder / "masks.json", overlays=folder / "deep" / "overlays")
+    overlays = sorted((folder / "deep" / "overlays").iterdir())
+    assert [path.name for path in overlays] == ["0.png", "1.png", "2.png"]
+    for photograph, overlay in zip(photographs, overlays, strict=True):
+        before, after = read_image(photograph.path), read_image(overlay)
+        assert before.shape == after.shape
+        assert (before != after).any() == bool(photograph.poses.people)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image"])
+def test_a_failure_leaves_what_was_there(model: Pose2Seg, folder: Path, content: bytes) -> None:
+    photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
+    (folder / "photographs" / "2.png").write_bytes(content)
+    output = folder / "masks.json"
+    output.write_text("old")
+    before = sorted(folder.iterdir())
+    with pytest.raises(InputError, match=r"2.png: not an image that OpenCV can read"):
+        predict_to_file(model, photographs, output, batch_size=1)
+    assert output.read_text() == "old"
+    assert sorted(folder.iterdir()) == before
+
+
+def test_photographs_of_another_size_than_the_poses_are_refused(model: Pose2Seg, folder: Path) -> None:
+    photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
+    cv2.imwrite(str(photographs[1].path), np.zeros((25, 15, 3), np.uint8))
+    with pytest.raises(InputError, match=r"1.png: is 15 x 25, but its poses are for 30 x 50"):
+        predict_to_file(model, photographs, folder / "masks.json")
+
+
+def test_overlays_that_would_replace_another_file_are_refused(model: Pose2Seg, folder: Path) -> None:
+    same = [Photograph(folder / name, ImagePoses(1)) for name in ("a/x.jpg", "b/x.png")]
+    with pytest.raises(InputError, match=r"the picture of .*b/x.png would replace that of .*a/x.jpg"):
+        predict_to_file(model, same, folder / "masks.json", overlays=folder)
+    photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
+    with pytest.raises(InputError, match=r"the picture of .*0.png would replace that of .*0.png"):
+        predict_to_file(model, photographs, folder / "masks.json", overlays=folder / "photographs")
+
+
+def test_the_output_must_not_be_a_folder(model: Pose2Seg, folder: Path) -> None:
+    with pytest.raises(InputError, match=r"photographs: is a folder, expected the name of a file"):
+        predict_to_file(model, [], folder / "photographs")
+
+
+def test_nothing_to_do_is_an_empty_list(model: Pose2Seg, folder: Path) -> None:
+    assert predict_to_file(model, [], folder / "masks.json") == 0
+    assert json.loads((folder / "masks.json").read_text()) == []

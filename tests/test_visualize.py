@@ -1,0 +1,59 @@
+import numpy as np
+import numpy.typing as npt
+from pose2seg.visualize import draw_overlay
+
+GREY = np.full((120, 160, 3), 100, np.uint8)
+NOBODY = np.zeros((1, 17, 3), np.float32)
+
+
+def disc(x: int, y: int, radius: int) -> npt.NDArray[np.bool_]:
+    rows, columns = np.mgrid[: GREY.shape[0], : GREY.shape[1]]
+    return np.asarray((columns - x) ** 2 + (rows - y) ** 2 <= radius**2)
+
+
+def changed(canvas: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    return np.asarray((canvas != GREY).any(-1))
+
+
+def test_without_people_the_photograph_stays() -> None:
+    canvas = draw_overlay(GREY, np.zeros((0, 120, 160), bool), np.zeros((0, 17, 3), np.float32))
+    np.testing.assert_array_equal(canvas, GREY)
+    assert canvas is not GREY
+
+
+def test_masks_are_tinted_and_nothing_else() -> None:
+    mask = disc(60, 50, 30)
+    canvas = draw_overlay(GREY, mask[None], NOBODY)
+    assert changed(canvas)[mask].all()
+    assert not changed(canvas)[~disc(60, 50, 33)].any()
+    assert (GREY == 100).all(), "the photograph given must not change"
+
+
+def test_people_have_different_colours() -> None:
+    masks = np.stack([disc(40, 60, 20), disc(110, 60, 20)])
+    canvas = draw_overlay(GREY, masks, np.repeat(NOBODY, 2, axis=0))
+    assert (canvas[60, 40] != canvas[60, 110]).any()
+
+
+def test_labelled_joints_and_the_limbs_between_them_are_drawn() -> None:
+    pose = NOBODY.copy()
+    pose[0, 5], pose[0, 7], pose[0, 16] = (30, 30, 2), (120, 90, 2), (150, 110, 0)
+    drawn = changed(draw_overlay(GREY, np.zeros((1, 120, 160), bool), pose))
+    assert drawn[[30, 90], [30, 120]].all(), "joints"
+    assert drawn[60, 75], "the limb from shoulder to elbow"
+    assert not drawn[110, 150], "a joint that is missing"
+    assert drawn.mean() < 0.1
+
+
+def test_occluded_joints_are_hollow() -> None:
+    pose = NOBODY.copy()
+    pose[0, 0], pose[0, 16] = (30, 30, 2), (120, 90, 1)
+    canvas = draw_overlay(GREY, np.zeros((1, 120, 160), bool), pose)
+    assert (canvas[30, 30] != 255).any()
+    assert (canvas[90, 120] == 255).all()
+
+
+def test_joints_at_any_distance_are_survived() -> None:
+    pose = np.full((1, 17, 3), 2, np.float32)
+    pose[0, ::2, :2], pose[0, 1::2, :2] = -3e38, 3e38
+    assert draw_overlay(GREY, np.ones((1, 120, 160), bool), pose).shape == GREY.shape
