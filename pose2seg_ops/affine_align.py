@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from . import _C
+from . import _C, _library
 from ._pairs import as_size
+
+_operators = torch.ops.pose2seg_ops
 
 
 def affine_align(
@@ -48,4 +51,19 @@ def affine_align(
 
     Source: the affine-align operation of Pose2Seg (Zhang et al., CVPR 2019, section 3.3).
     """
-    return _C.affine_align(input, matrices, batch_index, as_size(output_size, "output_size"), convention)
+    size = as_size(output_size, "output_size")
+    if torch.compiler.is_compiling():
+        return _operators.affine_align(input, matrices, batch_index, size, convention)
+    return _C.affine_align(input, matrices, batch_index, size, convention)
+
+
+def _fake(
+    input: Tensor, matrices: Tensor, batch_index: Tensor, output_size: Sequence[int], convention: str
+) -> Tensor:
+    channels_innermost = input.stride(1) == 1 and input.stride(3) != 1
+    memory_format = torch.channels_last if channels_innermost else torch.contiguous_format
+    shape = (matrices.shape[0], input.shape[1], *output_size)
+    return torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=memory_format)
+
+
+_library.register("affine_align", _fake)

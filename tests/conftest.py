@@ -5,10 +5,10 @@ from types import ModuleType
 
 import pytest
 import torch
-from cuda_emulation import load_emulated_extension
+from cuda_emulation import NAME, load_emulated_extension
 
 import pose2seg_ops
-from pose2seg_ops import _C, reference
+from pose2seg_ops import _C, _library, reference
 from pose2seg_ops._build_info import CUDA_VERSION
 
 
@@ -23,10 +23,17 @@ class Backend:
     def __getattr__(self, op: str):
         return getattr(self._ops, op)
 
+    @property
+    def operators(self):
+        """The registered operators with the kernels of this backend."""
+        return getattr(torch.ops, NAME if self.name == "emulated" else _library.NAMESPACE)
+
 
 @pytest.fixture(scope="session")
 def emulated_extension() -> ModuleType:
-    return load_emulated_extension()
+    extension = load_emulated_extension()
+    _library.register_all_in(extension.__name__)
+    return extension
 
 
 def _select(name: str, request: pytest.FixtureRequest) -> Backend:
@@ -38,6 +45,8 @@ def _select(name: str, request: pytest.FixtureRequest) -> Backend:
         for module in [sys.modules[key] for key in sys.modules if key.startswith("pose2seg_ops.")]:
             if getattr(module, "_C", None) is _C:
                 monkeypatch.setattr(module, "_C", extension)
+            if hasattr(module, "_operators"):
+                monkeypatch.setattr(module, "_operators", getattr(torch.ops, extension.__name__))
     if name == "cuda":
         if CUDA_VERSION is None:
             pytest.skip("pose2seg_ops was built without CUDA kernels")

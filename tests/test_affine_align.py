@@ -182,6 +182,25 @@ def test_no_instances(implementation):
     assert output.shape == (0, 5, 4, 3)
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_is_a_well_made_operator(backend, memory_format):
+    input, matrices, batch_index = example(device=backend.device)
+    input = input.contiguous(memory_format=memory_format)
+    torch.library.opcheck(
+        backend.operators.affine_align.default, (input, matrices, batch_index, (6, 5), "integer")
+    )
+
+
+def test_compiles_whole_for_any_number_of_instances(backend):
+    compiled = torch.compile(
+        lambda *arguments: backend.affine_align(*arguments, (6, 5)) * 2, fullgraph=True, backend="aot_eager"
+    )
+    for count in (2, 3, 5, 6):
+        input, matrices, batch_index = example(device=backend.device)
+        arguments = input, matrices[:count], batch_index[:count]
+        torch.testing.assert_close(compiled(*arguments), backend.affine_align(*arguments, (6, 5)) * 2)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

@@ -1,0 +1,50 @@
+"""The ops as torch.compile and torch.export see them: operators under `torch.ops.pose2seg_ops`.
+
+The extension defines them, with their kernels. What only Python knows is added here: the fake kernel that
+tells the shape of a result without computing it, and the gradient.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+NAMESPACE = "pose2seg_ops"
+
+
+@dataclass(frozen=True)
+class _Operator:
+    name: str
+    fake: Callable[..., Any]
+    backward: Callable[..., Any] | None
+    setup_context: Callable[..., None] | None
+
+
+_registered: list[_Operator] = []
+
+
+def register(
+    name: str,
+    fake: Callable[..., Any],
+    *,
+    backward: Callable[..., Any] | None = None,
+    setup_context: Callable[..., None] | None = None,
+) -> None:
+    """Adds the fake kernel of an operator, and its gradient where it has one, as torch.library wants them."""
+    operator = _Operator(name, fake, backward, setup_context)
+    _registered.append(operator)
+    _register_in(NAMESPACE, operator)
+
+
+def register_all_in(namespace: str) -> None:
+    """The same for another extension with the same ops: the tests have one that emulates the CUDA kernels."""
+    for operator in _registered:
+        _register_in(namespace, operator)
+
+
+def _register_in(namespace: str, operator: _Operator) -> None:
+    qualified = f"{namespace}::{operator.name}"
+    torch.library.register_fake(qualified, operator.fake)
+    if operator.backward is not None:
+        torch.library.register_autograd(qualified, operator.backward, setup_context=operator.setup_context)
