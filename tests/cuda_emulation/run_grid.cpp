@@ -13,6 +13,10 @@
 // opens when all that still run have arrived, as __syncthreads does on a GPU. Nothing can hang: a round in
 // which no fiber moves on is a deadlock and aborts.
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 namespace cuda_emulation {
 namespace {
 
@@ -21,6 +25,21 @@ constexpr unsigned int kWarpSize = 32;
 constexpr unsigned int kMaxThreadsPerBlock = 1024;
 constexpr unsigned int kMaxGridYZ = 65535;
 
+// AddressSanitizer keeps a shadow of the stack that runs, so it is told of every change of stack.
+struct StackSwitch {
+  const void* bottom = nullptr;  // of the stack to go to
+  size_t bytes = 0;
+  void* fake_stack = nullptr;  // of the stack that is left
+
+#ifdef __SANITIZE_ADDRESS__
+  void leave(const StackSwitch& to) { __sanitizer_start_switch_fiber(&fake_stack, to.bottom, to.bytes); }
+  void arrive(StackSwitch& from) { __sanitizer_finish_switch_fiber(fake_stack, &from.bottom, &from.bytes); }
+#else
+  void leave(const StackSwitch&) {}
+  void arrive(StackSwitch&) {}
+#endif
+};
+
 enum class State { kReady, kAtBlockBarrier, kAtWarpBarrier, kDone };
 
 struct Fiber {
@@ -28,6 +47,7 @@ struct Fiber {
   ucontext_t start;
   jmp_buf resume;  // unlike swapcontext, jumps between running fibers without a system call
   bool started = false;
+  StackSwitch stack_switch;
   State state = State::kDone;
   dim3 thread;
 };
@@ -49,6 +69,8 @@ class Block {
       getcontext(&fiber.start);
       fiber.start.uc_stack.ss_sp = fiber.stack.get();
       fiber.start.uc_stack.ss_size = kStackBytes;
+      fiber.stack_switch.bottom = fiber.stack.get();
+      fiber.stack_switch.bytes = kStackBytes;
       makecontext(&fiber.start, &Block::run_fiber, 0);
     }
   }
@@ -71,7 +93,9 @@ class Block {
   void leave(State state) {
     Fiber& self = fibers_[current_];
     self.state = state;
+    self.stack_switch.leave(stack_switch_);
     if (_setjmp(self.resume) == 0) _longjmp(scheduler_, 1);
+    fibers_[current_].stack_switch.arrive(stack_switch_);
   }
 
   unsigned int lane() const { return static_cast<unsigned int>(current_ % kWarpSize); }
@@ -80,7 +104,11 @@ class Block {
  private:
   void enter(Fiber& fiber) {
     threadIdx = fiber.thread;
-    if (_setjmp(scheduler_) != 0) return;
+    stack_switch_.leave(fiber.stack_switch);
+    if (_setjmp(scheduler_) != 0) {
+      stack_switch_.arrive(fibers_[current_].stack_switch);
+      return;
+    }
     if (fiber.started) _longjmp(fiber.resume, 1);
     fiber.started = true;
     setcontext(&fiber.start);
@@ -111,12 +139,14 @@ class Block {
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
   jmp_buf scheduler_;
+  StackSwitch stack_switch_;
   size_t current_ = 0;
 };
 
 thread_local Block* block = nullptr;
 
 void Block::run_fiber() {
+  block->fibers_[block->current_].stack_switch.arrive(block->stack_switch_);
   for (;;) {
     block->kernel_();
     block->leave(State::kDone);
