@@ -49,6 +49,7 @@ struct Fiber {
   bool started = false;
   StackSwitch stack_switch;
   State state = State::kDone;
+  unsigned int mask = 0;  // of the lanes it waits for at a warp barrier
   dim3 thread;
 };
 
@@ -98,6 +99,11 @@ class Block {
     fibers_[current_].stack_switch.arrive(stack_switch_);
   }
 
+  void wait_for_lanes(unsigned int mask) {
+    fibers_[current_].mask = mask;
+    leave(State::kAtWarpBarrier);
+  }
+
   unsigned int lane() const { return static_cast<unsigned int>(current_ % kWarpSize); }
   uint64_t& mailbox(unsigned int lane) { return warps_[current_ / kWarpSize].mailboxes[lane]; }
 
@@ -118,21 +124,37 @@ class Block {
 
   // Whether any barrier opened, so that there is more to run.
   bool open_barriers() {
-    bool opened = open(State::kAtBlockBarrier, 0, fibers_.size());
-    for (size_t first = 0; first < fibers_.size(); first += kWarpSize)
-      opened |= open(State::kAtWarpBarrier, first, std::min(first + kWarpSize, fibers_.size()));
+    bool opened = open_block_barrier();
+    for (size_t i = 0; i < fibers_.size(); ++i) opened |= open_warp_barrier(i);
     return opened;
   }
 
-  bool open(State barrier, size_t first, size_t last) {
+  bool open_block_barrier() {
     bool waiting = false;
-    for (size_t i = first; i < last; ++i) {
-      if (fibers_[i].state != barrier && fibers_[i].state != State::kDone) return false;
-      waiting |= fibers_[i].state == barrier;
+    for (const Fiber& fiber : fibers_) {
+      if (fiber.state != State::kAtBlockBarrier && fiber.state != State::kDone) return false;
+      waiting |= fiber.state == State::kAtBlockBarrier;
     }
-    for (size_t i = first; i < last; ++i)
-      if (fibers_[i].state == barrier) fibers_[i].state = State::kReady;
+    for (Fiber& fiber : fibers_)
+      if (fiber.state == State::kAtBlockBarrier) fiber.state = State::kReady;
     return waiting;
+  }
+
+  // Lets the lanes go that fiber i waits for, itself among them, once they all wait for the same lanes.
+  bool open_warp_barrier(size_t i) {
+    if (fibers_[i].state != State::kAtWarpBarrier) return false;
+    const size_t first = i / kWarpSize * kWarpSize;
+    const auto named = [&](size_t lane) { return (fibers_[i].mask >> lane & 1) != 0; };
+    for (size_t lane = 0; lane < kWarpSize; ++lane) {
+      if (!named(lane)) continue;
+      if (first + lane >= fibers_.size() || fibers_[first + lane].state != State::kAtWarpBarrier)
+        return false;
+      if (fibers_[first + lane].mask != fibers_[i].mask) return false;
+    }
+    if (!named(i - first)) return false;
+    for (size_t lane = 0; lane < kWarpSize; ++lane)
+      if (named(lane)) fibers_[first + lane].state = State::kReady;
+    return true;
   }
 
   const std::function<void()>& kernel_;
@@ -172,7 +194,7 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void(
 }
 
 void wait_for_block() { block->leave(State::kAtBlockBarrier); }
-void wait_for_warp() { block->leave(State::kAtWarpBarrier); }
+void wait_for_lanes(unsigned int mask) { block->wait_for_lanes(mask); }
 uint64_t& mailbox(unsigned int lane) { return block->mailbox(lane); }
 unsigned int lane() { return block->lane(); }
 
