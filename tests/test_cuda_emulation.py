@@ -13,9 +13,10 @@ THREADS = 96
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("emulation") / "self_test"
-    sources = [twins.EMULATION / "run_grid.cpp", "-x", "c++", twins.EMULATION / "self_test.cu"]
+    scheduler, kernels = twins.EMULATION / "run_grid.cpp", twins.EMULATION / "self_test.cu"
     includes = [f"-I{twins.EMULATION / 'include'}", f"-I{twins.CSRC}"]
-    subprocess.run(["g++", "-std=c++17", *includes, *sources, "-o", path], check=True)
+    command = ["g++", "-std=c++17", *includes, str(scheduler), "-x", "c++", str(kernels), "-o", str(path)]
+    subprocess.run(command, check=True)
     return path
 
 

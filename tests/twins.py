@@ -1,4 +1,4 @@
-"""Twins of the extension `pose2seg_ops._C` for the tests: the CUDA kernels on the CPU, and sanitized builds."""
+"""Twins of the extension `pose2seg_ops._C`: one runs the CUDA kernels on the CPU; both come sanitized."""
 
 from pathlib import Path
 from types import ModuleType
