@@ -28,6 +28,22 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not JSON that can be read: {error}") from error
 
 
+def finite_number(value: Any, what: str) -> float:
+    """A number of a JSON file. Raises InputError that begins with `what` if float32 has none for it."""
+    if type(value) not in (int, float) or not abs(value) <= _LARGEST:
+        raise InputError(f"{what} must be finite in float32, got {shown(value)}")
+    return float(value)
+
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in a message: on one line, and not for ever."""
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
     """A photograph, (H, W, 3) uint8 BGR. Raises InputError if it is not an image, OSError if unreadable."""
     encoded = np.frombuffer(path.read_bytes(), np.uint8)
