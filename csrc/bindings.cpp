@@ -50,8 +50,12 @@ TORCH_LIBRARY_FRAGMENT(POSE2SEG_LIBRARY, m) {
          TORCH_FN(affine_align));
   define(m,
          "skeleton_maps(Tensor keypoints, SymInt[2] output_size, int[] limbs, float sigma, float limb_width, "
-         "int stride, bool signed_visibility, ScalarType? dtype) -> Tensor",
+         "int stride, bool signed_visibility, str limb_overlap, ScalarType? dtype) -> Tensor",
          TORCH_FN(skeleton_maps));
+  define(m,
+         "skeleton_maps_backward(Tensor grad_output, Tensor keypoints, int[] limbs, float sigma, "
+         "float limb_width, int stride, bool signed_visibility, str limb_overlap) -> Tensor",
+         TORCH_FN(skeleton_maps_backward));
   define(m,
          "fit_pose_templates(Tensor keypoints, Tensor templates, SymInt[2] source_size, "
          "SymInt[2] output_size, str score) -> (Tensor, Tensor, Tensor)",

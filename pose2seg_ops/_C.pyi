@@ -18,6 +18,7 @@ def skeleton_maps(
     limb_width: float,
     stride: int,
     signed_visibility: bool,
+    limb_overlap: str,
     dtype: torch.dtype | None,
 ) -> Tensor: ...
 def fit_pose_templates(

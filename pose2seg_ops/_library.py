@@ -37,6 +37,15 @@ def register(
     _register_in(NAMESPACE, operator)
 
 
+def register_gradient(name: str, fake: Callable[..., Any]) -> None:
+    """Adds the fake kernel of the operator `<op>_backward`. It has no gradient itself, and says so."""
+
+    def backward(*_: Any) -> None:
+        raise NotImplementedError(f"{name.removesuffix('_backward')} cannot be differentiated twice")
+
+    register(name, fake, backward=backward)
+
+
 def register_all_in(namespace: str) -> None:
     """The same for another extension with the same ops: the tests have one that emulates the CUDA kernels."""
     for operator in _registered:

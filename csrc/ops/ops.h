@@ -17,7 +17,11 @@ at::Tensor affine_align(const at::Tensor& input, const at::Tensor& matrices, con
 
 at::Tensor skeleton_maps(const at::Tensor& keypoints, at::IntArrayRef output_size, at::IntArrayRef limbs,
                          double sigma, double limb_width, int64_t stride, bool signed_visibility,
-                         std::optional<at::ScalarType> dtype);
+                         std::string_view limb_overlap, std::optional<at::ScalarType> dtype);
+
+at::Tensor skeleton_maps_backward(const at::Tensor& grad_output, const at::Tensor& keypoints,
+                                  at::IntArrayRef limbs, double sigma, double limb_width, int64_t stride,
+                                  bool signed_visibility, std::string_view limb_overlap);
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> fit_pose_templates(const at::Tensor& keypoints,
                                                                   const at::Tensor& templates,
