@@ -21,6 +21,18 @@ def skeleton_maps(
     limb_overlap: str,
     dtype: torch.dtype | None,
 ) -> Tensor: ...
+def align_with_skeleton(
+    input: Tensor,
+    keypoints: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    output_size: tuple[int, int],
+    convention: str,
+    limbs: Sequence[int],
+    sigma: float,
+    limb_width: float,
+    signed_visibility: bool,
+) -> Tensor: ...
 def fit_pose_templates(
     keypoints: Tensor,
     templates: Tensor,

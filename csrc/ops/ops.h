@@ -23,6 +23,12 @@ at::Tensor skeleton_maps_backward(const at::Tensor& grad_output, const at::Tenso
                                   at::IntArrayRef limbs, double sigma, double limb_width, int64_t stride,
                                   bool signed_visibility, std::string_view limb_overlap);
 
+at::Tensor align_with_skeleton(const at::Tensor& input, const at::Tensor& keypoints,
+                               const at::Tensor& matrices, const at::Tensor& batch_index,
+                               at::IntArrayRef output_size, std::string_view convention,
+                               at::IntArrayRef limbs, double sigma, double limb_width,
+                               bool signed_visibility);
+
 std::tuple<at::Tensor, at::Tensor, at::Tensor> fit_pose_templates(const at::Tensor& keypoints,
                                                                   const at::Tensor& templates,
                                                                   at::IntArrayRef source_size,
