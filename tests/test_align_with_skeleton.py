@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pose2seg_ops import affine_align, align_with_skeleton, reference, skeleton_maps
+from pose2seg_ops import align_with_skeleton, reference
 
 CONVENTIONS = ("integer", "half_pixel", "pose2seg")
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}

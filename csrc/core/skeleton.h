@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/host_device.h"
+#include "core/range.h"
 
 namespace pose2seg {
 
@@ -29,18 +30,15 @@ struct Box {
   }
 };
 
-// `position` as a cell of 0 ... extent; NaN gives 0. By way of int64, because a float rounds large extents
-// up.
-template <class T>
-HOST_DEVICE int clamp_to_map(T position, int extent) {
-  const auto cell = int64_t(std::fmin(std::fmax(position, T(0)), T(extent)));
-  return int(cell < extent ? cell : extent);
-}
-
 // Coordinate, in keypoint units, of the centre of cell i of a map with this stride.
 template <class T>
 HOST_DEVICE T cell_centre(int cell, T stride) {
   return T(cell) * stride + (stride / 2 - T(0.5));
+}
+
+HOST_DEVICE Box clamp_to_map(double left, double right, double top, double bottom, int height, int width) {
+  return {int(clamp_index(left, width)), int(clamp_index(right, width)), int(clamp_index(top, height)),
+          int(clamp_index(bottom, height))};
 }
 
 // A box around the cells that a joint's confidence reaches.
@@ -49,8 +47,7 @@ HOST_DEVICE Box joint_box(const Joint<T>& joint, T sigma, T stride, int height, 
   if (!joint.visible()) return {};
   const T radius = sigma * T(std::sqrt(2 * kConfidenceCutoff)) / stride + 1;
   const T x = (joint.x - cell_centre(0, stride)) / stride, y = (joint.y - cell_centre(0, stride)) / stride;
-  return {clamp_to_map(x - radius, width), clamp_to_map(x + radius + 1, width),
-          clamp_to_map(y - radius, height), clamp_to_map(y + radius + 1, height)};
+  return clamp_to_map(x - radius, x + radius + 1, y - radius, y + radius + 1, height, width);
 }
 
 // Draws one more joint over the confidence map's value at (x, y), and tells whether the value is the joint's
@@ -90,10 +87,10 @@ HOST_DEVICE Limb<T> make_limb(const Joint<T>& from, const Joint<T>& to, T width,
   const T x = from.x / stride, y = from.y / stride, other_x = to.x / stride, other_y = to.y / stride;
   const T length = std::hypot(other_x - x, other_y - y);
   if (!(from.visible() && to.visible() && length > 0 && std::isfinite(length))) return {};
-  const Box box = {clamp_to_map(std::rint(std::fmin(x, other_x) - width), map_width),
-                   clamp_to_map(std::rint(std::fmax(x, other_x) + width), map_width),
-                   clamp_to_map(std::rint(std::fmin(y, other_y) - width), map_height),
-                   clamp_to_map(std::rint(std::fmax(y, other_y) + width), map_height)};
+  const Box box =
+      clamp_to_map(std::rint(std::fmin(x, other_x) - width), std::rint(std::fmax(x, other_x) + width),
+                   std::rint(std::fmin(y, other_y) - width), std::rint(std::fmax(y, other_y) + width),
+                   map_height, map_width);
   return {x, y, (other_x - x) / length, (other_y - y) / length, length, box};
 }
 

@@ -19,9 +19,10 @@ at::Tensor affine_align(const at::Tensor& input, const at::Tensor& matrices, con
   const auto output = at::empty({matrices.size(0), input.size(1), output_size[0], output_size[1]},
                                 input.options().memory_format(window_format(input)));
   if (output.numel() == 0) return output;
-  const auto matrices_dense = matrices.contiguous();
-  const auto index_dense = batch_index.contiguous();
-  run_on_device_of(input, affine_align_params(input, matrices_dense, index_dense, parsed, output),
+  const auto input_settled = settled(input);
+  const auto matrices_dense = dense(matrices);
+  const auto index_dense = dense(batch_index);
+  run_on_device_of(input, affine_align_params(input_settled, matrices_dense, index_dense, parsed, output),
                    affine_align_cpu, CUDA_KERNEL(affine_align_cuda));
   return output;
 }

@@ -25,9 +25,10 @@ at::Tensor align_with_skeleton(const at::Tensor& input, const at::Tensor& keypoi
   check_shape(keypoints, "keypoints", "(N, K, 3), a pose per matrix", {matrices.size(0), -1, 3});
   check_geometry_dtype(keypoints, "keypoints", input, "input");
   check_same_device(keypoints, "keypoints", input, "input");
-  const auto keypoints_dense = keypoints.contiguous();
-  const auto matrices_dense = matrices.contiguous();
-  const auto index_dense = batch_index.contiguous();
+  const auto input_settled = settled(input);
+  const auto keypoints_dense = dense(keypoints);
+  const auto matrices_dense = dense(matrices);
+  const auto index_dense = dense(batch_index);
   SkeletonMapsParams skeletons = {};
   skeletons.drawing = skeleton_drawing(keypoints_dense, output_size,
                                        {limbs, sigma, limb_width, 1, signed_visibility, "last"});
@@ -38,7 +39,7 @@ at::Tensor align_with_skeleton(const at::Tensor& input, const at::Tensor& keypoi
   if (output.numel() == 0) return output;
 
   if (features > 0)
-    run_on_device_of(input, affine_align_params(input, matrices_dense, index_dense, parsed, output),
+    run_on_device_of(input, affine_align_params(input_settled, matrices_dense, index_dense, parsed, output),
                      affine_align_cpu, CUDA_KERNEL(affine_align_cuda));
   if (channels == 0) return output;
   const int64_t offset = features * output.stride(1) * static_cast<int64_t>(output.element_size());

@@ -1,6 +1,7 @@
 #include "core/paste_masks.h"
 
 #include <ATen/ops/empty.h>
+#include <c10/util/safe_numerics.h>
 
 #include "ops/checks.h"
 #include "ops/device.h"
@@ -31,7 +32,11 @@ Arrangement arrange(const at::Tensor& batch_index, at::IntArrayRef image_sizes) 
     all.people.push_back(static_cast<int64_t>(members[image].size()));
     for (const int64_t instance : members[image]) {
       all.targets.push_back({instance, all.total, height, width});
-      all.total += height * width;
+      int64_t pixels = 0;
+      const bool overflows =
+          c10::mul_overflows(height, width, &pixels) || c10::add_overflows(all.total, pixels, &all.total);
+      TORCH_CHECK_VALUE(!overflows, "image_sizes must be such that the masks fit in memory, got ", height,
+                        " x ", width);
     }
   }
   return all;
@@ -71,8 +76,8 @@ std::vector<at::Tensor> paste_masks(const at::Tensor& probabilities, const at::T
   const auto buffer = at::empty({all.total}, probabilities.options().dtype(at::kBool));
   if (all.total == 0 || probabilities.numel() == 0) return split(buffer.zero_(), all, image_sizes);
 
-  const auto probabilities_dense = probabilities.contiguous();
-  const auto matrices_dense = matrices.contiguous();
+  const auto probabilities_dense = dense(probabilities);
+  const auto matrices_dense = dense(matrices);
   PasteMasksParams params = {};
   params.probabilities = probabilities_dense.const_data_ptr();
   params.matrices = matrices_dense.const_data_ptr();

@@ -15,7 +15,7 @@ at::Tensor skeleton_maps(const at::Tensor& keypoints, at::IntArrayRef output_siz
                          double sigma, double limb_width, int64_t stride, bool signed_visibility,
                          std::string_view limb_overlap, std::optional<at::ScalarType> dtype) {
   check_keypoints_of_maps(keypoints);
-  const auto keypoints_dense = keypoints.contiguous();
+  const auto keypoints_dense = dense(keypoints);
   SkeletonMapsParams params = {};
   params.drawing = skeleton_drawing(keypoints_dense, output_size,
                                     {limbs, sigma, limb_width, stride, signed_visibility, limb_overlap});

@@ -24,6 +24,8 @@ def skeleton_maps(
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """See `pose2seg_ops.skeleton_maps`."""
+    if limb_overlap not in ("last", "mean"):
+        raise ValueError(f"limb_overlap must be 'last' or 'mean', got {limb_overlap!r}")
     people = keypoints[:, None] if keypoints.dim() == 3 else keypoints
     height, width = output_size
     rows = torch.arange(height, dtype=people.dtype, device=people.device)[:, None]
@@ -51,7 +53,9 @@ def _draw_joints(
     x, y = (torch.where(usable, value, 0.0)[..., None, None] for value in (person[..., 0], person[..., 1]))
     usable, occluded = usable[..., None, None], (person[..., 2] == 1)[..., None, None]
     offset = stride / 2 - 0.5
-    exponent = ((columns * stride + offset - x) ** 2 + (rows * stride + offset - y) ** 2) / (2 * sigma**2)
+    exponent = ((columns * stride + offset - x) ** 2 + (rows * stride + offset - y) ** 2) / (
+        2 * sigma * sigma
+    )
     region = usable & (exponent < CONFIDENCE_CUTOFF)
     drawn = torch.maximum(maps, torch.exp(-exponent))
     if signed:
