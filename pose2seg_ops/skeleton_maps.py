@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _C, _library
+from . import _C, _library, reference
 from ._pairs import as_size, flatten_pairs
 from .coco import COCO_LIMBS
 
@@ -35,7 +35,8 @@ def skeleton_maps(
 
     The gradient of x and y is that of the values; where they are cut off is constant. Confidence goes to the
     person that supplied a cell's value (of equal ones, the first), a field to those whose limb it shows.
-    The gradient of the visibility is 0. Sums have a fixed order: the same bits on every run.
+    The gradient of the visibility is 0. Sums have a fixed order: the same bits on every run. On other devices
+    than cpu and cuda the reference runs.
 
     Args:
         keypoints: (N, K, 3), or (N, P, K, 3) for P people in each map; float32 or float64; x, y, visibility.
@@ -57,22 +58,26 @@ def skeleton_maps(
     Raises:
         TypeError: for a dtype that is not supported.
         ValueError: for a shape, size, number or limb_overlap out of range, or a limb that names no joint.
-        NotImplementedError: when the device is neither cpu nor cuda, or at a second derivative.
+        NotImplementedError: at a second derivative.
 
     Source: OpenPose (Cao et al., CVPR 2017), as drawn by Pose2Seg (Zhang et al., CVPR 2019, section 3.4).
     """
-    arguments = (
-        keypoints,
-        as_size(output_size, "output_size"),
-        flatten_pairs(limbs, "limbs"),
-        sigma,
-        limb_width,
-        stride,
-        signed_visibility,
-        limb_overlap,
-        dtype,
-    )
-    if torch.compiler.is_compiling():
+    size = as_size(output_size, "output_size")
+    style = flatten_pairs(limbs, "limbs"), sigma, limb_width, stride, signed_visibility, limb_overlap
+    arguments = keypoints, size, *style, dtype
+    if not _library.is_direct(keypoints):
+        if not _library.has_kernels(keypoints):
+            return reference.skeleton_maps(
+                keypoints,
+                size,
+                limbs=limbs,
+                sigma=sigma,
+                limb_width=limb_width,
+                stride=stride,
+                signed_visibility=signed_visibility,
+                limb_overlap=limb_overlap,
+                dtype=dtype,
+            )
         return _operators.skeleton_maps(*arguments)
     if keypoints.requires_grad and torch.is_grad_enabled():
         return _SkeletonMaps.apply(*arguments)
@@ -110,6 +115,8 @@ def _fake_backward(grad_output: Tensor, keypoints: Tensor, *style: Any) -> Tenso
 
 
 class _SkeletonMaps(torch.autograd.Function):
+    """The gradient in eager mode, where calling the extension directly is quicker than the dispatcher."""
+
     @staticmethod
     def forward(*arguments: Any) -> Tensor:
         return _C.skeleton_maps(*arguments)

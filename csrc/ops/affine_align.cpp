@@ -14,8 +14,6 @@ at::Tensor affine_align(const at::Tensor& input, const at::Tensor& matrices, con
   const Convention parsed = parse_convention(convention);
   check_windows(input, matrices, batch_index);
   check_size(output_size, "output_size");
-  check_no_gradient(input, "input", "affine_align");
-  check_no_gradient(matrices, "matrices", "affine_align");
   const auto output = at::empty({matrices.size(0), input.size(1), output_size[0], output_size[1]},
                                 input.options().memory_format(window_format(input)));
   if (output.numel() == 0) return output;

@@ -6,13 +6,6 @@
 
 namespace pose2seg {
 
-Convention parse_convention(std::string_view name) {
-  if (name == "integer") return Convention::kInteger;
-  if (name == "half_pixel") return Convention::kHalfPixel;
-  if (name == "pose2seg") return Convention::kPose2Seg;
-  TORCH_CHECK_VALUE(false, "convention must be 'integer', 'half_pixel' or 'pose2seg', got '", name, "'");
-}
-
 void check_windows(const at::Tensor& input, const at::Tensor& matrices, const at::Tensor& batch_index) {
   check_shape(input, "input", "(B, C, H, W)", {-1, -1, -1, -1});
   check_floating(input, "input");

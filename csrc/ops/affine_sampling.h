@@ -3,15 +3,11 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/MemoryFormat.h>
 
-#include <string_view>
-
 #include "core/affine_align.h"
 
 // What the ops that sample affine windows share.
 
 namespace pose2seg {
-
-Convention parse_convention(std::string_view name);
 
 void check_windows(const at::Tensor& input, const at::Tensor& matrices, const at::Tensor& batch_index);
 
