@@ -37,6 +37,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   const py::call_guard<py::gil_scoped_release> unlocked;
   m.def("affine_align", &affine_align, unlocked);
   m.def("skeleton_maps", &skeleton_maps, unlocked);
+  m.def("align_with_skeleton", &align_with_skeleton, unlocked);
   m.def("fit_pose_templates", &fit_pose_templates, unlocked);
   m.def("paste_masks", &paste_masks, unlocked);
   m.def("letterbox", &letterbox_vectors, unlocked);
@@ -58,8 +59,17 @@ TORCH_LIBRARY_FRAGMENT(POSE2SEG_LIBRARY, m) {
          TORCH_FN(affine_align_backward_matrices));
   define(m,
          "skeleton_maps(Tensor keypoints, SymInt[2] output_size, int[] limbs, float sigma, float limb_width, "
-         "int stride, bool signed_visibility, ScalarType? dtype) -> Tensor",
+         "int stride, bool signed_visibility, str limb_overlap, ScalarType? dtype) -> Tensor",
          TORCH_FN(skeleton_maps));
+  define(m,
+         "skeleton_maps_backward(Tensor grad_output, Tensor keypoints, int[] limbs, float sigma, "
+         "float limb_width, int stride, bool signed_visibility, str limb_overlap) -> Tensor",
+         TORCH_FN(skeleton_maps_backward));
+  define(m,
+         "align_with_skeleton(Tensor input, Tensor keypoints, Tensor matrices, Tensor batch_index, "
+         "SymInt[2] output_size, str convention, int[] limbs, float sigma, float limb_width, "
+         "bool signed_visibility) -> Tensor",
+         TORCH_FN(align_with_skeleton));
   define(m,
          "fit_pose_templates(Tensor keypoints, Tensor templates, SymInt[2] source_size, "
          "SymInt[2] output_size, str score) -> (Tensor, Tensor, Tensor)",

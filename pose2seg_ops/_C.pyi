@@ -18,7 +18,20 @@ def skeleton_maps(
     limb_width: float,
     stride: int,
     signed_visibility: bool,
+    limb_overlap: str,
     dtype: torch.dtype | None,
+) -> Tensor: ...
+def align_with_skeleton(
+    input: Tensor,
+    keypoints: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    output_size: tuple[int, int],
+    convention: str,
+    limbs: Sequence[int],
+    sigma: float,
+    limb_width: float,
+    signed_visibility: bool,
 ) -> Tensor: ...
 def fit_pose_templates(
     keypoints: Tensor,

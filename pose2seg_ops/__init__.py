@@ -5,6 +5,7 @@ from ._compatibility import check_extension
 check_extension()
 
 from .affine_align import affine_align  # noqa: E402  (the extension loads only beside the torch it was built for)
+from .align_with_skeleton import align_with_skeleton  # noqa: E402
 from .coco import COCO_KEYPOINTS, COCO_LIMBS  # noqa: E402
 from .fit_pose_templates import fit_pose_templates  # noqa: E402
 from .letterbox import letterbox  # noqa: E402
@@ -15,6 +16,7 @@ __all__ = [
     "COCO_KEYPOINTS",
     "COCO_LIMBS",
     "affine_align",
+    "align_with_skeleton",
     "fit_pose_templates",
     "letterbox",
     "paste_masks",

@@ -1,13 +1,16 @@
 """Skeleton features: a confidence map for every joint and a part affinity field for every limb."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import _C
+from . import _C, _library, reference
 from ._pairs import as_size, flatten_pairs
 from .coco import COCO_LIMBS
+
+_operators = torch.ops.pose2seg_ops
 
 
 def skeleton_maps(
@@ -19,6 +22,7 @@ def skeleton_maps(
     limb_width: float = 1.0,
     stride: int = 1,
     signed_visibility: bool = False,
+    limb_overlap: str = "last",
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Draws poses as confidence maps and part affinity fields, in one pass.
@@ -29,9 +33,14 @@ def skeleton_maps(
     nearer than `limb_width` cells to the line through them. A joint with visibility 0 (or below, or NaN), or
     not finite, is not drawn.
 
+    The gradient of x and y is that of the values; where they are cut off is constant. Confidence goes to the
+    person that supplied a cell's value (of equal ones, the first), a field to those whose limb it shows.
+    The gradient of the visibility is 0. Sums have a fixed order: the same bits on every run. On other devices
+    than cpu and cuda the reference runs.
+
     Args:
         keypoints: (N, K, 3), or (N, P, K, 3) for P people in each map; float32 or float64; x, y, visibility.
-            Within a map people are drawn in order: confidences keep the maximum, limbs the last one.
+            Within a map people are drawn in order, and confidences keep the maximum.
         output_size: (h, w) of the maps, in cells.
         limbs: Pairs of joints (from, to), at most 256.
         sigma: Of the confidence maps, in keypoint units.
@@ -39,6 +48,8 @@ def skeleton_maps(
         stride: Keypoint units per cell.
         signed_visibility: Negate the confidence of joints with visibility exactly 1 (labelled but occluded),
             as Pose2Seg's weights expect.
+        limb_overlap: Where limbs of several people cover a cell: `"last"`, the last one's vector, as in
+            Pose2Seg; `"mean"`, the mean of their unit vectors, as in OpenPose.
         dtype: Of the result; default that of `keypoints`.
 
     Returns:
@@ -46,12 +57,73 @@ def skeleton_maps(
 
     Raises:
         TypeError: for a dtype that is not supported.
-        ValueError: for a shape, size or number out of range, or a limb that names no joint.
-        NotImplementedError: when a gradient is asked for, or the device is neither cpu nor cuda.
+        ValueError: for a shape, size, number or limb_overlap out of range, or a limb that names no joint.
+        NotImplementedError: at a second derivative.
 
     Source: OpenPose (Cao et al., CVPR 2017), as drawn by Pose2Seg (Zhang et al., CVPR 2019, section 3.4).
     """
     size = as_size(output_size, "output_size")
-    return _C.skeleton_maps(
-        keypoints, size, flatten_pairs(limbs, "limbs"), sigma, limb_width, stride, signed_visibility, dtype
-    )
+    style = flatten_pairs(limbs, "limbs"), sigma, limb_width, stride, signed_visibility, limb_overlap
+    arguments = keypoints, size, *style, dtype
+    if not _library.is_direct(keypoints):
+        if not _library.has_kernels(keypoints):
+            return reference.skeleton_maps(
+                keypoints,
+                size,
+                limbs=limbs,
+                sigma=sigma,
+                limb_width=limb_width,
+                stride=stride,
+                signed_visibility=signed_visibility,
+                limb_overlap=limb_overlap,
+                dtype=dtype,
+            )
+        return _operators.skeleton_maps(*arguments)
+    if keypoints.requires_grad and torch.is_grad_enabled():
+        return _SkeletonMaps.apply(*arguments)
+    return _C.skeleton_maps(*arguments)
+
+
+def _fake(
+    keypoints: Tensor,
+    output_size: Sequence[int],
+    limbs: Sequence[int],
+    sigma: float,
+    limb_width: float,
+    stride: int,
+    signed_visibility: bool,
+    limb_overlap: str,
+    dtype: torch.dtype | None,
+) -> Tensor:
+    channels = keypoints.shape[-2] + len(limbs)
+    return keypoints.new_empty((keypoints.shape[0], channels, *output_size), dtype=dtype or keypoints.dtype)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    keypoints, _, *ctx.style, _ = inputs
+    ctx.save_for_backward(keypoints)
+
+
+def _backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    (keypoints,) = ctx.saved_tensors
+    grad_keypoints = _operators.skeleton_maps_backward(grad_output, keypoints, *ctx.style)
+    return grad_keypoints, *[None] * 8
+
+
+def _fake_backward(grad_output: Tensor, keypoints: Tensor, *style: Any) -> Tensor:
+    return keypoints.new_empty(keypoints.shape)
+
+
+class _SkeletonMaps(torch.autograd.Function):
+    """The gradient in eager mode, where calling the extension directly is quicker than the dispatcher."""
+
+    @staticmethod
+    def forward(*arguments: Any) -> Tensor:
+        return _C.skeleton_maps(*arguments)
+
+    setup_context = staticmethod(_setup_context)
+    backward = staticmethod(_backward)
+
+
+_library.register("skeleton_maps", _fake, backward=_backward, setup_context=_setup_context)
+_library.register_gradient("skeleton_maps_backward", _fake_backward)

@@ -52,11 +52,13 @@ def skeleton_maps(
     limb_width: float,
     stride: int,
     signed: bool,
+    limb_overlap: str,
 ) -> np.ndarray:
     """People (P, K, 3) drawn one after the other, region by region, into one (K + 2 L, h, w) map."""
     height, width = size
     joints = people.shape[1]
     maps = np.zeros((joints + 2 * len(limbs), height, width))
+    vectors = {}  # of every limb over a cell, in the order of people
     for person in people.astype(np.float64):
         for k, (x, y, visibility) in enumerate(person):
             if visibility <= 0:
@@ -81,7 +83,10 @@ def skeleton_maps(
                 for column in range(max(round(low[0]), 0), min(round(high[0]), width)):
                     dx, dy = column - start[0], row - start[1]
                     if abs(dx * unit[1] - dy * unit[0]) < limb_width:
-                        maps[joints + 2 * i : joints + 2 * i + 2, row, column] = unit
+                        vectors.setdefault((i, row, column), []).append(unit)
+    for (i, row, column), units in vectors.items():
+        vector = units[-1] if limb_overlap == "last" else np.mean(units, axis=0)
+        maps[joints + 2 * i : joints + 2 * i + 2, row, column] = vector
     return maps
 
 

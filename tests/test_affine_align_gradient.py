@@ -175,7 +175,9 @@ def test_input_gradient_has_the_taps_of_the_output(
     torch.testing.assert_close(actual[0].double().cpu(), expected, rtol=0, atol=tolerance)
 
 
-ENTRIES = st.one_of(st.floats(-4, 4), st.sampled_from([0.0, -0.0, 1e30, -1e30, 1e-30, 1e-40, 1e-310, 50.0, -50.0]))
+ENTRIES = st.one_of(
+    st.floats(-4, 4), st.sampled_from([0.0, -0.0, 1e30, -1e30, 1e-30, 1e-40, 1e-310, 50.0, -50.0])
+)
 
 
 @settings(max_examples=400, deadline=None)
@@ -396,7 +398,8 @@ def test_autocast_features_meet_float32_matrices(backend, dtype):
     output.float().square().sum().backward()
     assert convolution.weight.grad.dtype == matrices.grad.dtype == torch.float32
     expected = torch.autograd.grad(
-        reference.affine_align(features.detach().float(), matrices, batch_index, (6, 7)).square().sum(), matrices
+        reference.affine_align(features.detach().float(), matrices, batch_index, (6, 7)).square().sum(),
+        matrices,
     )[0]
     assert (matrices.grad - expected).abs().max() < 2e-2 * expected.abs().max()
 
@@ -446,7 +449,12 @@ def test_another_device_runs_the_reference_and_says_so_once(monkeypatch):
 )  # fmt: skip
 def test_bad_arguments_of_the_gradients(change, error, message):
     input, matrices, batch_index = example(dtype=torch.float32)
-    common = {"grad": torch.zeros(5, 5, 4, 4), "matrices": matrices, "batch_index": batch_index, "convention": "integer"}
+    common = {
+        "grad": torch.zeros(5, 5, 4, 4),
+        "matrices": matrices,
+        "batch_index": batch_index,
+        "convention": "integer",
+    }
     operators = torch.ops.pose2seg_ops
     if "input" not in change:
         arguments = common | {"input_size": (2, 5, 8, 9), "channels_last": False} | change

@@ -49,17 +49,27 @@ def test_meets_the_original_with_strides(implementation, stride, size, float32_t
     assert_equal_off_ties(maps.cpu().numpy(), expected, ties=float32_ties if dtype == torch.float32 else 0)
 
 
-@pytest.mark.parametrize("people", [1, 3])
+@pytest.mark.parametrize(("people", "limb_overlap"), [(1, "last"), (1, "mean"), (4, "last"), (4, "mean")])
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(("stride", "sigma", "limb_width"), [(1, 3.0, 1.0), (4, 6.0, 1.0), (3, 2.5, 2.25)])
-def test_equals_regions_drawn_one_by_one(implementation, people, signed, stride, sigma, limb_width):
+def test_equals_regions_drawn_one_by_one(
+    implementation, people, limb_overlap, signed, stride, sigma, limb_width
+):
     keypoints = random_people(3, people, extent=24.0 * stride)
-    options = {"sigma": sigma, "limb_width": limb_width, "stride": stride, "signed_visibility": signed}
+    options = {
+        "sigma": sigma,
+        "limb_width": limb_width,
+        "stride": stride,
+        "signed_visibility": signed,
+        "limb_overlap": limb_overlap,
+    }
     maps = implementation.skeleton_maps(
         keypoints.to(implementation.device), (18, 24), limbs=FIVE_LIMBS, **options
     )
     for actual, map_people in zip(maps.cpu().numpy(), keypoints.numpy(), strict=True):
-        expected = oracles.skeleton_maps(map_people, (18, 24), FIVE_LIMBS, sigma, limb_width, stride, signed)
+        expected = oracles.skeleton_maps(
+            map_people, (18, 24), FIVE_LIMBS, sigma, limb_width, stride, signed, limb_overlap
+        )
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12)
 
 
@@ -133,6 +143,135 @@ def test_maps_wider_than_float32_counts():
     assert (maps[0, 2, 0] == 1).all()
 
 
+STYLES = (
+    {"signed_visibility": True},
+    {"limb_overlap": "mean", "limb_width": 2.25},
+    {"stride": 3, "sigma": 4.0, "signed_visibility": True, "limb_overlap": "mean"},
+)
+
+
+@pytest.mark.parametrize("style", STYLES, ids=str)
+def test_gradient_meets_finite_differences(backend, style):
+    keypoints = random_people(1, 3, extent=8.0 * style.get("stride", 1), seed=3).to(backend.device)
+    position, visibility = keypoints[..., :2].requires_grad_(), keypoints[..., 2:]
+    torch.autograd.gradcheck(
+        lambda position: backend.skeleton_maps(
+            torch.cat((position, visibility), -1), (7, 8), limbs=FIVE_LIMBS, **style
+        ),
+        position,
+    )
+
+
+def gradient(ops, keypoints, grad_output, **options):
+    """Of skeleton_maps with FIVE_LIMBS, for this gradient of its output."""
+    leaf = keypoints.clone().requires_grad_()
+    maps = ops.skeleton_maps(leaf, grad_output.shape[-2:], limbs=FIVE_LIMBS, **options)
+    return torch.autograd.grad(maps, leaf, grad_output)[0]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("style", STYLES, ids=str)
+def test_gradient_is_that_of_the_reference(backend, style, dtype):
+    geometry = torch.float64 if dtype == torch.float64 else torch.float32
+    keypoints = random_people(3, 4, extent=24.0).to(backend.device, geometry)
+    grad_output = torch.randn(3, 15, 18, 24).to(backend.device, dtype)
+    actual = gradient(backend, keypoints, grad_output, dtype=dtype, **style)
+    expected = gradient(reference, keypoints, grad_output.to(geometry), **style)
+    assert actual.dtype == geometry
+    assert torch.count_nonzero(actual[..., 2]) == 0
+    assert torch.count_nonzero(actual[..., :2]) > 30
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda g: g[:, ::2, 1:-1, ::2],
+        lambda g: g.permute(0, 1, 3, 2)[:, :15],
+        lambda g: g[:, :1, :1, :1].expand(-1, 15, 12, 9),
+        lambda g: g[:, :15].contiguous(memory_format=torch.channels_last),
+    ],
+    ids=["stepped", "permuted", "expanded", "channels_last"],
+)
+def test_gradient_of_any_strides(backend, view):
+    keypoints = random_people(3, 2, extent=12.0).to(backend.device)
+    grad_output = view(torch.randn(3, 30, 14, 14, dtype=torch.float64, device=backend.device))
+    assert torch.equal(
+        gradient(backend, keypoints, grad_output), gradient(backend, keypoints, grad_output.contiguous())
+    )
+
+
+def test_equal_joints_leave_the_gradient_to_the_first(backend):
+    keypoints = torch.tensor([[[[5.0, 5.0, 2.0]], [[5.0, 5.0, 2.0]]]], device=backend.device).requires_grad_()
+    backend.skeleton_maps(keypoints, (9, 9), limbs=())[..., 6].sum().backward()
+    assert keypoints.grad is not None
+    assert keypoints.grad[0, 0, 0, 0] > 0.1
+    assert torch.count_nonzero(keypoints.grad[0, 1]) == 0
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e30, -1e30])
+def test_unusable_joints_have_no_gradient(backend, value):
+    keypoints = torch.tensor([[[value, 5.0, 2.0], [5.0, 5.0, 0.0], [8.0, 8.0, 2.0], [8.0, 8.0, 2.0]]])
+    keypoints = keypoints.to(backend.device).requires_grad_()
+    limbs = ((0, 2), (2, 1), (2, 3), (2, 2))
+    backend.skeleton_maps(keypoints, (16, 16), limbs=limbs)[..., 9].sum().backward()
+    assert keypoints.grad is not None
+    assert (keypoints.grad[0, :2].abs() <= 1e-20).all()  # of a limb of length 1e30, next to none
+    assert (keypoints.grad[0, 2:, 0] > 0.1).all()
+
+
+def test_gradient_has_the_same_bits_on_every_run_and_thread_count(backend):
+    keypoints = random_people(2, 30, extent=30.0).float().to(backend.device)
+    grad_output = torch.randn(2, 15, 30, 30, device=backend.device)
+    threads = torch.get_num_threads()
+    gradients = []
+    for count in (threads, 1, 2):
+        torch.set_num_threads(count)
+        gradients.append(gradient(backend, keypoints, grad_output, limb_overlap="mean"))
+    torch.set_num_threads(threads)
+    assert torch.equal(gradients[0], gradients[1])
+    assert torch.equal(gradients[0], gradients[2])
+
+
+def test_a_second_derivative_is_refused(backend):
+    keypoints = random_people(1, 1).to(backend.device).requires_grad_()
+    maps = backend.skeleton_maps(keypoints, (9, 9), limbs=FIVE_LIMBS)
+    (first,) = torch.autograd.grad(maps.sum(), keypoints, create_graph=True)
+    with pytest.raises(NotImplementedError, match="skeleton_maps cannot be differentiated twice"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=str)
+def test_is_a_well_made_operator(backend, requires_grad, dtype):
+    keypoints = random_people(2, 2).to(backend.device).requires_grad_(requires_grad)
+    limbs = [joint for limb in FIVE_LIMBS for joint in limb]
+    arguments = keypoints, (9, 8), limbs, 3.0, 1.0, 1, True, "mean", dtype
+    torch.library.opcheck(backend.operators.skeleton_maps.default, arguments)
+
+
+def test_has_a_well_made_backward_operator(backend):
+    keypoints = random_people(2, 2).to(backend.device)
+    grad_output = torch.randn(2, 15, 9, 8, dtype=torch.float64, device=backend.device)
+    limbs = [joint for limb in FIVE_LIMBS for joint in limb]
+    arguments = grad_output, keypoints, limbs, 3.0, 1.0, 1, True, "mean"
+    torch.library.opcheck(backend.operators.skeleton_maps_backward.default, arguments)
+
+
+def test_compiles_whole_for_any_number_of_maps(backend):
+    def energy(keypoints):
+        return backend.skeleton_maps(keypoints, (9, 8), limbs=FIVE_LIMBS).square().sum()
+
+    compiled = torch.compile(energy, fullgraph=True, backend="aot_eager")
+    for maps in (2, 3, 5, 6):
+        keypoints = random_people(maps, 2, extent=9.0).to(backend.device).requires_grad_()
+        results = []
+        for function in (compiled, energy):
+            value = function(keypoints)
+            results.append((value, *torch.autograd.grad(value, keypoints)))
+        torch.testing.assert_close(*results)
+
+
 def test_strided_keypoints(backend):
     keypoints = random_people(4, 2).to(backend.device)
     strided = torch.stack((keypoints, -keypoints), -1)[..., 0][::2]
@@ -146,7 +285,8 @@ def test_strided_keypoints(backend):
         ({"keypoints": torch.zeros(17, 3)}, ValueError, r"keypoints must be \(N, K, 3\) or \(N, P, K, 3\), got \(17, 3\)"),
         ({"keypoints": torch.zeros(1, 17, 2)}, ValueError, r"keypoints must be .* got \(1, 17, 2\)"),
         ({"keypoints": torch.zeros(1, 17, 3).half()}, TypeError, "keypoints must be float32 .* got float16"),
-        ({"keypoints": torch.zeros(1, 17, 3, requires_grad=True)}, NotImplementedError, "skeleton_maps has no gradient"),
+        ({"keypoints": torch.zeros(1, 17, 3, device="meta")}, NotImplementedError, "cpu or cuda device, got meta"),
+        ({"keypoints": torch.zeros(1, 2**15, 3), "limbs": ()}, ValueError, "keypoints must have at most 32767 joints, got 32768"),
         ({"output_size": (4, -1)}, ValueError, r"output_size must be a positive \(height, width\), got \(4, -1\)"),
         ({"limbs": ((0, 1, 2),)}, TypeError, r"limbs must be pairs of integers, got \(0, 1, 2\)"),
         ({"limbs": ((0, 17),)}, ValueError, r"limbs must name joints 0 to 16, got \(0, 17\) at 0"),
@@ -156,6 +296,8 @@ def test_strided_keypoints(backend):
         ({"sigma": torch.nan}, ValueError, "sigma must be positive and finite, got nan"),
         ({"limb_width": -1.0}, ValueError, "limb_width must be positive and finite, got -1"),
         ({"stride": 0}, ValueError, "stride must be at least 1, got 0"),
+        ({"limb_overlap": "first"}, ValueError, "limb_overlap must be 'last' or 'mean', got 'first'"),
+        ({"output_size": (2**16, 2**15)}, ValueError, r"output_size must be fewer than 2\^31 cells, got 65536 x 32768"),
         ({"dtype": torch.int32}, TypeError, "dtype must be float32, .* got int32"),
     ],
 )  # fmt: skip

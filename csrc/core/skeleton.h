@@ -11,6 +11,9 @@ namespace pose2seg {
 // Where a confidence map is cut: d^2 / (2 sigma^2) < 4.6025, that is, above about 0.01.
 constexpr double kConfidenceCutoff = 4.6025;
 
+// What a cell holds that the limbs of several people cover.
+enum class LimbOverlap { kLast, kMean };
+
 template <class T>
 struct Joint {
   T x, y, visibility;
@@ -18,63 +21,94 @@ struct Joint {
   HOST_DEVICE bool visible() const { return visibility > 0; }
 };
 
-template <class T>
-HOST_DEVICE Joint<T> load_joint(const T* keypoint) {
-  return {keypoint[0], keypoint[1], keypoint[2]};
-}
+// Cells of a map; right and bottom are exclusive.
+struct Box {
+  int left, right, top, bottom;
+
+  HOST_DEVICE bool contains(int column, int row) const {
+    return column >= left && column < right && row >= top && row < bottom;
+  }
+};
 
 // Coordinate, in keypoint units, of the centre of cell i of a map with this stride.
 template <class T>
-HOST_DEVICE T cell_centre(int64_t cell, int64_t stride) {
-  return T(cell) * T(stride) + (T(stride) / 2 - T(0.5));
+HOST_DEVICE T cell_centre(int cell, T stride) {
+  return T(cell) * stride + (stride / 2 - T(0.5));
 }
 
-// The confidence map's value at (x, y) after drawing one more joint over `old`. Signed visibility negates
-// what a labelled but occluded joint (visibility 1) draws over; so with several people their order counts.
+HOST_DEVICE Box clamp_to_map(double left, double right, double top, double bottom, int height, int width) {
+  return {int(clamp_index(left, width)), int(clamp_index(right, width)), int(clamp_index(top, height)),
+          int(clamp_index(bottom, height))};
+}
+
+// A box around the cells that a joint's confidence reaches.
 template <class T>
-HOST_DEVICE T draw_joint(T old, const Joint<T>& joint, T x, T y, T inverse_two_sigma2,
-                         bool signed_visibility) {
+HOST_DEVICE Box joint_box(const Joint<T>& joint, T sigma, T stride, int height, int width) {
+  if (!joint.visible()) return {};
+  const T radius = sigma * T(std::sqrt(2 * kConfidenceCutoff)) / stride + 1;
+  const T x = (joint.x - cell_centre(0, stride)) / stride, y = (joint.y - cell_centre(0, stride)) / stride;
+  return clamp_to_map(x - radius, x + radius + 1, y - radius, y + radius + 1, height, width);
+}
+
+// Draws one more joint over the confidence map's value at (x, y), and tells whether the value is the joint's
+// own now. Signed visibility negates what a labelled but occluded joint (visibility 1) draws over; so with
+// several people their order counts.
+template <class T>
+HOST_DEVICE bool draw_joint(T& value, const Joint<T>& joint, T x, T y, T inverse_two_sigma2,
+                            bool signed_visibility) {
   const T dx = x - joint.x, dy = y - joint.y;
   const T exponent = (dx * dx + dy * dy) * inverse_two_sigma2;
-  if (!(joint.visible() && exponent < T(kConfidenceCutoff))) return old;
-  const T value = std::exp(-exponent);
-  const T drawn = value > old ? value : old;
-  return signed_visibility && joint.visibility == 1 ? -drawn : drawn;
+  if (!(joint.visible() && exponent < T(kConfidenceCutoff))) return false;
+  const T confidence = std::exp(-exponent);
+  const bool exceeds = confidence > value;
+  if (exceeds) value = confidence;
+  if (signed_visibility && joint.visibility == 1) value = -value;
+  return exceeds;
 }
 
-// The cells of one limb: inside the box of its two joints (widened, rounded half to even, the far side
-// exclusive) and nearer than its width to the infinite line through them. All of them get its direction.
+// The cells of one limb: inside the box of its two joints (widened, rounded half to even) and nearer than its
+// width to the infinite line through them. All of them get its direction.
 template <class T>
 struct Limb {
   T x, y;            // first joint, in cells
   T unit_x, unit_y;  // direction from the first joint to the second
-  T width;
-  int64_t left, right, top, bottom;  // empty when there is nothing to draw
+  T length;          // from joint to joint, in cells
+  Box box;           // empty when there is nothing to draw
 
-  HOST_DEVICE bool covers(int64_t column, int64_t row) const {
-    if (column < left || column >= right || row < top || row >= bottom) return false;
+  HOST_DEVICE bool covers(int column, int row, T width) const {
+    if (!box.contains(column, row)) return false;
     return std::fabs((T(column) - x) * unit_y - (T(row) - y) * unit_x) < width;
   }
 };
 
-// First and past-the-last cell along one axis.
 template <class T>
-HOST_DEVICE void limb_span(T end, T other, T width, int64_t extent, int64_t& first, int64_t& last) {
-  first = clamp_index(std::rint(std::fmin(end, other) - width), extent);
-  last = clamp_index(std::rint(std::fmax(end, other) + width), extent);
-}
-
-template <class T>
-HOST_DEVICE Limb<T> make_limb(const Joint<T>& from, const Joint<T>& to, T width, int64_t stride,
-                              int64_t map_height, int64_t map_width) {
-  const T x = from.x / T(stride), y = from.y / T(stride);
-  const T other_x = to.x / T(stride), other_y = to.y / T(stride);
+HOST_DEVICE Limb<T> make_limb(const Joint<T>& from, const Joint<T>& to, T width, T stride, int map_height,
+                              int map_width) {
+  const T x = from.x / stride, y = from.y / stride, other_x = to.x / stride, other_y = to.y / stride;
   const T length = std::hypot(other_x - x, other_y - y);
   if (!(from.visible() && to.visible() && length > 0 && std::isfinite(length))) return {};
-  Limb<T> limb{x, y, (other_x - x) / length, (other_y - y) / length, width, 0, 0, 0, 0};
-  limb_span(x, other_x, width, map_width, limb.left, limb.right);
-  limb_span(y, other_y, width, map_height, limb.top, limb.bottom);
-  return limb;
+  const Box box =
+      clamp_to_map(std::rint(std::fmin(x, other_x) - width), std::rint(std::fmax(x, other_x) + width),
+                   std::rint(std::fmin(y, other_y) - width), std::rint(std::fmax(y, other_y) + width),
+                   map_height, map_width);
+  return {x, y, (other_x - x) / length, (other_y - y) / length, length, box};
 }
+
+// A part affinity field's vector in one cell, while people are drawn over it.
+template <class T>
+struct FieldCell {
+  T sum_x, sum_y;
+  int people;
+
+  HOST_DEVICE void draw(const Limb<T>& limb, LimbOverlap overlap) {
+    const bool joins = overlap == LimbOverlap::kMean && people > 0;
+    sum_x = joins ? sum_x + limb.unit_x : limb.unit_x;
+    sum_y = joins ? sum_y + limb.unit_y : limb.unit_y;
+    people = joins ? people + 1 : 1;
+  }
+
+  HOST_DEVICE T x() const { return people > 1 ? sum_x / T(people) : sum_x; }
+  HOST_DEVICE T y() const { return people > 1 ? sum_y / T(people) : sum_y; }
+};
 
 }  // namespace pose2seg

@@ -3,91 +3,142 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
-#include "core/skeleton.h"
 #include "cpu/dispatch.h"
 
-// Writes each map once, row by row through a buffer in the arithmetic's own type. Threads share out the
-// channels (a joint's map, or a limb's two). A row's cells are touched only where a joint's disc or a limb's
-// box crosses it.
+// Writes each cell once, by way of a buffer of one row, in the arithmetic's own type, that stays in the
+// cache. Where the output's columns are neighbours in memory, the row is of one joint's map or of one limb's
+// two, and threads share out these; where its channels are, the row is of all channels, and threads share out
+// the rows.
 
 namespace pose2seg {
 namespace {
 
-template <class T, class Out>
-class MapWriter {
+// What is drawn into one map, prepared; and the drawing of one row. `step` is from column to column.
+template <class T>
+class Painter {
  public:
-  MapWriter(const SkeletonMapsParams& params, int64_t map)
-      : p_(params), map_(map), row_x_(p_.width), row_y_(p_.width) {}
+  Painter(const SkeletonDrawing& drawing, int64_t map) : d_(drawing), map_(map), cells_(drawing.width) {}
 
-  void joint(int64_t k) {
-    const T inverse_two_sigma2 = T(1 / (2 * p_.sigma * p_.sigma));
-    const T radius = T(p_.sigma * std::sqrt(2 * kConfidenceCutoff)) / T(p_.stride) + 1;
-    for (int64_t row = 0; row < p_.height; ++row) {
-      std::fill(row_x_.begin(), row_x_.end(), T(0));
-      const T y = cell_centre<T>(row, p_.stride);
-      for (int64_t person = 0; person < p_.people; ++person) {
-        const auto joint = load_joint(keypoint(person, k));
-        if (!(joint.visible() && std::fabs(y - joint.y) <= radius * T(p_.stride))) continue;
-        const T centre = (joint.x - cell_centre<T>(0, p_.stride)) / T(p_.stride);
-        const int64_t first = clamp_index(centre - radius, p_.width);
-        const int64_t last = clamp_index(centre + radius + 1, p_.width);
-        for (int64_t column = first; column < last; ++column)
-          row_x_[column] = draw_joint(row_x_[column], joint, cell_centre<T>(column, p_.stride), y,
-                                      inverse_two_sigma2, p_.signed_visibility);
-      }
-      store(row_x_, k, row);
+  void prepare_joint(int k) {
+    for (int64_t person = 0; person < d_.people; ++person) {
+      const auto joint = drawn_joint<T>(d_, map_, person, k);
+      joints_.push_back({joint, joint_box(joint, T(d_.sigma), T(d_.stride), d_.height, d_.width)});
     }
   }
 
-  void limb(int64_t l) {
-    std::vector<Limb<T>> limbs(p_.people);
-    for (int64_t person = 0; person < p_.people; ++person)
-      limbs[person] = make_limb(load_joint(keypoint(person, p_.limbs[l][0])),
-                                load_joint(keypoint(person, p_.limbs[l][1])), T(p_.limb_width), p_.stride,
-                                p_.height, p_.width);
-    for (int64_t row = 0; row < p_.height; ++row) {
-      std::fill(row_x_.begin(), row_x_.end(), T(0));
-      std::fill(row_y_.begin(), row_y_.end(), T(0));
-      for (const auto& limb : limbs) {
-        for (int64_t column = limb.left; column < limb.right; ++column) {
-          if (!limb.covers(column, row)) continue;
-          row_x_[column] = limb.unit_x;
-          row_y_[column] = limb.unit_y;
-        }
-      }
-      store(row_x_, p_.joints + 2 * l, row);
-      store(row_y_, p_.joints + 2 * l + 1, row);
+  void prepare_limb(int l) {
+    for (int64_t person = 0; person < d_.people; ++person)
+      limbs_.push_back(drawn_limb<T>(d_, map_, person, l));
+  }
+
+  // The i-th joint that was prepared, over zeros.
+  void draw_joint_row(int64_t i, int row, T* values, int64_t step) const {
+    const T stride = T(d_.stride), y = cell_centre(row, stride), inverse = inverse_two_sigma2<T>(d_);
+    for (auto at = joints_.begin() + i * d_.people; at != joints_.begin() + (i + 1) * d_.people; ++at) {
+      if (row < at->box.top || row >= at->box.bottom) continue;
+      for (int column = at->box.left; column < at->box.right; ++column)
+        draw_joint(values[column * step], at->joint, cell_centre(column, stride), y, inverse,
+                   d_.signed_visibility);
+    }
+  }
+
+  // The i-th limb that was prepared, over zeros.
+  void draw_limb_row(int64_t i, int row, T* x, T* y, int64_t step) {
+    int first = d_.width, last = 0;
+    for (auto limb = limbs_.begin() + i * d_.people; limb != limbs_.begin() + (i + 1) * d_.people; ++limb) {
+      if (row < limb->box.top || row >= limb->box.bottom) continue;
+      first = std::min(first, limb->box.left);
+      last = std::max(last, limb->box.right);
+      for (int column = limb->box.left; column < limb->box.right; ++column)
+        if (limb->covers(column, row, T(d_.limb_width))) cells_[column].draw(*limb, d_.limb_overlap);
+    }
+    for (int column = first; column < last; ++column) {
+      x[column * step] = cells_[column].x();
+      y[column * step] = cells_[column].y();
+      cells_[column] = {};
     }
   }
 
  private:
-  const T* keypoint(int64_t person, int64_t k) const {
-    return static_cast<const T*>(p_.keypoints) + ((map_ * p_.people + person) * p_.joints + k) * 3;
-  }
+  struct PreparedJoint {
+    Joint<T> joint;
+    Box box;
+  };
 
-  void store(const std::vector<T>& values, int64_t channel, int64_t row) {
-    const int64_t channels = p_.joints + 2 * p_.limb_count;
-    Out* output = static_cast<Out*>(p_.output) + ((map_ * channels + channel) * p_.height + row) * p_.width;
-    std::transform(values.begin(), values.end(), output, [](T value) { return Out(value); });
-  }
-
-  const SkeletonMapsParams& p_;
+  const SkeletonDrawing& d_;
   const int64_t map_;
-  std::vector<T> row_x_, row_y_;
+  std::vector<PreparedJoint> joints_;  // by joint, then person
+  std::vector<Limb<T>> limbs_;         // by limb, then person
+  std::vector<FieldCell<T>> cells_;    // all empty between rows
 };
 
 template <class T, class Out>
-void draw(const SkeletonMapsParams& params) {
-  const int64_t parts = params.joints + params.limb_count;
-  at::parallel_for(0, params.maps * parts, 1, [&](int64_t begin, int64_t end) {
+void draw_planes(const SkeletonMapsParams& p) {
+  const SkeletonDrawing& d = p.drawing;
+  const int64_t* strides = p.output_strides;
+  const int parts = d.joints + d.limb_count;
+  at::parallel_for(0, d.maps * parts, 1, [&](int64_t begin, int64_t end) {
+    std::vector<T> x(d.width), y(d.width);
+    const auto store = [&](const std::vector<T>& values, int64_t map, int64_t channel, int64_t row) {
+      Out* output = static_cast<Out*>(p.output) + map * strides[0] + channel * strides[1] + row * strides[2];
+      for (int64_t column = 0; column < d.width; ++column) output[column * strides[3]] = Out(values[column]);
+    };
     for (int64_t i = begin; i < end; ++i) {
-      MapWriter<T, Out> writer(params, i / parts);
-      const int64_t part = i % parts;
-      part < params.joints ? writer.joint(part) : writer.limb(part - params.joints);
+      const int64_t map = i / parts;
+      const int part = int(i % parts), l = part - d.joints;
+      Painter<T> painter(d, map);
+      part < d.joints ? painter.prepare_joint(part) : painter.prepare_limb(l);
+      for (int row = 0; row < d.height; ++row) {
+        std::fill(x.begin(), x.end(), T(0));
+        std::fill(y.begin(), y.end(), T(0));
+        if (part < d.joints) {
+          painter.draw_joint_row(0, row, x.data(), 1);
+          store(x, map, part, row);
+        } else {
+          painter.draw_limb_row(0, row, x.data(), y.data(), 1);
+          store(x, map, d.joints + 2 * l, row);
+          store(y, map, d.joints + 2 * l + 1, row);
+        }
+      }
     }
   });
+}
+
+template <class T, class Out>
+void draw_channels_last(const SkeletonMapsParams& p) {
+  const SkeletonDrawing& d = p.drawing;
+  const int channels = d.channels();
+  at::parallel_for(0, d.maps * d.height, 8, [&](int64_t begin, int64_t end) {
+    std::vector<T> cells(int64_t(d.width) * channels);
+    std::optional<Painter<T>> painter;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t map = i / d.height;
+      const int row = int(i % d.height);
+      if (row == 0 || !painter) {
+        painter.emplace(d, map);
+        for (int k = 0; k < d.joints; ++k) painter->prepare_joint(k);
+        for (int l = 0; l < d.limb_count; ++l) painter->prepare_limb(l);
+      }
+      std::fill(cells.begin(), cells.end(), T(0));
+      for (int k = 0; k < d.joints; ++k) painter->draw_joint_row(k, row, &cells[k], channels);
+      for (int l = 0; l < d.limb_count; ++l) {
+        T* field = &cells[d.joints + 2 * l];
+        painter->draw_limb_row(l, row, field, field + 1, channels);
+      }
+      Out* output = static_cast<Out*>(p.output) + map * p.output_strides[0] + row * p.output_strides[2];
+      for (int64_t column = 0; column < d.width; ++column)
+        std::transform(&cells[column * channels], &cells[column * channels] + channels,
+                       output + column * p.output_strides[3], [](T value) { return Out(value); });
+    }
+  });
+}
+
+template <class T, class Out>
+void draw(const SkeletonMapsParams& p) {
+  p.output_strides[1] == 1 ? draw_channels_last<T, Out>(p) : draw_planes<T, Out>(p);
 }
 
 }  // namespace
@@ -95,7 +146,7 @@ void draw(const SkeletonMapsParams& params) {
 void skeleton_maps_cpu(const SkeletonMapsParams& params) {
   dispatch_floating(params.output_dtype, [&](auto type) {
     using Out = decltype(type);
-    params.keypoints_dtype == DType::kDouble ? draw<double, Out>(params) : draw<float, Out>(params);
+    params.drawing.keypoints_dtype == DType::kDouble ? draw<double, Out>(params) : draw<float, Out>(params);
   });
 }
 

@@ -25,7 +25,17 @@ at::Tensor affine_align_backward_matrices(const at::Tensor& grad, const at::Tens
 
 at::Tensor skeleton_maps(const at::Tensor& keypoints, at::IntArrayRef output_size, at::IntArrayRef limbs,
                          double sigma, double limb_width, int64_t stride, bool signed_visibility,
-                         std::optional<at::ScalarType> dtype);
+                         std::string_view limb_overlap, std::optional<at::ScalarType> dtype);
+
+at::Tensor skeleton_maps_backward(const at::Tensor& grad_output, const at::Tensor& keypoints,
+                                  at::IntArrayRef limbs, double sigma, double limb_width, int64_t stride,
+                                  bool signed_visibility, std::string_view limb_overlap);
+
+at::Tensor align_with_skeleton(const at::Tensor& input, const at::Tensor& keypoints,
+                               const at::Tensor& matrices, const at::Tensor& batch_index,
+                               at::IntArrayRef output_size, std::string_view convention,
+                               at::IntArrayRef limbs, double sigma, double limb_width,
+                               bool signed_visibility);
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> fit_pose_templates(const at::Tensor& keypoints,
                                                                   const at::Tensor& templates,

@@ -13,11 +13,10 @@ from pose2seg.seg_module import SegModule
 from pose2seg_ops import (
     COCO_KEYPOINTS,
     COCO_LIMBS,
-    affine_align,
+    align_with_skeleton,
     fit_pose_templates,
     letterbox,
     paste_masks,
-    skeleton_maps,
 )
 
 Convention = Literal["integer", "half_pixel", "pose2seg"]
@@ -105,11 +104,16 @@ class Pose2Seg(nn.Module):
         keypoints = keypoints * to_features
         templates = self.templates.to(keypoints.dtype)
         matrices, _, _ = fit_pose_templates(keypoints, templates, features.shape[-2:], ALIGN_SIZE)
-        rois = affine_align(features, matrices, batch_index, ALIGN_SIZE, convention=self.convention)
-        keypoints = transform_keypoints(keypoints, matrices)
-        skeletons = skeleton_maps(keypoints, ALIGN_SIZE, signed_visibility=True, dtype=rois.dtype)
-        logits = self.segnet(torch.cat([rois, skeletons], dim=1))
-        return Segmentation(logits, matrices * to_features)
+        rois = align_with_skeleton(
+            features,
+            keypoints,
+            matrices,
+            batch_index,
+            ALIGN_SIZE,
+            convention=self.convention,
+            signed_visibility=True,
+        )
+        return Segmentation(self.segnet(rois), matrices * to_features)
 
     @torch.inference_mode()
     def predict(

@@ -5,9 +5,17 @@ where the op has a gradient, through autograd.
 """
 
 from .affine_align import affine_align
+from .align_with_skeleton import align_with_skeleton
 from .fit_pose_templates import fit_pose_templates
 from .letterbox import letterbox
 from .paste_masks import paste_masks
 from .skeleton_maps import skeleton_maps
 
-__all__ = ["affine_align", "fit_pose_templates", "letterbox", "paste_masks", "skeleton_maps"]
+__all__ = [
+    "affine_align",
+    "align_with_skeleton",
+    "fit_pose_templates",
+    "letterbox",
+    "paste_masks",
+    "skeleton_maps",
+]

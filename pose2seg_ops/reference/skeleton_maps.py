@@ -20,60 +20,67 @@ def skeleton_maps(
     limb_width: float = 1.0,
     stride: int = 1,
     signed_visibility: bool = False,
+    limb_overlap: str = "last",
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """See `pose2seg_ops.skeleton_maps`."""
+    if limb_overlap not in ("last", "mean"):
+        raise ValueError(f"limb_overlap must be 'last' or 'mean', got {limb_overlap!r}")
     people = keypoints[:, None] if keypoints.dim() == 3 else keypoints
     height, width = output_size
     rows = torch.arange(height, dtype=people.dtype, device=people.device)[:, None]
     columns = torch.arange(width, dtype=people.dtype, device=people.device)
     confidence = people.new_zeros(len(people), people.shape[2], height, width)
     fields = people.new_zeros(len(people), len(limbs), 2, height, width)
+    covering = people.new_zeros(len(people), len(limbs), 1, height, width)
     limb_index = torch.tensor(limbs, dtype=torch.long, device=people.device).reshape(-1, 2)
     for person in people.unbind(1):
         confidence = _draw_joints(confidence, person, rows, columns, sigma, stride, signed_visibility)
-        fields = _draw_limbs(fields, person, limb_index, rows, columns, limb_width, stride)
+        unit, region = _limb_fields(person, limb_index, rows, columns, limb_width, stride)
+        before = fields if limb_overlap == "mean" else 0.0
+        fields = torch.where(region, before + unit, fields)
+        covering = covering + region
+    if limb_overlap == "mean":
+        fields = fields / covering.clamp(min=1)
     return torch.cat((confidence, fields.flatten(1, 2)), 1).to(dtype or keypoints.dtype)
 
 
 def _draw_joints(
     maps: Tensor, person: Tensor, rows: Tensor, columns: Tensor, sigma: float, stride: int, signed: bool
 ) -> Tensor:
-    x, y, visibility = (value[..., None, None] for value in person.unbind(-1))
+    usable = (person[..., 2] > 0) & person[..., :2].isfinite().all(-1)
+    # What cannot be drawn is moved to 0, where no gradient becomes NaN.
+    x, y = (torch.where(usable, value, 0.0)[..., None, None] for value in (person[..., 0], person[..., 1]))
+    usable, occluded = usable[..., None, None], (person[..., 2] == 1)[..., None, None]
     offset = stride / 2 - 0.5
     exponent = ((columns * stride + offset - x) ** 2 + (rows * stride + offset - y) ** 2) / (
         2 * sigma * sigma
     )
-    region = (exponent < CONFIDENCE_CUTOFF) & (visibility > 0)
+    region = usable & (exponent < CONFIDENCE_CUTOFF)
     drawn = torch.maximum(maps, torch.exp(-exponent))
     if signed:
-        drawn = torch.where(visibility == 1, -drawn, drawn)
+        drawn = torch.where(occluded, -drawn, drawn)
     return torch.where(region, drawn, maps)
 
 
-def _draw_limbs(
-    fields: Tensor,
-    person: Tensor,
-    limbs: Tensor,
-    rows: Tensor,
-    columns: Tensor,
-    limb_width: float,
-    stride: int,
-) -> Tensor:
-    height, width = fields.shape[-2:]
+def _limb_fields(
+    person: Tensor, limbs: Tensor, rows: Tensor, columns: Tensor, limb_width: float, stride: int
+) -> tuple[Tensor, Tensor]:
+    """Unit vectors (N, L, 2, 1, 1) of one person's limbs, and the cells (N, L, 1, h, w) they cover."""
+    height, width = rows.shape[0], columns.shape[0]
     ends = person[:, limbs]  # (N, L, 2, 3)
     x, y = ends[..., 0] / stride, ends[..., 1] / stride
-    length = torch.hypot(x[..., 1] - x[..., 0], y[..., 1] - y[..., 0])
+    length = torch.hypot(x[..., 1] - x[..., 0], y[..., 1] - y[..., 0]).detach()
     drawn = (ends[..., 2] > 0).all(-1) & (length > 0) & length.isfinite()
-    unit = torch.stack((x[..., 1] - x[..., 0], y[..., 1] - y[..., 0]), -1) / length[..., None]
-    unit = torch.where(drawn[..., None], unit, 0.0)[..., None, None]
+    # What is not drawn gets another direction, whose gradient is not NaN.
+    along = torch.where(drawn, x[..., 1] - x[..., 0], 1.0), torch.where(drawn, y[..., 1] - y[..., 0], 0.0)
+    unit = (torch.stack(along, -1) / torch.hypot(*along)[..., None])[..., None, None]
     left, right = _span(x, limb_width, width)
     top, bottom = _span(y, limb_width, height)
     box = (columns >= left) & (columns < right) & (rows >= top) & (rows < bottom)
     to_pixel_x, to_pixel_y = columns - x[..., 0, None, None], rows - y[..., 0, None, None]
     distance = (to_pixel_x * unit[:, :, 1] - to_pixel_y * unit[:, :, 0]).abs()
-    region = drawn[..., None, None] & box & (distance < limb_width)
-    return torch.where(region[:, :, None], unit, fields)
+    return unit, (drawn[..., None, None] & box & (distance < limb_width))[:, :, None]
 
 
 def _span(ends: Tensor, limb_width: float, extent: int) -> tuple[Tensor, Tensor]:

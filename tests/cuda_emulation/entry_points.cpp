@@ -4,6 +4,7 @@
 #include "core/letterbox.h"
 #include "core/paste_masks.h"
 #include "core/skeleton_maps.h"
+#include "core/skeleton_maps_backward.h"
 
 // In the emulated extension CPU tensors are served by the CUDA kernels.
 
@@ -22,5 +23,8 @@ void fit_pose_templates_cpu(const FitPoseTemplatesParams& params) {
 void letterbox_cpu(const LetterboxParams& params) { letterbox_cuda(params, nullptr); }
 void paste_masks_cpu(const PasteMasksParams& params) { paste_masks_cuda(params, nullptr); }
 void skeleton_maps_cpu(const SkeletonMapsParams& params) { skeleton_maps_cuda(params, nullptr); }
+void skeleton_maps_backward_cpu(const SkeletonMapsBackwardParams& params) {
+  skeleton_maps_backward_cuda(params, nullptr);
+}
 
 }  // namespace pose2seg

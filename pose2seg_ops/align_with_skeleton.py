@@ -1,0 +1,162 @@
+"""Affine RoI sampling and skeleton features in one tensor: what a pose-guided head takes in."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _C, _library, reference
+from ._pairs import as_size, flatten_pairs
+from ._points import move_points
+from .coco import COCO_LIMBS
+
+_operators = torch.ops.pose2seg_ops
+
+
+def align_with_skeleton(
+    input: Tensor,
+    keypoints: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    output_size: Sequence[int],
+    *,
+    convention: str = "integer",
+    limbs: Sequence[tuple[int, int]] = COCO_LIMBS,
+    sigma: float = 3.0,
+    limb_width: float = 1.0,
+    signed_visibility: bool = False,
+) -> Tensor:
+    """`affine_align`, and the `skeleton_maps` of each instance's pose in its window, without a concatenation.
+
+    Both write into one tensor. The keypoints are moved into the window by `matrices`, whatever the
+    convention; there, one unit is one cell.
+
+    Args:
+        input, matrices, batch_index, output_size, convention: As in `affine_align`.
+        keypoints: (N, K, 3), the pose of each instance: x, y in pixels of `input`, and visibility. float64
+            with float64 input, else float32.
+        limbs, sigma, limb_width, signed_visibility: As in `skeleton_maps`, in pixels of the output.
+
+    Returns:
+        (N, C + K + 2 L, h, w), of the dtype and device of `input`: its C channels, K confidence maps, then x
+        and y of each of the L limbs; channels_last when the channels of `input` lie next to each other. What
+        cannot be sampled or drawn is zeros, as in the two ops.
+
+    Raises:
+        TypeError: for a dtype that is not supported.
+        ValueError: for a shape, device, size, convention or number that is not; a limb that names no joint.
+        NotImplementedError: at a second derivative.
+
+    Source: the input of Pose2Seg's segmentation head (Zhang et al., CVPR 2019, section 3.4).
+    """
+    size = as_size(output_size, "output_size")
+    style = flatten_pairs(limbs, "limbs"), sigma, limb_width, signed_visibility
+    arguments = input, keypoints, matrices, batch_index, size, convention, *style
+    if not _library.is_direct(input):
+        if not _library.has_kernels(input):
+            return reference.align_with_skeleton(
+                input,
+                keypoints,
+                matrices,
+                batch_index,
+                size,
+                convention=convention,
+                limbs=limbs,
+                sigma=sigma,
+                limb_width=limb_width,
+                signed_visibility=signed_visibility,
+            )
+        return _operators.align_with_skeleton(*arguments)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (input, keypoints, matrices)):
+        return _AlignWithSkeleton.apply(*arguments)
+    return _C.align_with_skeleton(*arguments)
+
+
+def _channels_last(input: Tensor) -> bool:
+    return input.stride(1) == 1 and input.stride(3) != 1
+
+
+def _fake(
+    input: Tensor,
+    keypoints: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    output_size: Sequence[int],
+    convention: str,
+    limbs: Sequence[int],
+    sigma: float,
+    limb_width: float,
+    signed_visibility: bool,
+) -> Tensor:
+    memory_format = torch.channels_last if _channels_last(input) else torch.contiguous_format
+    channels = input.shape[1] + keypoints.shape[1] + len(limbs)
+    shape = (matrices.shape[0], channels, *output_size)
+    return torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=memory_format)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    input, keypoints, matrices, batch_index, _, ctx.convention, *ctx.style = inputs
+    ctx.input_size, ctx.channels_last = input.shape, _channels_last(input)
+    # Only the gradient to the matrices looks at the input.
+    ctx.save_for_backward(input if ctx.needs_input_grad[2] else None, keypoints, matrices, batch_index)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    input, keypoints, matrices, batch_index = ctx.saved_tensors
+    wants_input, wants_keypoints, wants_matrices, *_ = ctx.needs_input_grad
+    grad_windows, grad_skeletons = grad.tensor_split((ctx.input_size[1],), 1)
+    grad_input = grad_keypoints = grad_matrices = None
+    if wants_input:
+        grad_input = _operators.affine_align_backward_input(
+            grad_windows, matrices, batch_index, ctx.input_size, ctx.channels_last, ctx.convention
+        )
+    if wants_keypoints or wants_matrices:
+        grad_keypoints, grad_matrices = _skeleton_gradients(keypoints, matrices, grad_skeletons, *ctx.style)
+    if wants_matrices:
+        grad_matrices = grad_matrices + _operators.affine_align_backward_matrices(
+            grad_windows, input, matrices, batch_index, ctx.convention
+        )
+    return grad_input, grad_keypoints, grad_matrices, *[None] * 7
+
+
+def _skeleton_gradients(
+    keypoints: Tensor,
+    matrices: Tensor,
+    grad_skeletons: Tensor,
+    limbs: Sequence[int],
+    sigma: float,
+    limb_width: float,
+    signed_visibility: bool,
+) -> tuple[Tensor, Tensor]:
+    """To the keypoints and to the matrices that moved them, by way of the moved keypoints."""
+    points, visibility = keypoints.split((2, 1), -1)
+    moved = torch.cat((move_points(points, matrices), visibility), -1)
+    grad_moved = _operators.skeleton_maps_backward(
+        grad_skeletons, moved, limbs, sigma, limb_width, 1, signed_visibility, "last"
+    )[..., :2, None]
+    grad_points = _product(grad_moved, matrices[:, None, :, :2]).sum(-2)
+    homogeneous = torch.cat((points, torch.ones_like(visibility)), -1)
+    return (
+        torch.cat((grad_points, torch.zeros_like(visibility)), -1),
+        _product(grad_moved, homogeneous[:, :, None]).sum(1),
+    )
+
+
+def _product(gradient: Tensor, factor: Tensor) -> Tensor:
+    """Their product, 0 where there is no gradient: such a factor need not be finite."""
+    return torch.where(gradient == 0, 0.0, gradient * factor)
+
+
+class _AlignWithSkeleton(torch.autograd.Function):
+    """The gradient in eager mode, where calling the extension directly is quicker than the dispatcher."""
+
+    @staticmethod
+    def forward(*arguments: Any) -> Tensor:
+        return _C.align_with_skeleton(*arguments)
+
+    setup_context = staticmethod(_setup_context)
+    backward = staticmethod(_backward)
+
+
+_library.register("align_with_skeleton", _fake, backward=_backward, setup_context=_setup_context)
