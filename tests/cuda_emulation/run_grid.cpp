@@ -29,6 +29,7 @@ struct Fiber {
   jmp_buf resume;  // unlike swapcontext, jumps between running fibers without a system call
   bool started = false;
   State state = State::kDone;
+  bool vote = true;
   dim3 thread;
 };
 
@@ -72,6 +73,17 @@ class Block {
     Fiber& self = fibers_[current_];
     self.state = state;
     if (_setjmp(self.resume) == 0) _longjmp(scheduler_, 1);
+  }
+
+  // Called on a fiber: meets the others at a barrier; whether none of them brought a false vote.
+  bool all(bool vote) {
+    Fiber& self = fibers_[current_];
+    self.vote = vote;
+    leave(State::kAtBlockBarrier);
+    const bool result = std::all_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.vote; });
+    leave(State::kAtBlockBarrier);  // until every fiber has counted
+    self.vote = true;
+    return result;
   }
 
   unsigned int lane() const { return static_cast<unsigned int>(current_ % kWarpSize); }
@@ -142,6 +154,7 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void(
 }
 
 void wait_for_block() { block->leave(State::kAtBlockBarrier); }
+bool all_of_block(bool predicate) { return block->all(predicate); }
 void wait_for_warp() { block->leave(State::kAtWarpBarrier); }
 uint64_t& mailbox(unsigned int lane) { return block->mailbox(lane); }
 unsigned int lane() { return block->lane(); }
