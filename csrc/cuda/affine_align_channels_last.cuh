@@ -76,7 +76,8 @@ __global__ void __launch_bounds__(kChannelsLastThreads)
                                          at_byte<Channels>(p.output, offsets.output) + vector, steps,
                                          p.channels - vector, samples.weights[pixel], samples.present[pixel]);
   };
-  if (all_present && first + kChunk <= p.channels) {
+  const bool whole_tile = samples.present[ChannelsLastTile::kPixels - 1] != kNoPixel;
+  if (all_present && whole_tile && first + kChunk <= p.channels) {
     for (unsigned int pixel = threadIdx.y; pixel < ChannelsLastTile::kPixels; pixel += blockDim.y)
       sample(pixel, std::true_type{});
   } else {

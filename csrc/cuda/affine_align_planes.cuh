@@ -13,8 +13,8 @@
 // the window is turned.
 //
 // A thread visits its planes four at a time. It loads all 16 values, with two additions a plane for their
-// addresses, and then interpolates and stores them. No load is guarded where the taps of the whole warp are
-// present, as they mostly are.
+// addresses, and then interpolates and stores them. No load is guarded where all taps of the tile lie inside
+// the input.
 
 namespace pose2seg {
 

@@ -58,7 +58,7 @@ __device__ Window<Compute> window_of_block(const AffineAlignParams& p, const Til
 enum Tap { kUpperLeft, kUpperRight, kLowerLeft, kLowerRight, kTaps };
 
 constexpr int kAllTaps = (1 << kTaps) - 1;
-constexpr int kNoPixel = -1;  // the tile reaches over the edge of the window here
+constexpr int kNoPixel = -1;  // beyond the edge of the window; all taps, to who asks for those alone
 
 template <class Compute>
 struct alignas(16) TapWeights {
@@ -87,11 +87,12 @@ struct TileSamples {
   int present[Shape::kPixels];  // a bit for each tap, or kNoPixel
 
   // For all threads of the block, of which there are at least as many as pixels. Returns, to all of them,
-  // whether every tap of every pixel is present.
+  // whether every tap of every pixel in the window is present.
   __device__ bool locate(const AffineAlignParams& p, const Tiling& tiling, unsigned int thread) {
     if (thread == 0) window = window_of_block<Compute>(p, tiling);
     __syncthreads();
-    return __syncthreads_and(thread >= Shape::kPixels || locate_pixel(p, thread) == kAllTaps);
+    const int taps = thread < Shape::kPixels ? locate_pixel(p, thread) : kAllTaps;
+    return __syncthreads_and((taps & kAllTaps) == kAllTaps);
   }
 
  private:
