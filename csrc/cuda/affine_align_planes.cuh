@@ -75,7 +75,7 @@ __device__ void sample_planes(PlanePosition<T> at, int planes, const PlaneSteps&
 // kAdjacent: the columns of the input lie next to each other, so that a right tap needs no address of its
 // own.
 template <class T, class Index, bool kAdjacent>
-__global__ void __launch_bounds__(PlanesTile<T>::kPixels* kMaxPlaneGroups)
+__global__ void __launch_bounds__(PlanesTile<T>::kPixels* kMaxPlaneGroups, 3)
     align_planes(const AffineAlignParams p, const Tiling tiling) {
   using Compute = accumulate_t<T>;
   __shared__ TileSamples<Compute, T, Index, PlanesTile<T>> samples;
