@@ -145,6 +145,61 @@ def test_any_strides(backend, view):
         torch.testing.assert_close(output, expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("channels", [1, 2, 3, 8, 16, 24, 72, 129, 264, 520])
+def test_any_number_of_channels(backend, channels, dtype):
+    input, matrices, batch_index = example(channels=channels, dtype=dtype, device=backend.device)
+    expected = reference.affine_align(input, matrices, batch_index, (11, 18))
+    channels_last = input.contiguous(memory_format=torch.channels_last)
+    padded = torch.cat((channels_last, channels_last), 1).contiguous(memory_format=torch.channels_last)
+    unaligned = padded[:, 1 : channels + 1]
+    for view in (input, channels_last, padded[:, :channels]):
+        output = backend.affine_align(view, matrices, batch_index, (11, 18))
+        torch.testing.assert_close(output, expected, rtol=0, atol=TOLERANCE[dtype])
+    output = backend.affine_align(unaligned, matrices, batch_index, (11, 18))
+    rolled = torch.cat((expected[:, 1:], expected[:, :1]), 1)
+    torch.testing.assert_close(output, rolled, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_taps_outside_count_zero_whatever_the_features(backend, memory_format):
+    input = torch.full((1, 8, 6, 7), torch.inf, device=backend.device).contiguous(memory_format=memory_format)
+    matrices = torch.tensor([[[1.0, 0, 1.5], [0, 1, 2.25]]], device=backend.device)
+    output = backend.affine_align(input, matrices, torch.tensor([0], device=backend.device), (16, 20))
+    expected = torch.zeros(1, 8, 16, 20)
+    expected[:, :, 2:9, 1:9] = torch.inf  # never NaN, which a weight of zero would make of infinity
+    assert torch.equal(output.cpu(), expected)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_what_surrounds_the_input_is_not_read(backend, memory_format):
+    input, matrices, batch_index = example(dtype=torch.float32, device=backend.device)
+    surrounded = torch.full((2, 5, 16, 21), torch.nan, device=backend.device)
+    surrounded = surrounded.contiguous(memory_format=memory_format)
+    surrounded[:, :, 2:-2, 2:-2] = input
+    output = backend.affine_align(surrounded[:, :, 2:-2, 2:-2], matrices, batch_index, (40, 40))
+    assert torch.equal(output, backend.affine_align(input, matrices, batch_index, (40, 40)))
+
+
+@pytest.mark.parametrize("channels_innermost", [False, True], ids=["contiguous", "channels_last"])
+def test_more_elements_than_32_bits_count(backend, tmp_path, channels_innermost):
+    """Two channels of 32768 x 40000 halves in a sparse file: only the pages that are touched exist."""
+    if backend.device.type != "cpu":
+        pytest.skip("a sparse file lies in host memory")
+    height, width = 32768, 40000
+    storage = torch.from_file(
+        str(tmp_path / "features"), shared=True, size=2 * height * width, dtype=torch.float16
+    )
+    shape = (1, height, width, 2) if channels_innermost else (1, 2, height, width)
+    input = storage.view(shape).permute(0, 3, 1, 2) if channels_innermost else storage.view(shape)
+    corner = torch.arange(2 * 6 * 6).view(2, 6, 6).half()
+    input[0, :, -6:, -6:] = corner
+    matrices = torch.tensor([[[1.0, 0, 6 - width], [0, 1, 6 - height]]])
+    output = backend.affine_align(input, matrices, torch.tensor([0]), (9, 9))
+    assert torch.equal(output[0, :, :6, :6], corner)
+    assert torch.count_nonzero(output[0, :, 6:]) == torch.count_nonzero(output[0, :, :, 6:]) == 0
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     shape=st.tuples(*(st.integers(1, 9) for _ in range(4))),

@@ -4,6 +4,7 @@
 
 #include "core/convention.h"
 #include "core/dtype.h"
+#include "core/index_width.h"
 
 struct CUstream_st;
 
@@ -20,6 +21,11 @@ struct AffineAlignParams {
   Convention convention;
   DType dtype;
 };
+
+inline bool offsets_fit_int32(const AffineAlignParams& p) {
+  return fits_int32({p.batch, p.channels, p.height, p.width}, p.input_strides) &&
+         fits_int32({p.instances, p.channels, p.out_height, p.out_width}, p.output_strides);
+}
 
 void affine_align_cpu(const AffineAlignParams& params);
 void affine_align_cuda(const AffineAlignParams& params, CUstream_st* stream);

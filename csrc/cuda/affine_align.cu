@@ -1,91 +1,83 @@
+#include <algorithm>
+
 #include "core/affine_align.h"
-#include "core/bilinear.h"
+#include "cuda/affine_align_channels_last.cuh"
+#include "cuda/affine_align_planes.cuh"
 #include "cuda/dispatch.cuh"
 #include "cuda/launch.cuh"
 
-// Reads the four taps of every output pixel in every channel, writes each output once. The geometry of an
-// output pixel is worked out once a thread and serves all the channels that the thread visits.
+// Reads the four taps of every output pixel in every channel, and writes each output once. A block owns a
+// tile of one instance's output pixels; grid.x counts the tiles, grid.y the groups of channels. The two ways
+// in which tensors lie in memory have a kernel each, explained in its file. docs/kernels.md counts what they
+// move.
 
 namespace pose2seg {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kChannelsPerThread = 16;
+constexpr unsigned int kMaxGridY = 65535;
 
-struct OutputPixel {
-  int64_t instance, row, column;
-};
-
-__device__ inline OutputPixel output_pixel(const AffineAlignParams& p, int64_t pixel) {
-  const int64_t row = pixel / p.out_width;
-  return {row / p.out_height, row % p.out_height, pixel % p.out_width};
+template <class Shape>
+Tiling tiling_of(const AffineAlignParams& p) {
+  return {blocks_for(p.out_width, Shape::kColumns), blocks_for(p.out_height, Shape::kRows)};
 }
 
-// The taps of one output pixel, and the reading and writing of its channels.
-template <class T>
-struct PixelSampler {
-  using Compute = accumulate_t<T>;
-
-  const AffineAlignParams& p;
-  BilinearTaps<Compute> taps;
-  const T* input;
-  T* output;
-
-  __device__ PixelSampler(const AffineAlignParams& params, const OutputPixel& at) : p(params), taps{} {
-    const int64_t image = p.batch_index[at.instance];
-    const bool readable = image >= 0 && image < p.batch;
-    input = static_cast<const T*>(p.input) + (readable ? image : 0) * p.input_strides[0];
-    output = static_cast<T*>(p.output) + at.instance * p.output_strides[0] + at.row * p.output_strides[2] +
-             at.column * p.output_strides[3];
-    if (!readable) return;
-    const auto forward = load_affine(static_cast<const Compute*>(p.matrices) + at.instance * 6);
-    const auto to_input = affine_cast<Compute>(sampling_transform(forward, p.convention, p.height, p.width));
-    const Compute column = Compute(at.column), row = Compute(at.row);
-    taps = bilinear_taps(to_input.x(column, row), to_input.y(column, row), p.height, p.width);
-  }
-
-  __device__ void channel(int64_t channel) const {
-    const T* plane = input + channel * p.input_strides[1];
-    const auto value = [&](int64_t x, int64_t y) {
-      return Compute(plane[y * p.input_strides[2] + x * p.input_strides[3]]);
-    };
-    output[channel * p.output_strides[1]] = T(taps.interpolate(value));
-  }
-};
-
-// A thread per output pixel and 16 channels: neighbouring threads write neighbouring columns.
-template <class T>
-__global__ void __launch_bounds__(kThreads) align_planes(const AffineAlignParams p) {
-  const int64_t pixel = int64_t(blockIdx.x) * kThreads + threadIdx.x;
-  if (pixel >= p.instances * p.out_height * p.out_width) return;
-  const PixelSampler<T> sampler(p, output_pixel(p, pixel));
-  const int64_t first = int64_t(blockIdx.y) * kChannelsPerThread;
-  for (int64_t c = first; c < first + kChannelsPerThread && c < p.channels; ++c) sampler.channel(c);
+dim3 grid_of(const AffineAlignParams& p, const Tiling& tiling, int channels_per_block) {
+  const int64_t tiles = p.instances * tiling.down * tiling.across;
+  const unsigned int groups = blocks_for(p.channels, channels_per_block), y = std::min(groups, kMaxGridY);
+  return dim3(blocks_for(tiles, 1), y, blocks_for(groups, y));
 }
 
-// A warp per output pixel: neighbouring threads read and write neighbouring channels.
-template <class T>
-__global__ void __launch_bounds__(kThreads) align_channels_last(const AffineAlignParams p) {
-  const int64_t pixel = int64_t(blockIdx.x) * blockDim.y + threadIdx.y;
-  if (pixel >= p.instances * p.out_height * p.out_width) return;
-  const PixelSampler<T> sampler(p, output_pixel(p, pixel));
-  for (int64_t c = threadIdx.x; c < p.channels; c += kWarpSize) sampler.channel(c);
+template <class T, class Index, bool kAdjacent>
+void launch_planes(const AffineAlignParams& p, cudaStream_t stream) {
+  const Tiling tiling = tiling_of<PlanesTile<T>>(p);
+  const dim3 block(PlanesTile<T>::kPixels,
+                   std::min(blocks_for(p.channels, kPlanesPerThread), kMaxPlaneGroups));
+  launch(align_planes<T, Index, kAdjacent>, grid_of(p, tiling, kPlanesPerBlock), block, stream, p, tiling);
+}
+
+template <class T, class Index, int kVector>
+void launch_channels_last(const AffineAlignParams& params, cudaStream_t stream) {
+  AffineAlignParams p = params;  // counted in vectors
+  p.channels /= kVector;
+  for (const int dimension : {0, 2, 3}) {
+    p.input_strides[dimension] /= kVector;
+    p.output_strides[dimension] /= kVector;
+  }
+  unsigned int lanes = 1;
+  while (lanes < kWarpSize && lanes < p.channels) lanes *= 2;
+  const Tiling tiling = tiling_of<ChannelsLastTile>(p);
+  const dim3 grid = grid_of(p, tiling, kVectorsPerLane<kVector> * kWarpSize);
+  const dim3 block(lanes, std::min(kChannelsLastThreads / lanes, ChannelsLastTile::kPixels));
+  launch(align_channels_last<T, Index, kVector>, grid, block, stream, p, tiling);
+}
+
+// Whether every pixel of a (N, C, H, W) tensor starts at a multiple of `count` elements and 16 bytes.
+bool pixels_line_up(const void* data, const int64_t (&strides)[4], int count) {
+  return reinterpret_cast<uintptr_t>(data) % kVectorBytes == 0 && strides[0] % count == 0 &&
+         strides[2] % count == 0 && strides[3] % count == 0;
 }
 
 }  // namespace
 
 void affine_align_cuda(const AffineAlignParams& params, cudaStream_t stream) {
-  const int64_t pixels = params.instances * params.out_height * params.out_width;
+  const bool channels_last = params.input_strides[1] == 1 && params.output_strides[1] == 1;
   dispatch_floating(params.dtype, [&](auto type) {
     using T = decltype(type);
-    if (params.output_strides[1] == 1) {
-      constexpr int kPixels = kThreads / kWarpSize;
-      launch(align_channels_last<T>, dim3(blocks_for(pixels, kPixels)), dim3(kWarpSize, kPixels), stream,
-             params);
-    } else {
-      const dim3 grid(blocks_for(pixels, kThreads), blocks_for(params.channels, kChannelsPerThread));
-      launch(align_planes<T>, grid, dim3(kThreads), stream, params);
-    }
+    constexpr int kVector = kVectorBytes / sizeof(T);
+    const bool whole_vectors = params.channels % kVector == 0 &&
+                               pixels_line_up(params.input, params.input_strides, kVector) &&
+                               pixels_line_up(params.output, params.output_strides, kVector);
+    dispatch_index(offsets_fit_int32(params), [&](auto index) {
+      using Index = decltype(index);
+      if (channels_last && whole_vectors)
+        launch_channels_last<T, Index, kVector>(params, stream);
+      else if (channels_last)
+        launch_channels_last<T, Index, 1>(params, stream);
+      else if (params.input_strides[3] == 1)
+        launch_planes<T, Index, true>(params, stream);
+      else
+        launch_planes<T, Index, false>(params, stream);
+    });
   });
 }
 

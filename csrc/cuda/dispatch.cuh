@@ -3,7 +3,11 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <cstdint>
+
 #include "core/dtype.h"
+
+// Runtime values turned into template arguments: body is called with a value of the type to use.
 
 namespace pose2seg {
 
@@ -16,6 +20,12 @@ void dispatch_floating(DType dtype, const Body& body) {
     case DType::kBFloat16: return body(__nv_bfloat16{});
     default: return body(float{});
   }
+}
+
+// Calls body(Index{}): the integer type for offsets into tensors.
+template <class Body>
+void dispatch_index(bool fits_int32, const Body& body) {
+  return fits_int32 ? body(int32_t{}) : body(int64_t{});
 }
 
 }  // namespace pose2seg

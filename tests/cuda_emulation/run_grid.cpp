@@ -50,6 +50,7 @@ struct Fiber {
   StackSwitch stack_switch;
   State state = State::kDone;
   unsigned int mask = 0;  // of the lanes it waits for at a warp barrier
+  bool vote = true;
   dim3 thread;
 };
 
@@ -102,6 +103,17 @@ class Block {
   void wait_for_lanes(unsigned int mask) {
     fibers_[current_].mask = mask;
     leave(State::kAtWarpBarrier);
+  }
+
+  // Called on a fiber: meets the others at a barrier; whether none of them brought a false vote.
+  bool all(bool vote) {
+    Fiber& self = fibers_[current_];
+    self.vote = vote;
+    leave(State::kAtBlockBarrier);
+    const bool result = std::all_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.vote; });
+    leave(State::kAtBlockBarrier);  // until every fiber has counted
+    self.vote = true;
+    return result;
   }
 
   unsigned int lane() const { return static_cast<unsigned int>(current_ % kWarpSize); }
@@ -195,6 +207,7 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void(
 
 void wait_for_block() { block->leave(State::kAtBlockBarrier); }
 void wait_for_lanes(unsigned int mask) { block->wait_for_lanes(mask); }
+bool all_of_block(bool predicate) { return block->all(predicate); }
 uint64_t& mailbox(unsigned int lane) { return block->mailbox(lane); }
 unsigned int lane() { return block->lane(); }
 

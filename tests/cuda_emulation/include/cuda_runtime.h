@@ -48,6 +48,9 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void(
 void wait_for_block();
 void wait_for_lanes(unsigned int mask);
 
+// As wait_for_block; returns whether `predicate` held for every thread that arrived.
+bool all_of_block(bool predicate);
+
 // One 8-byte mailbox for each lane of the calling thread's warp.
 uint64_t& mailbox(unsigned int lane);
 unsigned int lane();
@@ -61,6 +64,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
 }
 
 inline void __syncthreads() { cuda_emulation::wait_for_block(); }
+inline int __syncthreads_and(int predicate) { return cuda_emulation::all_of_block(predicate != 0); }
 
 template <class T>
 T __shfl_sync(unsigned int mask, T value, int source) {

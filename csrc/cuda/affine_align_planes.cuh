@@ -1,0 +1,107 @@
+#pragma once
+
+#include <type_traits>
+
+#include "cuda/affine_align_tile.cuh"
+#include "cuda/vector.cuh"
+
+// The kernel of affine_align for contiguous tensors, and for any other strides.
+//
+// A block owns 16 x 8 output pixels of an instance in up to 128 planes, a thread one pixel in 64 planes. A
+// warp owns a tile of pixels that is one 32-byte sector of the output wide, so that its stores fill whole
+// sectors, and as compact as that allows (8 x 4 floats), so that it touches few sectors of the input however
+// the window is turned.
+//
+// A thread visits its planes four at a time. It loads all 16 values, with two additions a plane for their
+// addresses, and then interpolates and stores them. No load is guarded where all taps of the tile lie inside
+// the input.
+
+namespace pose2seg {
+
+template <class T>
+using PlanesTile = TileShape<16, 8, kSectorBytes / sizeof(T)>;
+
+constexpr int kPlanesPerThread = 64;
+constexpr unsigned int kMaxPlaneGroups = 2;  // threads a pixel
+constexpr int kPlanesPerBlock = kPlanesPerThread * kMaxPlaneGroups;
+
+template <class T>
+constexpr int kPlanesAtOnce = 16 / sizeof(accumulate_t<T>);
+
+// In elements: from a left tap to the right one, and from plane to plane.
+struct PlaneSteps {
+  int64_t right, input, output;
+};
+
+// A thread's pixel in its next plane: the left taps of both rows, and the output.
+template <class T>
+struct PlanePosition {
+  const T *upper, *lower;
+  T* output;
+
+  __device__ void skip(int planes, const PlaneSteps& steps) {
+    upper += planes * steps.input;
+    lower += planes * steps.input;
+    output += planes * steps.output;
+  }
+};
+
+// Samples `planes` planes, a multiple of kAtOnce.
+template <int kAtOnce, bool kAllPresent, class T>
+__device__ void sample_planes(PlanePosition<T> at, int planes, const PlaneSteps& steps,
+                              const TapWeights<accumulate_t<T>>& weights, int present) {
+  using Compute = accumulate_t<T>;
+  const auto value = [&](const T* address, Tap tap) {
+    return kAllPresent || (present & 1 << tap) ? Compute(*address) : Compute(0);
+  };
+  for (; planes > 0; planes -= kAtOnce) {
+    Compute values[kAtOnce][kTaps];
+    for (auto& taps : values) {
+      taps[kUpperLeft] = value(at.upper, kUpperLeft);
+      taps[kUpperRight] = value(at.upper + steps.right, kUpperRight);
+      taps[kLowerLeft] = value(at.lower, kLowerLeft);
+      taps[kLowerRight] = value(at.lower + steps.right, kLowerRight);
+      at.upper += steps.input;
+      at.lower += steps.input;
+    }
+    for (const auto& taps : values) {
+      *at.output = T(weights.interpolate(taps));
+      at.output += steps.output;
+    }
+  }
+}
+
+// blockDim is (pixels, groups of planes).
+// kAdjacent: the columns of the input lie next to each other, so that a right tap needs no address of its
+// own.
+template <class T, class Index, bool kAdjacent>
+__global__ void __launch_bounds__(PlanesTile<T>::kPixels* kMaxPlaneGroups, 3)
+    align_planes(const AffineAlignParams p, const Tiling tiling) {
+  using Compute = accumulate_t<T>;
+  __shared__ TileSamples<Compute, T, Index, PlanesTile<T>> samples;
+  const unsigned int pixel = threadIdx.x;
+  const bool all_present = samples.locate(p, tiling, threadIdx.y * PlanesTile<T>::kPixels + pixel);
+  const int present = samples.present[pixel];
+  const int64_t first = (group_of_block() * blockDim.y + threadIdx.y) * kPlanesPerThread;
+  if (present == kNoPixel || first >= p.channels) return;
+
+  const PlaneSteps steps = {kAdjacent ? 1 : p.input_strides[3], p.input_strides[1], p.output_strides[1]};
+  const TapWeights<Compute> weights = samples.weights[pixel];
+  const PixelOffsets offsets = samples.offsets[pixel];
+  const T* upper = at_byte<T>(p.input, offsets.input) + first * steps.input;
+  T* output = at_byte<T>(p.output, offsets.output) + first * steps.output;
+  const int64_t rest = p.channels - first;
+  const int planes = rest < kPlanesPerThread ? int(rest) : kPlanesPerThread, odd = planes % kPlanesAtOnce<T>;
+  const auto sample = [&](auto all) {
+    PlanePosition<T> at = {upper, upper + p.input_strides[2], output};
+    sample_planes<kPlanesAtOnce<T>, decltype(all)::value>(at, planes - odd, steps, weights, present);
+    at.skip(planes - odd, steps);
+    sample_planes<1, decltype(all)::value>(at, odd, steps, weights, present);
+  };
+  if (all_present)
+    sample(std::true_type{});
+  else
+    sample(std::false_type{});
+}
+
+}  // namespace pose2seg

@@ -1,0 +1,110 @@
+"""Runs the PTX that nvcc makes of a kernel, where nvcc and a PTX interpreter are at hand."""
+
+import importlib.util
+import os
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+import build_config
+
+ROOT = Path(__file__).parents[1]
+INTERPRETER = ROOT.parent / "shared" / "tools" / "ptxrun" / "ptxrun.py"
+
+# csrc/core/affine_align.h
+AFFINE_ALIGN_PARAMS = np.dtype(
+    [(name, np.uint64) for name in ("input", "matrices", "batch_index", "output")]
+    + [(name, np.int64) for name in ("batch", "channels", "height", "width")]
+    + [(name, np.int64) for name in ("instances", "out_height", "out_width")]
+    + [(name, np.int64, 4) for name in ("input_strides", "output_strides")]
+    + [(name, np.int32) for name in ("convention", "dtype")],
+    align=True,
+)
+CONVENTIONS = ("integer", "half_pixel", "pose2seg")
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+MANGLED = {
+    torch.float32: "f",
+    torch.float64: "d",
+    torch.float16: "6__half",
+    torch.bfloat16: "13__nv_bfloat16",
+}
+
+
+def load_interpreter() -> ModuleType:
+    if not INTERPRETER.exists():
+        pytest.skip("no PTX interpreter")
+    spec = importlib.util.spec_from_file_location("ptxrun", INTERPRETER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def compile_ptx(interpreter: ModuleType, kernel: str):
+    toolkit = build_config.find_cuda_toolkit(os.environ)
+    if toolkit is None:
+        pytest.skip("no nvcc")
+    options = [*build_config.NVCC_FLAGS, f"-I{ROOT}/csrc"]
+    source = str(ROOT / "csrc" / "cuda" / f"{kernel}.cu")
+    return interpreter.Module(interpreter.nvcc_ptx(source, "compute_80", options, str(toolkit.nvcc)))
+
+
+def raw(tensor: torch.Tensor) -> np.ndarray:
+    """The storage of a tensor as a flat array, bit for bit."""
+    flat = torch.as_strided(tensor, (tensor.untyped_storage().nbytes() // tensor.element_size(),), (1,), 0)
+    return (flat.view(torch.int16) if tensor.dtype == torch.bfloat16 else flat).numpy()
+
+
+def affine_align(module, interpreter, input, matrices, batch_index, size, convention="integer", index="i"):
+    """Launches the kernel as csrc/cuda/affine_align.cu does; returns the output and what was counted."""
+    channels_last = input.stride(1) == 1 and input.stride(3) != 1
+    count, channels = len(matrices), input.shape[1]
+    output = torch.full((count, channels, *size), torch.nan, dtype=input.dtype)
+    output = output.contiguous(memory_format=torch.channels_last) if channels_last else output
+    vector = (
+        16 // input.element_size() if channels_last and channels % (16 // input.element_size()) == 0 else 1
+    )
+    device = interpreter.Device()
+    p = np.zeros((), AFFINE_ALIGN_PARAMS)
+    for name, tensor in (
+        ("input", input),
+        ("matrices", matrices),
+        ("batch_index", batch_index),
+        ("output", output),
+    ):
+        p[name] = device.bind(raw(tensor), name)
+    p["batch"], p["channels"], p["height"], p["width"] = input.shape
+    p["channels"] //= vector
+    p["instances"], p["out_height"], p["out_width"] = count, size[0], size[1]
+    p["input_strides"] = [s if i == 1 else s // vector for i, s in enumerate(input.stride())]
+    p["output_strides"] = [s if i == 1 else s // vector for i, s in enumerate(output.stride())]
+    p["convention"], p["dtype"] = CONVENTIONS.index(convention), DTYPES.index(input.dtype)
+
+    element = MANGLED[input.dtype] + index
+    if channels_last:
+        lanes = min(32, 1 << int(channels // vector - 1).bit_length())
+        kernel, tile, block = (
+            f"align_channels_lastI{element}Li{vector}E",
+            (8, 8),
+            (lanes, min(256 // lanes, 64)),
+        )
+        groups = -(-channels // vector // (32 * {1: 4, 8: 1}.get(vector, 2)))
+    else:
+        adjacent = int(input.stride(3) == 1)
+        kernel, tile, block = (
+            f"align_planesI{element}Lb{adjacent}E",
+            (16, 8),
+            (128, min(2, -(-channels // 64))),
+        )
+        groups = -(-channels // 128)
+    across, down = -(-size[1] // tile[0]), -(-size[0] // tile[1])
+    tiling = np.array([across, down], np.uint32).tobytes()
+    grid = (count * across * down, groups)
+    report = interpreter.run(
+        module, kernel, grid, block, [p, tiling], device=device, stats=True, race=True, sample=1
+    )
+    return output, report

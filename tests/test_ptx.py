@@ -1,0 +1,86 @@
+"""What nvcc really makes of the kernels: results, races and bounds, and what they move."""
+
+import numpy as np
+import ptx
+import pytest
+import torch
+
+from pose2seg_ops import reference
+
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+
+
+@pytest.fixture(scope="module")
+def interpreter():
+    return ptx.load_interpreter()
+
+
+@pytest.fixture(scope="module")
+def affine_align(interpreter):
+    module = ptx.compile_ptx(interpreter, "affine_align")
+    return lambda *arguments, **options: ptx.affine_align(module, interpreter, *arguments, **options)
+
+
+def window(angle, scale, centre, size, dtype=torch.float32):
+    """Input -> output, for a window around `centre` turned by `angle` (degrees), `scale` input pixels a pixel."""
+    radians = np.deg2rad(angle)
+    turn = scale * np.array([[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]])
+    middle = (np.array([size[1], size[0]]) - 1) / 2
+    to_input = np.vstack((np.column_stack((turn, centre - turn @ middle)), (0, 0, 1)))
+    return torch.from_numpy(np.linalg.inv(to_input)[:2]).to(dtype)
+
+
+@pytest.mark.parametrize("index", ["i", "l"], ids=["int32", "int64"])
+@pytest.mark.parametrize("dtype", ptx.DTYPES, ids=str)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "transposed"])
+@pytest.mark.parametrize(("channels", "size"), [(16, (16, 16)), (5, (9, 19))], ids=["small", "ragged"])
+def test_affine_align_equals_the_reference(affine_align, channels, size, layout, dtype, index):
+    generator = torch.Generator().manual_seed(0)
+    input = torch.randn(2, channels, 13, 11, generator=generator, dtype=torch.float64).to(dtype)
+    if layout == "channels_last":
+        input = input.contiguous(memory_format=torch.channels_last)
+    if layout == "transposed":
+        input = input.transpose(2, 3)
+    geometry = torch.float64 if dtype == torch.float64 else torch.float32
+    angles = (0, 30, 90, 200)
+    matrices = torch.stack([window(angle, 0.7, (5.3, 6.1), size, geometry) for angle in angles])
+    batch_index = torch.tensor([0, 1, 7, 1])
+    for convention in ptx.CONVENTIONS:
+        output, report = affine_align(input, matrices, batch_index, size, convention=convention, index=index)
+        expected = reference.affine_align(input, matrices, batch_index, size, convention=convention)
+        torch.testing.assert_close(output, expected, rtol=0, atol=TOLERANCE[dtype])
+        assert not report.races
+        assert not report.warnings
+
+
+def efficiency(accesses):
+    useful = sum(access["lanes"] * access["bytes"] for access in accesses)
+    return useful / (32 * sum(access["sectors"] for access in accesses))
+
+
+@pytest.mark.parametrize(("layout", "instructions"), [("contiguous", 16), ("channels_last", 9)])
+@pytest.mark.parametrize(("angle", "sectors"), [(0, 7), (30, 7), (90, 8)])
+def test_what_affine_align_moves(affine_align, layout, instructions, angle, sectors):
+    """256 float32 channels, 0.7 input pixels a pixel: docs/kernels.md has the figures."""
+    size = (64, 64)
+    input = torch.rand(1, 256, 80, 80, generator=torch.Generator().manual_seed(0))
+    if layout == "channels_last":
+        input = input.contiguous(memory_format=torch.channels_last)
+    matrices = window(angle, 0.7, (39.8, 39.7), size)[None]
+    output, report = affine_align(input, matrices, torch.tensor([0]), size)
+    expected = reference.affine_align(input.double(), matrices.double(), torch.tensor([0]), size)
+    torch.testing.assert_close(output.double(), expected, rtol=0, atol=TOLERANCE[torch.float32])
+
+    memory = report.stats["mem"]
+    stores = [access for access in memory if "st.global" in access["text"]]
+    loads = [access for access in memory if "ld.global" in access["text"]]
+    blocks = report.stats["grid"][0] * report.stats["grid"][1]
+    taps = [access for access in loads if access["lanes"] > blocks]  # the rest is the matrix, once a block
+    assert efficiency(stores) >= 0.9
+    if layout == "channels_last":
+        assert efficiency(taps) >= 0.95
+    else:
+        assert sum(a["sectors"] for a in taps) / sum(a["requests"] for a in taps) <= sectors
+    assert all(access["conflict"] <= 2 for access in memory if access["space"] == "shared")
+    assert report.stats["warp_instr"] / (output.numel() / 32) <= instructions
+    assert not report.races
