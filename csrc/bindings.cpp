@@ -39,6 +39,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("skeleton_maps", &skeleton_maps, unlocked);
   m.def("fit_pose_templates", &fit_pose_templates, unlocked);
   m.def("paste_masks", &paste_masks, unlocked);
+  m.def("paste_rle", &paste_rle, unlocked);
+  m.def("encode_rle", &encode_rle, unlocked);
   m.def("letterbox", &letterbox_vectors, unlocked);
 }
 
@@ -60,6 +62,11 @@ TORCH_LIBRARY_FRAGMENT(POSE2SEG_LIBRARY, m) {
          "paste_masks(Tensor probabilities, Tensor matrices, Tensor batch_index, int[] image_sizes, "
          "float threshold) -> Tensor[]",
          TORCH_FN(paste_masks));
+  define(m,
+         "paste_rle(Tensor probabilities, Tensor matrices, Tensor batch_index, int[] image_sizes, "
+         "float threshold) -> (Tensor, Tensor)",
+         TORCH_FN(paste_rle));
+  define(m, "encode_rle(Tensor masks) -> (Tensor, Tensor)", TORCH_FN(encode_rle));
   define(m, "letterbox(Tensor[] images, SymInt[2] size, float[] mean, float[] std) -> (Tensor, Tensor)",
          TORCH_FN(letterbox));
 }

@@ -5,9 +5,19 @@ where the op has a gradient, through autograd.
 """
 
 from .affine_align import affine_align
+from .encode_rle import encode_rle
 from .fit_pose_templates import fit_pose_templates
 from .letterbox import letterbox
 from .paste_masks import paste_masks
+from .paste_rle import paste_rle
 from .skeleton_maps import skeleton_maps
 
-__all__ = ["affine_align", "fit_pose_templates", "letterbox", "paste_masks", "skeleton_maps"]
+__all__ = [
+    "affine_align",
+    "encode_rle",
+    "fit_pose_templates",
+    "letterbox",
+    "paste_masks",
+    "paste_rle",
+    "skeleton_maps",
+]

@@ -1,7 +1,9 @@
 #include "core/affine_align.h"
+#include "core/encode_rle.h"
 #include "core/fit_pose_templates.h"
 #include "core/letterbox.h"
 #include "core/paste_masks.h"
+#include "core/paste_rle.h"
 #include "core/skeleton_maps.h"
 
 // In the emulated extension CPU tensors are served by the CUDA kernels.
@@ -9,11 +11,13 @@
 namespace pose2seg {
 
 void affine_align_cpu(const AffineAlignParams& params) { affine_align_cuda(params, nullptr); }
+void encode_rle_cpu(const EncodeRleParams& params) { encode_rle_cuda(params, nullptr); }
 void fit_pose_templates_cpu(const FitPoseTemplatesParams& params) {
   fit_pose_templates_cuda(params, nullptr);
 }
 void letterbox_cpu(const LetterboxParams& params) { letterbox_cuda(params, nullptr); }
-void paste_masks_cpu(const PasteMasksParams& params) { paste_masks_cuda(params, nullptr); }
+void paste_masks_cpu(const PasteParams& params) { paste_masks_cuda(params, nullptr); }
+void paste_rle_cpu(const PasteRleParams& params) { paste_rle_cuda(params, nullptr); }
 void skeleton_maps_cpu(const SkeletonMapsParams& params) { skeleton_maps_cuda(params, nullptr); }
 
 }  // namespace pose2seg

@@ -56,15 +56,32 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   return cuda_emulation::run_grid(*config, [&] { kernel(Parameters(arguments)...); });
 }
 
+inline int min(int a, int b) { return a < b ? a : b; }
+
 inline void __syncthreads() { cuda_emulation::wait_for_block(); }
+
+namespace cuda_emulation {
+
+// The value of another lane; all lanes of the warp take part.
+template <class T>
+T shuffle(T value, unsigned int source) {
+  static_assert(sizeof(T) <= sizeof(uint64_t), "a shuffle moves at most 8 bytes");
+  *reinterpret_cast<T*>(&mailbox(lane())) = value;
+  wait_for_warp();
+  const T other = *reinterpret_cast<T*>(&mailbox(source));
+  wait_for_warp();
+  return other;
+}
+
+}  // namespace cuda_emulation
 
 template <class T>
 T __shfl_xor_sync(unsigned int /*mask*/, T value, int lane_mask) {
-  static_assert(sizeof(T) <= sizeof(uint64_t), "a shuffle moves at most 8 bytes");
-  using namespace cuda_emulation;
-  *reinterpret_cast<T*>(&mailbox(lane())) = value;
-  wait_for_warp();
-  const T other = *reinterpret_cast<T*>(&mailbox(lane() ^ static_cast<unsigned int>(lane_mask)));
-  wait_for_warp();
-  return other;
+  return cuda_emulation::shuffle(value, cuda_emulation::lane() ^ static_cast<unsigned int>(lane_mask));
+}
+
+template <class T>
+T __shfl_up_sync(unsigned int /*mask*/, T value, unsigned int distance) {
+  const unsigned int lane = cuda_emulation::lane();
+  return cuda_emulation::shuffle(value, lane < distance ? lane : lane - distance);
 }
