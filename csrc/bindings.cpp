@@ -16,8 +16,9 @@ namespace {
 
 std::tuple<at::Tensor, at::Tensor> letterbox_vectors(const std::vector<at::Tensor>& images,
                                                      at::IntArrayRef size, const std::vector<double>& mean,
-                                                     const std::vector<double>& std) {
-  return letterbox(images, size, mean, std);
+                                                     const std::vector<double>& std,
+                                                     at::ScalarType dtype, bool channels_last) {
+  return letterbox(images, size, mean, std, dtype, channels_last);
 }
 
 template <class Kernel>
@@ -67,6 +68,8 @@ TORCH_LIBRARY_FRAGMENT(POSE2SEG_LIBRARY, m) {
          "float threshold) -> (Tensor, Tensor)",
          TORCH_FN(paste_rle));
   define(m, "encode_rle(Tensor masks) -> (Tensor, Tensor)", TORCH_FN(encode_rle));
-  define(m, "letterbox(Tensor[] images, SymInt[2] size, float[] mean, float[] std) -> (Tensor, Tensor)",
+  define(m,
+         "letterbox(Tensor[] images, SymInt[2] size, float[] mean, float[] std, ScalarType dtype, "
+         "bool channels_last) -> (Tensor, Tensor)",
          TORCH_FN(letterbox));
 }

@@ -47,4 +47,6 @@ def letterbox(
     size: tuple[int, int],
     mean: Sequence[float],
     std: Sequence[float],
+    dtype: torch.dtype,
+    channels_last: bool,
 ) -> tuple[Tensor, Tensor]: ...

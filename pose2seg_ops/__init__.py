@@ -4,7 +4,8 @@ from ._compatibility import check_extension
 
 check_extension()
 
-from .affine_align import affine_align  # noqa: E402  (the extension loads only beside the torch it was built for)
+from ._rle import RLE  # noqa: E402  (the extension loads only beside the torch it was built for)
+from .affine_align import affine_align  # noqa: E402
 from .coco import COCO_KEYPOINTS, COCO_LIMBS  # noqa: E402
 from .encode_rle import encode_rle  # noqa: E402
 from .fit_pose_templates import fit_pose_templates  # noqa: E402
@@ -16,6 +17,7 @@ from .skeleton_maps import skeleton_maps  # noqa: E402
 __all__ = [
     "COCO_KEYPOINTS",
     "COCO_LIMBS",
+    "RLE",
     "affine_align",
     "encode_rle",
     "fit_pose_templates",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class RLE(TypedDict):
-    """One mask as pycocotools.mask.encode gives it: `size` is [H, W], `counts` COCO's compressed characters."""
+    """A mask as pycocotools.mask.encode gives it: `size` is [H, W], `counts` are the compressed runs."""
 
     size: list[int]
     counts: bytes

@@ -15,9 +15,9 @@ def encode_rle(masks: Tensor) -> list[RLE]:
             columns of a row are not adjacent in memory they are copied.
 
     Returns:
-        One dict per mask: `"size"` is `[H, W]`, `"counts"` are bytes. On a CUDA device the kernels find the runs
-        and the lengths are read back once, which waits for the device (twice where a mask has more than four
-        runs a column).
+        One dict per mask: `"size"` is `[H, W]`, `"counts"` are bytes. On a CUDA device the kernels find the
+        runs, whose number nobody knows before; they are read back once, which waits for the device (twice
+        where a mask has more than two runs of ones a column, on average).
 
         The result is Python data of unknown size, so that torch.compile has to break its graph here. The
         operator `torch.ops.pose2seg_ops.encode_rle` gives the same bytes as a tensor.

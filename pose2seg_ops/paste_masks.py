@@ -22,8 +22,8 @@ def paste_masks(
     """Samples every probability map at the pixels of its image, bilinearly and 0 outside, and thresholds.
 
     Only the box around each map's footprint in the image is sampled. Positions and means are rounded alike on
-    every device, so that the same pixels are set. Under torch.compile the number of masks of each image is a size
-    that only running tells.
+    every device, so that the same pixels are set. Under torch.compile the number of masks of each image is a
+    size that only running tells.
 
     Args:
         probabilities: (N, h, w); float32, float64, float16 or bfloat16.

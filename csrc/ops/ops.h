@@ -37,6 +37,7 @@ std::tuple<at::Tensor, at::Tensor> paste_rle(const at::Tensor& probabilities, co
 std::tuple<at::Tensor, at::Tensor> encode_rle(const at::Tensor& masks);
 
 std::tuple<at::Tensor, at::Tensor> letterbox(at::TensorList images, at::IntArrayRef size,
-                                             at::ArrayRef<double> mean, at::ArrayRef<double> std);
+                                             at::ArrayRef<double> mean, at::ArrayRef<double> std,
+                                             at::ScalarType dtype, bool channels_last);
 
 }  // namespace pose2seg

@@ -12,10 +12,12 @@ from pose2seg.seg_module import SegModule
 from pose2seg_ops import (
     COCO_KEYPOINTS,
     COCO_LIMBS,
+    RLE,
     affine_align,
     fit_pose_templates,
     letterbox,
     paste_masks,
+    paste_rle,
     skeleton_maps,
 )
 
@@ -37,6 +39,15 @@ class Segmentation(NamedTuple):
 
     logits: Tensor
     matrices: Tensor
+
+
+class _Pasting(NamedTuple):
+    """Arguments of `paste_masks` and `paste_rle`; batch_index is on the CPU, so that nothing is read back."""
+
+    probabilities: Tensor
+    matrices: Tensor
+    batch_index: Tensor
+    image_sizes: list[tuple[int, int]]
 
 
 class Pose2Seg(nn.Module):
@@ -97,7 +108,6 @@ class Pose2Seg(nn.Module):
         logits = self.segnet(torch.cat([rois, skeletons], dim=1))
         return Segmentation(logits, matrices * to_features)
 
-    @torch.inference_mode()
     def predict(
         self, images: Sequence[Any], keypoints: Sequence[Any], *, threshold: float = 0.5
     ) -> list[Tensor]:
@@ -111,11 +121,25 @@ class Pose2Seg(nn.Module):
         Raises RuntimeError in training mode, where a prediction would change the batch norms, and
         ValueError for arguments of other shapes.
         """
+        return paste_masks(*self._probabilities(images, keypoints), threshold=threshold)
+
+    def predict_rle(
+        self, images: Sequence[Any], keypoints: Sequence[Any], *, threshold: float = 0.5
+    ) -> list[list[RLE]]:
+        """The masks of `predict`, from the same arguments, as COCO run lengths: no mask is ever stored.
+
+        Returns, for each image, n dicts as `pycocotools.mask.encode` gives them.
+        """
+        return paste_rle(*self._probabilities(images, keypoints), threshold=threshold)
+
+    @torch.inference_mode()
+    def _probabilities(self, images: Sequence[Any], keypoints: Sequence[Any]) -> _Pasting:
         if self.training:
             raise RuntimeError("predict needs the model in evaluation mode: call model.eval() first")
         device = self.templates.device
         photographs = [torch.as_tensor(image, device=device) for image in images]
-        people, batch_index = _gather_people(keypoints, len(photographs), device)
+        people, image_of_each = _gather_people(keypoints, len(photographs), device)
+        batch_index = image_of_each.to(device)
 
         inputs, letterboxes = letterbox(photographs, INPUT_SIZE, IMAGENET_MEAN, IMAGENET_STD)
         to_input = letterboxes[batch_index]
@@ -127,11 +151,11 @@ class Pose2Seg(nn.Module):
         probabilities = torch.cat([part.logits for part in segmented]).softmax(dim=1)[:, 1]
         to_align = compose(torch.cat([part.matrices for part in segmented]), to_input)
         sizes = [(photograph.shape[0], photograph.shape[1]) for photograph in photographs]
-        return paste_masks(probabilities, to_align, batch_index, sizes, threshold=threshold)
+        return _Pasting(probabilities, to_align, image_of_each, sizes)
 
 
 def _gather_people(keypoints: Sequence[Any], images: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """All poses in one tensor (N, 17, 3) float32, and the image of each (N,)."""
+    """All poses in one tensor (N, 17, 3) float32 on `device`, and the image of each (N,) on the CPU."""
     if images == 0:
         raise ValueError("images must hold at least one image, got none")
     if len(keypoints) != images:
@@ -141,4 +165,4 @@ def _gather_people(keypoints: Sequence[Any], images: int, device: torch.device) 
         if pose.ndim != 3 or pose.shape[1:] != (KEYPOINTS, 3):
             raise ValueError(f"keypoints[{i}] must be (n, {KEYPOINTS}, 3), got {tuple(pose.shape)}")
     counts = torch.tensor([len(pose) for pose in poses])
-    return torch.cat(poses), torch.repeat_interleave(counts).to(device)
+    return torch.cat(poses), torch.repeat_interleave(counts)

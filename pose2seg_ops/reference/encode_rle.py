@@ -1,4 +1,4 @@
-"""Pure-torch `encode_rle`: the runs of each mask in column-major order, and COCO's characters for their lengths."""
+"""Pure-torch `encode_rle`: the lengths of the runs of each mask, column-major, as COCO's characters."""
 
 import torch
 from torch import Tensor
