@@ -87,9 +87,12 @@ __device__ void store_stripe(const Pixels& pixels, const MaskBoundaries& output,
       ++rank;
     });
     __syncthreads();
-    for (uint32_t i = threadIdx.x; i < kAtOnce && start + i < count; i += kStripeThreads) {
+    // Warps begin at whole sectors of 8 numbers, wherever this piece begins.
+    const int skew = int(reinterpret_cast<uintptr_t>(boundaries + before + start) / sizeof(uint32_t) % 8);
+    const int last = int(min(kAtOnce, count - start));
+    for (int i = int(threadIdx.x) - skew; i < last; i += kStripeThreads) {
       const int64_t place = int64_t(before) + start + i;
-      if (place < output.capacity) boundaries[place] = found[i];
+      if (i >= 0 && place < output.capacity) boundaries[place] = found[i];
     }
     __syncthreads();
   }
