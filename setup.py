@@ -63,7 +63,8 @@ def extension() -> dict[str, Any]:
 
     # -fopenmp is for at::parallel_for. It is not given to the linker, so that the extension uses whatever
     # OpenMP runtime torch has loaded, and never brings a second one with threads of its own.
-    flags = ["-O3", "-g0", "-fvisibility=hidden", "-fopenmp", "-Wall", "-Wextra"]
+    # -ffp-contract=off, because a formula that is written in two places has to round alike in both.
+    flags = ["-O3", "-g0", "-fvisibility=hidden", "-fopenmp", "-ffp-contract=off", "-Wall", "-Wextra"]
     flags += [f"-isystem{path}" for path in include_paths()]  # no warnings from torch's own headers
     patterns = ["bindings.cpp", "ops/*.cpp", "cpu/*.cpp"]
     if not why_no_cuda:

@@ -16,8 +16,9 @@ namespace {
 
 std::tuple<at::Tensor, at::Tensor> letterbox_vectors(const std::vector<at::Tensor>& images,
                                                      at::IntArrayRef size, const std::vector<double>& mean,
-                                                     const std::vector<double>& std) {
-  return letterbox(images, size, mean, std);
+                                                     const std::vector<double>& std,
+                                                     at::ScalarType dtype, bool channels_last) {
+  return letterbox(images, size, mean, std, dtype, channels_last);
 }
 
 template <class Kernel>
@@ -40,6 +41,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("align_with_skeleton", &align_with_skeleton, unlocked);
   m.def("fit_pose_templates", &fit_pose_templates, unlocked);
   m.def("paste_masks", &paste_masks, unlocked);
+  m.def("paste_rle", &paste_rle, unlocked);
+  m.def("encode_rle", &encode_rle, unlocked);
   m.def("letterbox", &letterbox_vectors, unlocked);
 }
 
@@ -78,6 +81,13 @@ TORCH_LIBRARY_FRAGMENT(POSE2SEG_LIBRARY, m) {
          "paste_masks(Tensor probabilities, Tensor matrices, Tensor batch_index, int[] image_sizes, "
          "float threshold) -> Tensor[]",
          TORCH_FN(paste_masks));
-  define(m, "letterbox(Tensor[] images, SymInt[2] size, float[] mean, float[] std) -> (Tensor, Tensor)",
+  define(m,
+         "paste_rle(Tensor probabilities, Tensor matrices, Tensor batch_index, int[] image_sizes, "
+         "float threshold) -> (Tensor, Tensor)",
+         TORCH_FN(paste_rle));
+  define(m, "encode_rle(Tensor masks) -> (Tensor, Tensor)", TORCH_FN(encode_rle));
+  define(m,
+         "letterbox(Tensor[] images, SymInt[2] size, float[] mean, float[] std, ScalarType dtype, "
+         "bool channels_last) -> (Tensor, Tensor)",
          TORCH_FN(letterbox));
 }

@@ -47,9 +47,19 @@ def paste_masks(
     image_sizes: Sequence[int],
     threshold: float,
 ) -> list[Tensor]: ...
+def paste_rle(
+    probabilities: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    image_sizes: Sequence[int],
+    threshold: float,
+) -> tuple[Tensor, Tensor]: ...
+def encode_rle(masks: Tensor) -> tuple[Tensor, Tensor]: ...
 def letterbox(
     images: Sequence[Tensor],
     size: tuple[int, int],
     mean: Sequence[float],
     std: Sequence[float],
+    dtype: torch.dtype,
+    channels_last: bool,
 ) -> tuple[Tensor, Tensor]: ...

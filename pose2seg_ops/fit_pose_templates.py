@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from . import _C
+from . import _C, _library
 from ._pairs import as_size
+
+_operators = torch.ops.pose2seg_ops
 
 
 def fit_pose_templates(
@@ -44,4 +47,17 @@ def fit_pose_templates(
     Source: Pose2Seg (Zhang et al., CVPR 2019, section 3.2).
     """
     sizes = as_size(source_size, "source_size"), as_size(output_size, "output_size")
+    if torch.compiler.is_compiling():
+        return _operators.fit_pose_templates(keypoints, templates, *sizes, score)
     return _C.fit_pose_templates(keypoints, templates, *sizes, score)
+
+
+def _fake(
+    keypoints: Tensor, templates: Tensor, source_size: Sequence[int], output_size: Sequence[int], score: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    poses = keypoints.shape[0]
+    index = keypoints.new_empty(poses, dtype=torch.int64)
+    return keypoints.new_empty(poses, 2, 3), index, keypoints.new_empty(poses)
+
+
+_library.register("fit_pose_templates", _fake)

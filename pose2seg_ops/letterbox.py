@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from . import _C
+from . import _C, _library
 from ._pairs import as_size
+
+_operators = torch.ops.pose2seg_ops
 
 
 def letterbox(
@@ -13,6 +16,9 @@ def letterbox(
     size: int | Sequence[int],
     mean: Sequence[float],
     std: Sequence[float],
+    *,
+    dtype: torch.dtype = torch.float32,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> tuple[Tensor, Tensor]:
     """Resizes images about their centres to fit, pads, swaps BGR to RGB and normalises, in one pass.
 
@@ -23,17 +29,41 @@ def letterbox(
         images: uint8 (H, W, 3) each, BGR as OpenCV reads them, of any sizes and strides, on one device.
         size: (h, w) of the result, or one number for a square.
         mean, std: Per channel, RGB, for values in [0, 1].
+        dtype: Of the batch: float32, float16 or bfloat16. Arithmetic is float32.
+        memory_format: Of the batch: `torch.contiguous_format` or `torch.channels_last`.
 
     Returns:
-        The batch (B, 3, h, w), float32 RGB, and matrices (B, 2, 3), float32, image -> batch, on the same
+        The batch (B, 3, h, w), RGB, and matrices (B, 2, 3), float32, image -> batch, on the same
         device.
 
     Raises:
-        TypeError: when an image is not uint8.
-        ValueError: for no images, or a shape, device, size or deviation that is not supported.
+        TypeError: when an image is not uint8, or the dtype is not supported.
+        ValueError: for no images, or a shape, device, size, deviation or memory format that is not supported.
         NotImplementedError: when the device is neither cpu nor cuda.
 
     Source: the input of Pose2Seg (Zhang et al., CVPR 2019).
     """
     target = (size, size) if isinstance(size, int) else as_size(size, "size")
-    return _C.letterbox(images, target, mean, std)
+    if memory_format not in (torch.contiguous_format, torch.channels_last):
+        raise ValueError(f"memory_format must be contiguous_format or channels_last, got {memory_format}")
+    channels_last = memory_format == torch.channels_last
+    if torch.compiler.is_compiling():
+        return _operators.letterbox(images, target, mean, std, dtype, channels_last)
+    return _C.letterbox(images, target, mean, std, dtype, channels_last)
+
+
+def _fake(
+    images: Sequence[Tensor],
+    size: Sequence[int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    dtype: torch.dtype,
+    channels_last: bool,
+) -> tuple[Tensor, Tensor]:
+    device = images[0].device
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    batch = torch.empty((len(images), 3, *size), dtype=dtype, device=device, memory_format=memory_format)
+    return batch, torch.empty(len(images), 2, 3, device=device)
+
+
+_library.register("letterbox", _fake)

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from . import _C
+from . import _C, _library
 from ._pairs import flatten_pairs
+
+_operators = torch.ops.pose2seg_ops
 
 
 def paste_masks(
@@ -18,7 +21,9 @@ def paste_masks(
 ) -> list[Tensor]:
     """Samples every probability map at the pixels of its image, bilinearly and 0 outside, and thresholds.
 
-    Only the box around each map's footprint in the image is sampled.
+    Only the box around each map's footprint in the image is sampled. Positions and means are rounded alike on
+    every device, so that the same pixels are set. Under torch.compile the number of masks of each image is a
+    size that only running tells.
 
     Args:
         probabilities: (N, h, w); float32, float64, float16 or bfloat16.
@@ -30,15 +35,28 @@ def paste_masks(
         threshold: In [0, 1]; a pixel belongs to the mask when its probability is above it.
 
     Returns:
-        Per image its masks (n_i, H_i, W_i), bool, in the order of the instances: views of one buffer. A map
+        Per image its masks (n_i, H_i, W_i), bool, in the order of the instances. A map
         whose matrix is singular or not finite gives an empty mask.
 
     Raises:
         TypeError: for a dtype that is not supported.
-        ValueError: for a shape, size, threshold or image index that is not.
+        ValueError: for a shape, size, threshold or image index that is not; maps are less than 32768 x 32768.
         NotImplementedError: when the device is neither cpu nor cuda.
 
     Source: Pose2Seg (Zhang et al., CVPR 2019): the inverse of its affine-align.
     """
     sizes = flatten_pairs(image_sizes, "image_sizes")
+    if torch.compiler.is_compiling():
+        return _operators.paste_masks(probabilities, matrices, batch_index, sizes, threshold)
     return _C.paste_masks(probabilities, matrices, batch_index, sizes, threshold)
+
+
+def _fake(
+    probabilities: Tensor, matrices: Tensor, batch_index: Tensor, image_sizes: Sequence[int], threshold: float
+) -> list[Tensor]:
+    sizes = zip(image_sizes[::2], image_sizes[1::2], strict=True)
+    people = torch.library.get_ctx().new_dynamic_size
+    return [probabilities.new_empty(people(), height, width, dtype=torch.bool) for height, width in sizes]
+
+
+_library.register("paste_masks", _fake)

@@ -152,6 +152,27 @@ def test_no_poses(implementation):
     assert (matrices.shape, index.shape, score.shape) == ((0, 2, 3), (0,), (0,))
 
 
+def test_is_a_well_made_operator(backend):
+    templates = random_templates(4)
+    arguments = random_poses(5, templates).to(backend.device), templates.to(backend.device)
+    operator = backend.operators.fit_pose_templates.default
+    torch.library.opcheck(operator, (*arguments, (128, 128), (64, 48), "overlap"))
+
+
+def test_compiles_whole_for_any_number_of_poses(backend):
+    templates = random_templates(4).to(backend.device)
+    compiled = torch.compile(
+        lambda poses: backend.fit_pose_templates(poses, templates, (128, 128), (64, 48)),
+        fullgraph=True,
+        backend="aot_eager",
+    )
+    for count in (2, 3, 5):
+        poses = random_poses(count, templates.cpu()).to(backend.device)
+        expected = backend.fit_pose_templates(poses, templates, (128, 128), (64, 48))
+        for actual, wanted in zip(compiled(poses), expected, strict=True):
+            assert torch.equal(actual, wanted)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

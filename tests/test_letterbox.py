@@ -70,6 +70,35 @@ def test_strided_images_and_many_of_them(backend):
     assert torch.equal(swapped, straight.flip(1))
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_dtypes_and_memory_formats(implementation, dtype, memory_format):
+    images = [random_image(23, 31).to(implementation.device), random_image(5, 60).to(implementation.device)]
+    options = {"dtype": dtype, "memory_format": memory_format}
+    batch, matrices = implementation.letterbox(images, (12, 20), MEAN, STD, **options)
+    plain, plain_matrices = implementation.letterbox(images, (12, 20), MEAN, STD)
+    assert batch.is_contiguous(memory_format=memory_format)
+    assert torch.equal(matrices, plain_matrices)
+    rounding = 2 * torch.finfo(dtype).eps
+    torch.testing.assert_close(batch.float(), plain, rtol=rounding, atol=rounding)
+
+
+def test_is_a_well_made_operator(backend):
+    images = [random_image(23, 31).to(backend.device), random_image(40, 9).to(backend.device)]
+    operator = backend.operators.letterbox.default
+    for channels_last in (False, True):
+        torch.library.opcheck(operator, (images, (12, 20), MEAN, STD, torch.bfloat16, channels_last))
+
+
+def test_compiles_whole(backend):
+    compiled = torch.compile(
+        lambda images: backend.letterbox(images, 16, MEAN, STD)[0] * 2, fullgraph=True, backend="aot_eager"
+    )
+    for height in (20, 21, 30):
+        images = [random_image(height, 31).to(backend.device), random_image(9, height).to(backend.device)]
+        assert torch.equal(compiled(images), backend.letterbox(images, 16, MEAN, STD)[0] * 2)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     height=st.integers(1, 40),
@@ -94,6 +123,8 @@ def test_agrees_with_the_reference_on_any_shape(height, width, size):
         ({"images": [torch.zeros(0, 4, 3).byte()]}, ValueError, "images must have a positive height and width, got 0 x 4"),
         ({"size": 0}, ValueError, r"size must be a positive \(height, width\), got \(0, 0\)"),
         ({"size": "large"}, TypeError, r"size must be \(height, width\), two integers, got 'large'"),
+        ({"dtype": torch.float64}, TypeError, "dtype must be float32, float16 or bfloat16, got float64"),
+        ({"memory_format": torch.preserve_format}, ValueError, "memory_format must be contiguous_format or channels_last"),
         ({"std": (0.2, 0.0, 0.2)}, ValueError, "std must be positive, got 0 for channel 1"),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ from pose2seg.geometry import compose, transform_keypoints
 from pose2seg.model import ALIGN_SIZE, IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE
 from small_model import small_model
 
-from pose2seg_ops import affine_align, fit_pose_templates, letterbox
+from pose2seg_ops import affine_align, encode_rle, fit_pose_templates, letterbox
 
 Arrays = dict[str, np.ndarray]
 
@@ -188,6 +188,10 @@ def test_masks_come_per_image_in_its_size(small: Pose2Seg, ragged: Ragged) -> No
     assert [tuple(m.shape) for m in masks] == [(2, 48, 64), (0, 90, 30), (5, 33, 57)]
     assert all(m.dtype == torch.bool for m in masks)
     assert 0 < torch.cat([m.flatten() for m in masks]).float().mean() < 1
+
+
+def test_run_lengths_are_those_of_the_masks(small: Pose2Seg, ragged: Ragged) -> None:
+    assert small.predict_rle(*ragged) == [encode_rle(masks) for masks in small.predict(*ragged)]
 
 
 def test_a_batch_gives_what_its_images_give_alone(small: Pose2Seg, ragged: Ragged) -> None:

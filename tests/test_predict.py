@@ -13,6 +13,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from small_model import small_model
 
+from pose2seg_ops import encode_rle
+
 
 @pytest.fixture(scope="module")
 def model() -> Pose2Seg:
@@ -122,11 +124,11 @@ def test_masks_are_those_of_the_model_and_can_be_traced(
 
 
 def test_masks_survive_the_encoding() -> None:
-    masks = np.random.default_rng(0).random((3, 13, 7)) < 0.5
+    masks = torch.from_numpy(np.random.default_rng(0).random((3, 13, 7)) < 0.5)
     poses = ImagePoses(
         "x", people=[Person(np.zeros((17, 3), np.float32), score) for score in (0.5, 0.25, 1.0)]
     )
-    results = list(to_coco_results(poses, masks))
+    results = list(to_coco_results(poses, encode_rle(masks)))
     assert [(r["image_id"], r["score"], "annotation_id" in r) for r in results] == [
         ("x", 0.5, False),
         ("x", 0.25, False),

@@ -17,30 +17,58 @@ struct LetterboxImage {
   int64_t strides[3];  // row, column, channel
   float step;          // output pixel -> image: x = step * column + left, y = step * row + top
   float left, top;
+  float scale, shift_x, shift_y;  // image -> output
 };
 
 struct LetterboxParams {
   const LetterboxImage* images;  // on the host
   int64_t image_count;
-  float* output;  // (images, 3, height, width), RGB
+  void* output;  // (images, 3, height, width), RGB
+  int64_t output_strides[4];
   int64_t height, width;
+  float* matrices;            // (images, 2, 3)
   float multiply[3], add[3];  // output = multiply * byte + add, by RGB channel
+  DType dtype;                // of the output; not double
 };
 
+// The taps along one axis only, which all pixels of a column or of a row share.
+HOST_DEVICE BilinearTaps<float> column_taps(const LetterboxImage& image, int64_t column) {
+  return bilinear_taps(image.step * float(column) + image.left, 0.0f, 1, image.width);
+}
+
+HOST_DEVICE BilinearTaps<float> row_taps(const LetterboxImage& image, int64_t row) {
+  return bilinear_taps(0.0f, image.step * float(row) + image.top, image.height, 1);
+}
+
 // All three channels of one output pixel.
-HOST_DEVICE void letterbox_pixel(const LetterboxParams& params, const LetterboxImage& image, int64_t index,
-                                 int64_t column, int64_t row) {
-  const float x = image.step * float(column) + image.left, y = image.step * float(row) + image.top;
-  const auto taps = bilinear_taps(x, y, image.height, image.width);
-  const int64_t plane = params.height * params.width;
-  float* output = params.output + index * 3 * plane + row * params.width + column;
+template <class Out>
+HOST_DEVICE void letterbox_pixel(const LetterboxParams& params, const LetterboxImage& image,
+                                 const BilinearTaps<float>& across, const BilinearTaps<float>& down,
+                                 Out* output) {
+  const BilinearTaps<float> taps = {across.x,        down.y,           across.right,   down.lower,
+                                    across.has_left, across.has_right, down.has_upper, down.has_lower};
+  const int64_t row = image.strides[0], column = image.strides[1];
+  const uint8_t* blue = image.pixels + taps.y * row + taps.x * column;
+  const bool all = taps.has_left && taps.has_right && taps.has_upper && taps.has_lower;
   for (int rgb = 0; rgb < 3; ++rgb) {
-    const uint8_t* channel = image.pixels + (2 - rgb) * image.strides[2];
-    const auto value = [&](int64_t tap_x, int64_t tap_y) {
-      return float(channel[tap_y * image.strides[0] + tap_x * image.strides[1]]);
-    };
-    output[rgb * plane] = params.multiply[rgb] * taps.interpolate(value) + params.add[rgb];
+    const uint8_t* tap = blue + (2 - rgb) * image.strides[2];
+    float sum;
+    if (all) {
+      sum = (1 - taps.lower) * (1 - taps.right) * float(tap[0]);
+      sum += (1 - taps.lower) * taps.right * float(tap[column]);
+      sum += taps.lower * (1 - taps.right) * float(tap[row]);
+      sum += taps.lower * taps.right * float(tap[row + column]);
+    } else {
+      sum = taps.interpolate(
+          [&](int64_t x, int64_t y) { return float(tap[(y - taps.y) * row + (x - taps.x) * column]); });
+    }
+    output[rgb * params.output_strides[1]] = Out(params.multiply[rgb] * sum + params.add[rgb]);
   }
+}
+
+HOST_DEVICE void store_matrix(const LetterboxParams& params, const LetterboxImage& image, int64_t index) {
+  const float rows[6] = {image.scale, 0, image.shift_x, 0, image.scale, image.shift_y};
+  for (int i = 0; i < 6; ++i) params.matrices[index * 6 + i] = rows[i];
 }
 
 void letterbox_cpu(const LetterboxParams& params);

@@ -2,37 +2,55 @@
 
 #include <ATen/Parallel.h>
 
-#include <algorithm>
-
 #include "cpu/dispatch.h"
+#include "cpu/paste_line.h"
 
-// Clears each mask and then samples only its footprint. Threads share out the masks.
+// Writes every mask once, row by row, and samples only inside its footprint. Threads share out the rows of
+// all masks, so that a single mask keeps them all busy.
 
 namespace pose2seg {
 namespace {
 
-template <class T>
-void paste_mask(const PasteMasksParams& params, const PasteTarget& target) {
-  using Coordinate = accumulate_t<T>;
-  const T* roi = roi_pixels<T>(params, target.instance);
-  const auto matrix = load_affine(static_cast<const Coordinate*>(params.matrices) + target.instance * 6);
-  const auto box = paste_footprint(matrix, params.roi_height, params.roi_width, target.height, target.width);
-  const auto image_to_roi = affine_cast<Coordinate>(matrix);
+// The masks' rows one after the other: target i has those from first_rows[i] to first_rows[i + 1].
+std::vector<int64_t> number_rows(const PasteParams& params) {
+  std::vector<int64_t> first_rows{0};
+  for (int64_t i = 0; i < params.target_count; ++i)
+    first_rows.push_back(first_rows.back() + params.targets[i].height);
+  return first_rows;
+}
 
-  bool* mask = params.output + target.offset;
-  std::fill_n(mask, target.height * target.width, false);
-  for (int64_t row = box.top; row < box.bottom; ++row)
-    for (int64_t column = box.left; column < box.right; ++column)
-      mask[row * target.width + column] = paste_pixel(params, roi, image_to_roi, column, row);
+template <class T>
+void paste_row(const LinePaster<T>& paster, const PasteTarget& target, int64_t row, bool* pixels) {
+  const Footprint& box = paster.footprint;
+  if (row < box.top || row >= box.bottom || box.empty()) {
+    std::fill_n(pixels, target.width, false);
+    return;
+  }
+  std::fill_n(pixels, box.left, false);
+  paster.paste(row, pixels + box.left);
+  std::fill(pixels + box.right, pixels + target.width, false);
+}
+
+template <class T>
+void paste_rows(const PasteParams& params, const std::vector<int64_t>& first_rows, int64_t begin,
+                int64_t end) {
+  int64_t i = std::upper_bound(first_rows.begin(), first_rows.end(), begin) - first_rows.begin() - 1;
+  for (; i < params.target_count && first_rows[i] < end; ++i) {
+    const PasteTarget& target = params.targets[i];
+    const LinePaster<T> paster(params, target, Walk::kRows);
+    const int64_t last = std::min(end - first_rows[i], target.height);
+    for (int64_t row = std::max<int64_t>(begin - first_rows[i], 0); row < last; ++row)
+      paste_row(paster, target, row, target.mask + row * target.width);
+  }
 }
 
 }  // namespace
 
-void paste_masks_cpu(const PasteMasksParams& params) {
+void paste_masks_cpu(const PasteParams& params) {
+  const std::vector<int64_t> first_rows = number_rows(params);
   dispatch_floating(params.dtype, [&](auto type) {
-    using T = decltype(type);
-    at::parallel_for(0, params.target_count, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) paste_mask<T>(params, params.targets[i]);
+    at::parallel_for(0, first_rows.back(), 32, [&](int64_t begin, int64_t end) {
+      paste_rows<decltype(type)>(params, first_rows, begin, end);
     });
   });
 }

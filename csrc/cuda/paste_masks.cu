@@ -1,53 +1,66 @@
-#include <algorithm>
-
 #include "core/paste_masks.h"
 #include "cuda/dispatch.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/paste.cuh"
 
-// Writes each mask byte once, zeros included; reads probabilities only inside the footprint. A thread per
-// pixel: neighbouring threads write neighbouring bytes. Where the masks go is known on the host and travels
-// with the launch, so nothing waits for a copy.
+// Writes each mask byte once, zeros included; reads probabilities only inside the footprint, which is worked
+// out once a block. A thread has the pixels of one aligned word of 8 bytes, whichever rows they are in, and
+// stores it at once: a warp writes 256 bytes in a row. A mask may begin and end within a word, whose other
+// bytes belong to another mask; there it stores bytes.
 
 namespace pose2seg {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kTargetsPerLaunch = 64;
+constexpr int kWordBytes = 8;
 
-struct TargetList {
-  PasteTarget targets[kTargetsPerLaunch];
-};
+// Index: int32_t where it can number the pixels of a mask, since 64-bit divisions are slow.
+template <class T, class Index>
+__global__ void __launch_bounds__(kThreads) paste(const PasteParams params, const TargetList list) {
+  const PasteTarget& target = list.targets[blockIdx.y];
+  const auto& [image_to_roi, box] = block_geometry<T>(params, target);
+  const T* roi = roi_pixels<T>(params, target.instance);
+  bool* mask = target.mask;
+  const int misalignment = int(reinterpret_cast<uintptr_t>(mask) % kWordBytes);
+  const int64_t first = (int64_t(blockIdx.x) * kThreads + threadIdx.x) * kWordBytes - misalignment;
+  const int64_t pixels = target.height * target.width;
+  if (first >= pixels) return;
 
-template <class T>
-__global__ void __launch_bounds__(kThreads) paste(const PasteMasksParams params, const TargetList list) {
-  using Coordinate = accumulate_t<T>;
-  const PasteTarget target = list.targets[blockIdx.y];
-  const int64_t pixel = int64_t(blockIdx.x) * kThreads + threadIdx.x;
-  if (pixel >= target.height * target.width) return;
-  const int64_t row = pixel / target.width, column = pixel % target.width;
-  const auto matrix = load_affine(static_cast<const Coordinate*>(params.matrices) + target.instance * 6);
-  const auto box = paste_footprint(matrix, params.roi_height, params.roi_width, target.height, target.width);
-  const bool near = column >= box.left && column < box.right && row >= box.top && row < box.bottom;
-  params.output[target.offset + pixel] = near && paste_pixel(params, roi_pixels<T>(params, target.instance),
-                                                             affine_cast<Coordinate>(matrix), column, row);
+  const Index width = Index(target.width);
+  const Index begin = first < 0 ? 0 : Index(first);
+  Index row = begin / width, column = begin % width;
+  uint64_t word = 0;
+  for (int i = first < 0 ? misalignment : 0; i < kWordBytes; ++i) {
+    const bool near = column >= box.left && column < box.right && row >= box.top && row < box.bottom;
+    if (near && paste_pixel(params, roi, image_to_roi, column, row)) word |= uint64_t(1) << (8 * i);
+    if (++column == width) {
+      column = 0;
+      ++row;
+    }
+  }
+  if (first >= 0 && first + kWordBytes <= pixels) {
+    *reinterpret_cast<uint64_t*>(mask + first) = word;
+    return;
+  }
+  for (int i = 0; i < kWordBytes; ++i)
+    if (first + i >= 0 && first + i < pixels) mask[first + i] = word >> (8 * i) & 1;
 }
 
 }  // namespace
 
-void paste_masks_cuda(const PasteMasksParams& params, cudaStream_t stream) {
-  for (int64_t first = 0; first < params.target_count; first += kTargetsPerLaunch) {
-    const int64_t count = std::min(kTargetsPerLaunch, params.target_count - first);
-    TargetList list = {};
-    int64_t largest = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      list.targets[i] = params.targets[first + i];
-      largest = std::max(largest, list.targets[i].height * list.targets[i].width);
-    }
-    const dim3 grid(blocks_for(largest, kThreads), static_cast<unsigned int>(count));
-    dispatch_floating(params.dtype, [&](auto type) {
-      launch(paste<decltype(type)>, grid, dim3(kThreads), stream, params, list);
+void paste_masks_cuda(const PasteParams& params, cudaStream_t stream) {
+  dispatch_floating(params.dtype, [&](auto type) {
+    using T = decltype(type);
+    for_each_list(params, [&](const TargetList& list, int64_t, int64_t count) {
+      int64_t largest = 0;
+      for (int64_t i = 0; i < count; ++i)
+        largest = std::max(largest, list.targets[i].height * list.targets[i].width);
+      const dim3 grid(blocks_for(largest + kWordBytes - 1, kThreads * kWordBytes),
+                      static_cast<unsigned int>(count));
+      const auto kernel = largest < INT32_MAX - kWordBytes ? paste<T, int32_t> : paste<T, int64_t>;
+      launch(kernel, grid, dim3(kThreads), stream, params, list);
     });
-  }
+  });
 }
 
 }  // namespace pose2seg

@@ -33,38 +33,32 @@ LetterboxImage describe(const at::Tensor& image, at::IntArrayRef size) {
   described.height = image.size(0);
   described.width = image.size(1);
   std::copy_n(image.strides().begin(), 3, described.strides);
-  const double step = 1 / scale_of(image, size);
+  const double scale = scale_of(image, size), step = 1 / scale;
   described.step = static_cast<float>(step);
   described.left =
       static_cast<float>((static_cast<double>(image.size(1)) - step * static_cast<double>(size[1])) / 2);
   described.top =
       static_cast<float>((static_cast<double>(image.size(0)) - step * static_cast<double>(size[0])) / 2);
+  described.scale = static_cast<float>(scale);
+  described.shift_x =
+      static_cast<float>((static_cast<double>(size[1]) - scale * static_cast<double>(image.size(1))) / 2);
+  described.shift_y =
+      static_cast<float>((static_cast<double>(size[0]) - scale * static_cast<double>(image.size(0))) / 2);
   return described;
-}
-
-// Image -> output, (B, 2, 3).
-at::Tensor matrices_of(at::TensorList images, at::IntArrayRef size) {
-  const auto matrices = at::empty({static_cast<int64_t>(images.size()), 2, 3}, at::kFloat);
-  float* rows = matrices.mutable_data_ptr<float>();
-  for (const at::Tensor& image : images) {
-    const double scale = scale_of(image, size);
-    const double values[6] = {
-        scale, 0,     (static_cast<double>(size[1]) - scale * static_cast<double>(image.size(1))) / 2,
-        0,     scale, (static_cast<double>(size[0]) - scale * static_cast<double>(image.size(0))) / 2};
-    rows = std::copy_n(values, 6, rows);
-  }
-  return matrices;
 }
 
 }  // namespace
 
 std::tuple<at::Tensor, at::Tensor> letterbox(at::TensorList images, at::IntArrayRef size,
-                                             at::ArrayRef<double> mean, at::ArrayRef<double> std) {
+                                             at::ArrayRef<double> mean, at::ArrayRef<double> std,
+                                             at::ScalarType dtype, bool channels_last) {
   TORCH_CHECK_VALUE(!images.empty(), "images must hold at least one image, got none");
   for (const at::Tensor& image : images) check_image(image, images.front());
   check_size(size, "size");
   TORCH_CHECK_VALUE(mean.size() == 3 && std.size() == 3, "mean and std must have 3 channels, got ",
                     mean.size(), " and ", std.size());
+  TORCH_CHECK_TYPE(dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16,
+                   "dtype must be float32, float16 or bfloat16, got ", dtype_name(dtype));
   LetterboxParams params = {};
   for (int channel = 0; channel < 3; ++channel) {
     TORCH_CHECK_VALUE(std[channel] > 0, "std must be positive, got ", std[channel], " for channel ", channel);
@@ -74,15 +68,21 @@ std::tuple<at::Tensor, at::Tensor> letterbox(at::TensorList images, at::IntArray
 
   std::vector<LetterboxImage> described;
   for (const at::Tensor& image : images) described.push_back(describe(image, size));
-  const auto options = images.front().options().dtype(at::kFloat);
-  const auto output = at::empty({static_cast<int64_t>(images.size()), 3, size[0], size[1]}, options);
+  const auto options = images.front().options().dtype(dtype);
+  const auto count = static_cast<int64_t>(images.size());
+  const auto format = channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+  const auto output = at::empty({count, 3, size[0], size[1]}, options.memory_format(format));
+  const auto matrices = at::empty({count, 2, 3}, options.dtype(at::kFloat));
   params.images = described.data();
-  params.image_count = static_cast<int64_t>(described.size());
-  params.output = output.mutable_data_ptr<float>();
+  params.image_count = count;
+  params.output = output.mutable_data_ptr();
+  std::copy_n(output.strides().begin(), 4, params.output_strides);
+  params.matrices = matrices.mutable_data_ptr<float>();
+  params.dtype = dtype_of(output);
   params.height = size[0];
   params.width = size[1];
   run_on_device_of(output, params, letterbox_cpu, CUDA_KERNEL(letterbox_cuda));
-  return {output, matrices_of(images, size).to(output.device(), /*non_blocking=*/true)};
+  return {output, matrices};
 }
 
 }  // namespace pose2seg

@@ -47,7 +47,15 @@ std::vector<at::Tensor> paste_masks(const at::Tensor& probabilities, const at::T
                                     const at::Tensor& batch_index, at::IntArrayRef image_sizes,
                                     double threshold);
 
+// Characters of all masks one after the other, and how many each mask has; both on the CPU.
+std::tuple<at::Tensor, at::Tensor> paste_rle(const at::Tensor& probabilities, const at::Tensor& matrices,
+                                             const at::Tensor& batch_index, at::IntArrayRef image_sizes,
+                                             double threshold);
+
+std::tuple<at::Tensor, at::Tensor> encode_rle(const at::Tensor& masks);
+
 std::tuple<at::Tensor, at::Tensor> letterbox(at::TensorList images, at::IntArrayRef size,
-                                             at::ArrayRef<double> mean, at::ArrayRef<double> std);
+                                             at::ArrayRef<double> mean, at::ArrayRef<double> std,
+                                             at::ScalarType dtype, bool channels_last);
 
 }  // namespace pose2seg

@@ -13,10 +13,12 @@ from pose2seg.seg_module import SegModule
 from pose2seg_ops import (
     COCO_KEYPOINTS,
     COCO_LIMBS,
+    RLE,
     align_with_skeleton,
     fit_pose_templates,
     letterbox,
     paste_masks,
+    paste_rle,
 )
 
 Convention = Literal["integer", "half_pixel", "pose2seg"]
@@ -37,6 +39,15 @@ class Segmentation(NamedTuple):
 
     logits: Tensor
     matrices: Tensor
+
+
+class _Pasting(NamedTuple):
+    """Arguments of `paste_masks` and `paste_rle`; batch_index is on the CPU, so that nothing is read back."""
+
+    probabilities: Tensor
+    matrices: Tensor
+    batch_index: Tensor
+    image_sizes: list[tuple[int, int]]
 
 
 class Pose2Seg(nn.Module):
@@ -115,7 +126,6 @@ class Pose2Seg(nn.Module):
         )
         return Segmentation(self.segnet(rois), matrices * to_features)
 
-    @torch.inference_mode()
     def predict(
         self, images: Sequence[Any], keypoints: Sequence[Any], *, threshold: float = 0.5
     ) -> list[Tensor]:
@@ -129,27 +139,40 @@ class Pose2Seg(nn.Module):
         Raises RuntimeError in training mode, where a prediction would change the batch norms, and
         ValueError for arguments of other shapes.
         """
+        return paste_masks(*self._probabilities(images, keypoints), threshold=threshold)
+
+    def predict_rle(
+        self, images: Sequence[Any], keypoints: Sequence[Any], *, threshold: float = 0.5
+    ) -> list[list[RLE]]:
+        """The masks of `predict`, from the same arguments, as COCO run lengths: no mask is ever stored.
+
+        Returns, for each image, n dicts as `pycocotools.mask.encode` gives them.
+        """
+        return paste_rle(*self._probabilities(images, keypoints), threshold=threshold)
+
+    @torch.inference_mode()
+    def _probabilities(self, images: Sequence[Any], keypoints: Sequence[Any]) -> _Pasting:
         if self.training:
             raise RuntimeError("predict needs the model in evaluation mode: call model.eval() first")
         weight = self.backbone.conv1.weight
         # As the ops want it: coordinates and matrices of half-precision features are float32.
         geometry = torch.float64 if weight.dtype == torch.float64 else torch.float32
         photographs = [_as_tensor(image, weight.device) for image in images]
-        people, batch_index = _gather_people(keypoints, len(photographs), weight.device, geometry)
-        index = batch_index.to(weight.device)
+        people, image_of_each = _gather_people(keypoints, len(photographs), weight.device, geometry)
+        batch_index = image_of_each.to(weight.device)
 
         inputs, letterboxes = letterbox(photographs, INPUT_SIZE, IMAGENET_MEAN, IMAGENET_STD)
-        to_input = letterboxes[index].to(geometry)
+        to_input = letterboxes[batch_index].to(geometry)
         people = transform_keypoints(people, to_input)
         features = self.backbone(inputs.to(weight.dtype))
-        passes = zip(people.split(self.people_per_pass), index.split(self.people_per_pass), strict=True)
+        passes = zip(people.split(self.people_per_pass), batch_index.split(self.people_per_pass), strict=True)
         segmented = [self.segment(features, *some) for some in passes]
 
         logits = torch.cat([part.logits for part in segmented])
         probabilities = logits.softmax(dim=1, dtype=geometry)[:, 1]
         to_align = compose(torch.cat([part.matrices for part in segmented]), to_input)
         sizes = [(photograph.shape[0], photograph.shape[1]) for photograph in photographs]
-        return paste_masks(probabilities, to_align, batch_index, sizes, threshold=threshold)
+        return _Pasting(probabilities, to_align, image_of_each, sizes)
 
 
 def _gather_people(

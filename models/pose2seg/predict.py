@@ -16,6 +16,7 @@ from pose2seg.files import atomic_writer, read_image, real_path
 from pose2seg.model import Pose2Seg
 from pose2seg.poses import ImagePoses, PoseFile
 from pose2seg.visualize import draw_overlay
+from pose2seg_ops import RLE
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _PERSON = 1  # the COCO category
@@ -89,7 +90,7 @@ def predict_to_file(
         segmented = segment_photographs(model, photographs, batch_size, threshold)
         for photograph, image, masks in tqdm(segmented, total=len(photographs), unit="image", disable=None):
             if overlays is not None:
-                picture = draw_overlay(image, masks, photograph.poses.keypoints)
+                picture = draw_overlay(image, _decode(masks, image.shape[:2]), photograph.poses.keypoints)
                 _write_png(_overlay_path(photograph, overlays), picture)
             yield from to_coco_results(photograph.poses, masks)
 
@@ -99,22 +100,21 @@ def predict_to_file(
 
 def segment_photographs(
     model: Pose2Seg, photographs: Sequence[Photograph], batch_size: int, threshold: float
-) -> Iterator[tuple[Photograph, npt.NDArray[np.uint8], npt.NDArray[np.bool_]]]:
-    """Each photograph, its image and the masks (n, H, W) of its people; `batch_size` images go at once."""
+) -> Iterator[tuple[Photograph, npt.NDArray[np.uint8], list[RLE]]]:
+    """Each photograph, its image and the masks of its people; `batch_size` images go at once."""
     for start in range(0, len(photographs), batch_size):
         batch = photographs[start : start + batch_size]
         images = [_read_photograph(photograph) for photograph in batch]
-        masks = model.predict(images, [poses.keypoints for _, poses in batch], threshold=threshold)
-        yield from zip(batch, images, (m.cpu().numpy() for m in masks), strict=True)
+        masks = model.predict_rle(images, [poses.keypoints for _, poses in batch], threshold=threshold)
+        yield from zip(batch, images, masks, strict=True)
 
 
-def to_coco_results(poses: ImagePoses, masks: npt.NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
-    """COCO segmentation results of an image; masks are (n, H, W), in the order of its n people.
+def to_coco_results(poses: ImagePoses, masks: Sequence[RLE]) -> Iterator[dict[str, Any]]:
+    """COCO segmentation results of an image; the masks are in the order of its people.
 
     "score" is the pose's; "annotation_id" is there where the pose has one.
     """
-    encoded = coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0).view(np.uint8)))
-    for person, rle in zip(poses.people, encoded, strict=True):
+    for person, rle in zip(poses.people, masks, strict=True):
         result = {
             "image_id": poses.image_id,
             "category_id": _PERSON,
@@ -124,6 +124,13 @@ def to_coco_results(poses: ImagePoses, masks: npt.NDArray[np.bool_]) -> Iterator
         if person.annotation_id is not None:
             result["annotation_id"] = person.annotation_id
         yield result
+
+
+def _decode(masks: list[RLE], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """(n, H, W)."""
+    if not masks:
+        return np.zeros((0, *size), np.bool_)
+    return np.ascontiguousarray(coco_mask.decode(masks).transpose(2, 0, 1)).view(np.bool_)
 
 
 def _read_photograph(photograph: Photograph) -> npt.NDArray[np.uint8]:

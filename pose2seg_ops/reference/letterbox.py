@@ -13,6 +13,9 @@ def letterbox(
     size: int | tuple[int, int],
     mean: Sequence[float],
     std: Sequence[float],
+    *,
+    dtype: torch.dtype = torch.float32,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> tuple[Tensor, Tensor]:
     """See `pose2seg_ops.letterbox`."""
     height, width = (size, size) if isinstance(size, int) else size
@@ -25,6 +28,6 @@ def letterbox(
         rgb = image.permute(2, 0, 1).flip(0).to(torch.float64)
         resized = bilinear(rgb[None], x.to(image.device), y.to(image.device))[0] / 255
         channels = [(resized[c] - mean[c]) / std[c] for c in range(3)]
-        batch.append(torch.stack(channels).float())
+        batch.append(torch.stack(channels).to(dtype))
         matrices.append(matrix.float().to(image.device))
-    return torch.stack(batch), torch.stack(matrices)
+    return torch.stack(batch).contiguous(memory_format=memory_format), torch.stack(matrices)

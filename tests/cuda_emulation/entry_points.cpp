@@ -1,8 +1,10 @@
 #include "core/affine_align.h"
 #include "core/affine_align_backward.h"
+#include "core/encode_rle.h"
 #include "core/fit_pose_templates.h"
 #include "core/letterbox.h"
 #include "core/paste_masks.h"
+#include "core/paste_rle.h"
 #include "core/skeleton_maps.h"
 #include "core/skeleton_maps_backward.h"
 
@@ -17,11 +19,13 @@ void affine_align_backward_input_cpu(const AffineAlignBackwardInputParams& param
 void affine_align_backward_matrices_cpu(const AffineAlignBackwardMatricesParams& params) {
   affine_align_backward_matrices_cuda(params, nullptr);
 }
+void encode_rle_cpu(const EncodeRleParams& params) { encode_rle_cuda(params, nullptr); }
 void fit_pose_templates_cpu(const FitPoseTemplatesParams& params) {
   fit_pose_templates_cuda(params, nullptr);
 }
 void letterbox_cpu(const LetterboxParams& params) { letterbox_cuda(params, nullptr); }
-void paste_masks_cpu(const PasteMasksParams& params) { paste_masks_cuda(params, nullptr); }
+void paste_masks_cpu(const PasteParams& params) { paste_masks_cuda(params, nullptr); }
+void paste_rle_cpu(const PasteRleParams& params) { paste_rle_cuda(params, nullptr); }
 void skeleton_maps_cpu(const SkeletonMapsParams& params) { skeleton_maps_cuda(params, nullptr); }
 void skeleton_maps_backward_cpu(const SkeletonMapsBackwardParams& params) {
   skeleton_maps_backward_cuda(params, nullptr);

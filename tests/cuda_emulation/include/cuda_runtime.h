@@ -82,6 +82,12 @@ T __shfl_xor_sync(unsigned int mask, T value, int lane_mask) {
   return __shfl_sync(mask, value, int(cuda_emulation::lane()) ^ lane_mask);
 }
 
+template <class T>
+T __shfl_up_sync(unsigned int mask, T value, unsigned int distance) {
+  const unsigned int lane = cuda_emulation::lane();
+  return __shfl_sync(mask, value, int(lane < distance ? lane : lane - distance));
+}
+
 inline unsigned int __ballot_sync(unsigned int mask, bool predicate) {
   using namespace cuda_emulation;
   mailbox(lane()) = predicate;

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/host_device.h"
+
+namespace pose2seg {
+
+// COCO's run-length encoding of masks, in two steps.
+//
+// The first walks the columns of the masks, each for itself: a boundary is the column-major position
+// x * height + y of a pixel that begins a run of ones in its column, or follows one. What lies above and
+// below a column counts 0, so that boundaries come in pairs and no column has to know its neighbours.
+struct MaskBoundaries {
+  uint32_t* counts;      // (masks,): how many each mask has, also of those that did not fit
+  uint32_t* boundaries;  // (masks, capacity), each mask's in ascending order
+  int64_t capacity;
+  int64_t masks, stripes;  // stripes of kStripeWidth columns that the widest mask has
+
+  // Scratch of the CUDA kernels, which find the boundaries of every stripe in parallel.
+  uint32_t* stripe_counts;  // (masks, stripes)
+  uint32_t* ranks;          // (masks, stripes, kStripeThreads)
+};
+
+constexpr int64_t kStripeWidth = 32;
+constexpr int64_t kStripeThreads = 256;
+
+// The second turns boundaries into the lengths of the runs, zeros first, and those into COCO's characters.
+// A run that goes on from the foot of a column to the head of the next ends and begins at one position; the
+// two cancel.
+template <class Append>
+class RunLengthWriter {
+ public:
+  explicit RunLengthWriter(const Append& append) : append_(append) {}
+
+  void write(const uint32_t* boundaries, int64_t count, uint32_t pixels) {
+    for (int64_t i = 0; i < count; ++i) {
+      if (i + 1 < count && boundaries[i] == boundaries[i + 1]) {
+        ++i;
+      } else if (boundaries[i] < pixels) {
+        length(boundaries[i] - position_);
+        position_ = boundaries[i];
+      }
+    }
+    length(pixels - position_);
+  }
+
+ private:
+  // From the fourth on, a length is written as the difference to the one before the last.
+  void length(uint32_t value) {
+    const int64_t written = index_ > 2 ? int64_t(value) - int64_t(last_two_[index_ % 2]) : int64_t(value);
+    last_two_[index_++ % 2] = value;
+    characters(written);
+  }
+
+  // Five bits a character, lowest first, above them a bit that says whether more follow; the last one's top
+  // bit is the sign.
+  void characters(int64_t value) {
+    for (bool more = true; more;) {
+      const int64_t bits = value & 0x1f;
+      value >>= 5;
+      more = (bits & 0x10) ? value != -1 : value != 0;
+      append_(char((more ? bits | 0x20 : bits) + '0'));
+    }
+  }
+
+  const Append& append_;
+  uint32_t position_ = 0;
+  uint32_t last_two_[2] = {0, 0};
+  int64_t index_ = 0;
+};
+
+}  // namespace pose2seg

@@ -1,0 +1,64 @@
+#include "core/paste_rle.h"
+
+#include <cstring>
+#include <memory>
+
+#include "cpu/boundaries.h"
+#include "cpu/dispatch.h"
+#include "cpu/paste_line.h"
+
+// Walks the columns of every footprint; one column at a time is held in memory, and the boundaries found.
+// Threads share out the stripes of all masks.
+
+namespace pose2seg {
+namespace {
+
+// Appends origin + i for every pixel i that differs from the one before; outside all are 0.
+void append_changes(const bool* pixels, int64_t count, int64_t origin, std::vector<uint32_t>& found) {
+  constexpr int64_t kWord = 8;
+  static constexpr bool kUniform[2][kWord] = {{}, {true, true, true, true, true, true, true, true}};
+  bool current = false;
+  for (int64_t i = 0; i < count;) {
+    if (i + kWord <= count && std::memcmp(pixels + i, kUniform[current], kWord) == 0) {
+      i += kWord;
+      continue;
+    }
+    if (pixels[i] != current) found.push_back(static_cast<uint32_t>(origin + i));
+    current = pixels[i++];
+  }
+  if (current) found.push_back(static_cast<uint32_t>(origin + count));
+}
+
+template <class T>
+void walk_stripe(const PasteTarget& target, const LinePaster<T>& paster, int64_t stripe,
+                 std::vector<uint32_t>& found) {
+  const Footprint& box = paster.footprint;
+  const int64_t first = std::max(box.left, stripe * kStripeWidth);
+  const int64_t last = std::min(box.right, (stripe + 1) * kStripeWidth);
+  if (first >= last || box.empty()) return;
+  const std::unique_ptr<bool[]> pixels(new bool[box.bottom - box.top]);
+  for (int64_t column = first; column < last; ++column) {
+    paster.paste(column, pixels.get());
+    append_changes(pixels.get(), box.bottom - box.top, column * target.height + box.top, found);
+  }
+}
+
+template <class T>
+void paste_all(const PasteRleParams& params) {
+  std::vector<std::unique_ptr<LinePaster<T>>> pasters(params.target_count);
+  at::parallel_for(0, params.target_count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      pasters[i] = std::make_unique<LinePaster<T>>(params, params.targets[i], Walk::kColumns);
+  });
+  find_boundaries(params.output, [&](int64_t mask, int64_t stripe, std::vector<uint32_t>& found) {
+    walk_stripe(params.targets[mask], *pasters[mask], stripe, found);
+  });
+}
+
+}  // namespace
+
+void paste_rle_cpu(const PasteRleParams& params) {
+  dispatch_floating(params.dtype, [&](auto type) { paste_all<decltype(type)>(params); });
+}
+
+}  // namespace pose2seg

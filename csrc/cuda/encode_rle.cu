@@ -1,0 +1,41 @@
+#include "core/encode_rle.h"
+#include "cuda/boundaries.cuh"
+
+// Reads every mask twice, a warp 32 neighbouring bytes at a time; writes 4 bytes a boundary, and 1 KiB of
+// scratch per stripe of 32 columns.
+
+namespace pose2seg {
+namespace {
+
+struct MaskPixels {
+  const uint8_t* mask;
+  int64_t row_stride;
+  int width, height, top, bottom;
+
+  __device__ bool covers(int column) const { return column < width; }
+  __device__ bool operator()(int column, int row) const { return mask[row * row_stride + column] != 0; }
+};
+
+__device__ inline MaskPixels mask_pixels(const EncodeRleParams& p, int64_t mask) {
+  return {p.masks + mask * p.strides[0], p.strides[1], int(p.width), int(p.height), 0, int(p.height)};
+}
+
+__global__ void __launch_bounds__(kStripeThreads) count_mask_boundaries(const EncodeRleParams p) {
+  const int64_t mask = blockIdx.x / p.output.stripes, stripe = blockIdx.x % p.output.stripes;
+  count_stripe(mask_pixels(p, mask), p.output, mask, stripe);
+}
+
+__global__ void __launch_bounds__(kStripeThreads) store_mask_boundaries(const EncodeRleParams p) {
+  const int64_t mask = blockIdx.x / p.output.stripes, stripe = blockIdx.x % p.output.stripes;
+  store_stripe(mask_pixels(p, mask), p.output, mask, stripe);
+}
+
+}  // namespace
+
+void encode_rle_cuda(const EncodeRleParams& params, cudaStream_t stream) {
+  const dim3 grid(blocks_for(params.output.masks * params.output.stripes, 1)), block(kStripeThreads);
+  launch(count_mask_boundaries, grid, block, stream, params);
+  launch(store_mask_boundaries, grid, block, stream, params);
+}
+
+}  // namespace pose2seg

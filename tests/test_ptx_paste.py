@@ -1,0 +1,278 @@
+"""The PTX that nvcc makes of the pasting and run-length kernels, in an interpreter beside the repository.
+
+That checks bounds, alignment and races, and counts memory transactions. Skipped where it or nvcc is missing.
+"""
+
+import importlib.util
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from golden import SHARED
+from test_paste_masks import example
+
+import pose2seg_ops
+from pose2seg_ops import encode_rle
+
+CSRC = Path(__file__).resolve().parents[1] / "csrc"
+THREADS = 256
+STRIPE = 32
+
+# The parameter structs of csrc/core, pointers as numbers.
+BOUNDARIES = np.dtype(
+    [
+        ("counts", "u8"),
+        ("boundaries", "u8"),
+        ("capacity", "i8"),
+        ("masks", "i8"),
+        ("stripes", "i8"),
+        ("stripe_counts", "u8"),
+        ("ranks", "u8"),
+    ]
+)
+ENCODE = np.dtype(
+    [("masks", "u8"), ("height", "i8"), ("width", "i8"), ("strides", "i8", 2), ("output", BOUNDARIES)]
+)
+PASTE = np.dtype(
+    [
+        ("probabilities", "u8"),
+        ("matrices", "u8"),
+        ("targets", "u8"),
+        ("target_count", "i8"),
+        ("roi_height", "i8"),
+        ("roi_width", "i8"),
+        ("threshold", "f8"),
+        ("dtype", "i4"),
+    ],
+    align=True,
+)
+PASTE_RLE = np.dtype([("paste", PASTE), ("output", BOUNDARIES)], align=True)
+TARGETS = np.dtype(
+    [
+        (
+            "targets",
+            [("instance", "i8"), ("image", "i8"), ("height", "i8"), ("width", "i8"), ("mask", "u8")],
+            64,
+        )
+    ]
+)
+LETTERBOX_IMAGE = np.dtype(
+    [("pixels", "u8"), ("height", "i8"), ("width", "i8"), ("strides", "i8", 3), ("geometry", "f4", 6)]
+)
+LETTERBOX = np.dtype(
+    [
+        ("images", "u8"),
+        ("image_count", "i8"),
+        ("output", "u8"),
+        ("output_strides", "i8", 4),
+        ("height", "i8"),
+        ("width", "i8"),
+        ("matrices", "u8"),
+        ("multiply", "f4", 3),
+        ("add", "f4", 3),
+        ("dtype", "i4"),
+    ],
+    align=True,
+)
+FIT = np.dtype(
+    [
+        ("keypoints", "u8"),
+        ("templates", "u8"),
+        ("matrices", "u8"),
+        ("index", "u8"),
+        ("score", "u8"),
+        ("poses", "i8"),
+        ("template_count", "i8"),
+        ("joints", "i8"),
+        ("sizes", "f8", 4),
+        ("score_kind", "i4"),
+        ("dtype", "i4"),
+    ]
+)
+
+
+class Interpreter:
+    """Runs the kernels of one .cu file and fails on a race."""
+
+    def __init__(self, tool: Any, name: str) -> None:
+        self.tool = tool
+        self.module = tool.Module(
+            tool.nvcc_ptx(str(CSRC / "cuda" / f"{name}.cu"), "compute_80", [f"-I{CSRC}"])
+        )
+        self.device = tool.Device()
+
+    def bind(self, array: np.ndarray) -> int:
+        return self.device.bind(array)
+
+    def run(self, kernel: str, grid: Any, arguments: list[Any], threads: int = THREADS) -> Any:
+        (name,) = (found for found in self.tool.kernels(self.module) if kernel in str(found))
+        result = self.tool.run(
+            self.module,
+            name,
+            grid,
+            threads,
+            arguments,
+            stats=True,
+            race=True,
+            race_global=True,
+            device=self.device,
+            sample=1,
+        )
+        assert not result.races, result.report()
+        return result
+
+
+def store_efficiency(result: Any) -> float:
+    """Useful bytes per byte of the sectors stored to, apart from the few numbers that one thread of a block stores."""
+    stores = [
+        m
+        for m in result.stats["mem"]
+        if m["space"] == "global" and m["kind"] == "st" and m["lanes"] > m["requests"]
+    ]
+    return sum(m["sectors"] * m["efficiency"] for m in stores) / sum(m["sectors"] for m in stores)
+
+
+@pytest.fixture(scope="module")
+def ptxrun() -> Any:
+    path = SHARED / "tools" / "ptxrun" / "ptxrun.py"
+    if not path.exists() or shutil.which("nvcc") is None:
+        pytest.skip("needs nvcc and ../shared/tools/ptxrun")
+    specification = importlib.util.spec_from_file_location("ptxrun", path)
+    assert specification is not None
+    assert specification.loader is not None
+    tool = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(tool)
+    return tool
+
+
+class Buffers:
+    """The output of the run-length kernels."""
+
+    def __init__(self, interpreter: Interpreter, masks: int, width: int, capacity: int) -> None:
+        self.stripes = -(-width // STRIPE)
+        self.counts, self.boundaries = np.zeros(masks, "u4"), np.zeros((masks, capacity), "u4")
+        self.scratch = np.zeros(masks * self.stripes, "u4"), np.zeros(masks * self.stripes * THREADS, "u4")
+        pointers = [interpreter.bind(a) for a in (self.counts, self.boundaries, *self.scratch)]
+        self.struct = (*pointers[:2], capacity, masks, self.stripes, *pointers[2:])
+
+    def mask(self, index: int, height: int, width: int) -> torch.Tensor:
+        count = self.counts[index]
+        flips = np.bincount(self.boundaries[index, :count], minlength=height * width + 1)[: height * width]
+        return torch.from_numpy((np.cumsum(flips) % 2).reshape(width, height).T.astype(bool))
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 128), (37, 75)])
+def test_encode_rle(ptxrun, height, width):
+    interpreter = Interpreter(ptxrun, "encode_rle")
+    masks = torch.rand(2, height, width, generator=torch.Generator().manual_seed(0)) < 0.3
+    pixels = masks.numpy().astype(np.uint8)
+    buffers = Buffers(interpreter, 2, width, capacity=height * width)
+    params = np.zeros((), ENCODE)
+    params[()] = (interpreter.bind(pixels), height, width, (height * width, width), buffers.struct)
+    counted = interpreter.run("count_mask_boundaries", 2 * buffers.stripes, [params[()]])
+    stored = interpreter.run("store_mask_boundaries", 2 * buffers.stripes, [params[()]])
+    assert all(torch.equal(buffers.mask(i, height, width), masks[i]) for i in (0, 1))
+    assert encode_rle(torch.stack([buffers.mask(i, height, width) for i in (0, 1)])) == encode_rle(masks)
+    assert min(store_efficiency(counted), store_efficiency(stored)) >= 0.9
+
+
+def paste_arguments(interpreter: Interpreter, masks: list[np.ndarray] | None = None) -> tuple[Any, Any]:
+    probabilities, matrices, batch_index, sizes = example(torch.float32)
+    params, targets = np.zeros((), PASTE), np.zeros((), TARGETS)
+    arrays = [a.numpy().copy() for a in (probabilities, matrices)]
+    interpreter.keep = arrays  # type: ignore[attr-defined]  # alive as long as they are bound
+    params[()] = (*(interpreter.bind(a) for a in arrays), 0, 5, *probabilities.shape[1:], 0.5, 0)
+    for i, image in enumerate(batch_index.tolist()):
+        mask = (
+            0
+            if masks is None
+            else interpreter.bind(masks[image])
+            + (batch_index[:i] == image).sum().item() * masks[image][0].size
+        )
+        targets["targets"][i] = (i, image, *sizes[image], mask)
+    return params, targets
+
+
+def test_paste_masks(ptxrun):
+    interpreter = Interpreter(ptxrun, "paste_masks")
+    arguments = example(torch.float32)
+    expected = pose2seg_ops.paste_masks(*arguments)
+    masks = [np.full(of_image.shape, 7, np.uint8) for of_image in expected]
+    params, targets = paste_arguments(interpreter, masks)
+    blocks = -(-max(mask[0].size + 7 for mask in masks) // (THREADS * 8))
+    result = interpreter.run("pasteIfi", (blocks, 5), [params[()], targets[()]])
+    assert all(np.array_equal(mask, wanted.numpy()) for mask, wanted in zip(masks, expected, strict=True))
+    words = [
+        m for m in result.stats["mem"] if m["kind"] == "st" and m["bytes"] == 8 and m["space"] == "global"
+    ]
+    assert min(m["efficiency"] for m in words) >= 0.9
+
+
+def test_paste_rle(ptxrun):
+    interpreter = Interpreter(ptxrun, "paste_rle")
+    arguments = example(torch.float32)
+    params, targets = paste_arguments(interpreter)
+    buffers = Buffers(interpreter, 5, 30, capacity=200)
+    both = np.zeros((), PASTE_RLE)
+    both[()] = (params[()], buffers.struct)
+    for kernel in ("count_pasted_boundariesIf", "store_pasted_boundariesIf"):
+        interpreter.run(kernel, (buffers.stripes, 5), [both[()], targets[()], 0])
+    masks = pose2seg_ops.paste_masks(*arguments)
+    for image, (height, width) in enumerate(arguments[3]):
+        people = (arguments[2] == image).nonzero()[:, 0].tolist()
+        for wanted, person in zip(masks[image], people, strict=True):
+            assert torch.equal(buffers.mask(person, height, width), wanted)
+
+
+@pytest.mark.parametrize("size", [(16, 32), (13, 21)])
+def test_letterbox(ptxrun, size):
+    interpreter = Interpreter(ptxrun, "letterbox")
+    image = torch.randint(0, 256, (23, 31, 3), generator=torch.Generator().manual_seed(0)).byte()
+    expected, matrices = pose2seg_ops.letterbox([image], size, (0, 0, 0), (1, 1, 1))
+    scale, shift_x, shift_y = (matrices[0, i, j].item() for i, j in ((0, 0), (0, 2), (1, 2)))
+    pixels, batch, stored = image.numpy(), np.zeros((1, 3, *size), "f4"), np.zeros((1, 2, 3), "f4")
+    images = np.zeros((), [("images", LETTERBOX_IMAGE, 40)])
+    geometry = (1 / scale, -shift_x / scale, -shift_y / scale, scale, shift_x, shift_y)
+    images["images"][0] = (interpreter.bind(pixels), 23, 31, (93, 3, 1), geometry)
+    plane = size[0] * size[1]
+    params = np.zeros((), LETTERBOX)
+    params[()] = (
+        0,
+        1,
+        interpreter.bind(batch),
+        (3 * plane, plane, size[1], 1),
+        *size,
+        interpreter.bind(stored),
+        [1 / 255] * 3,
+        [0] * 3,
+        0,
+    )
+    result = interpreter.run("letterbox_imagesIfi", -(-plane // THREADS), [params[()], images[()], 0])
+    np.testing.assert_allclose(batch, expected.numpy(), atol=1e-5)
+    np.testing.assert_array_equal(stored, matrices.numpy())
+    if plane % 8 == 0:
+        rows = [m for m in result.stats["mem"] if m["kind"] == "st" and m["requests"] > 6]
+        assert min(m["efficiency"] for m in rows) >= 0.9
+
+
+def test_fit_pose_templates(ptxrun):
+    interpreter = Interpreter(ptxrun, "fit_pose_templates")
+    generator = torch.Generator().manual_seed(0)
+    templates = torch.cat((torch.rand(33, 17, 2, generator=generator), torch.ones(33, 17, 1)), -1)
+    poses = templates[[3, 32, 7]] * torch.tensor([50.0, 50.0, 2.0]) + torch.tensor([9.0, 5.0, 0.0])
+    expected = pose2seg_ops.fit_pose_templates(poses, templates, (128, 128), (64, 64))
+    arrays = [
+        poses.numpy(),
+        templates.numpy(),
+        np.zeros((3, 2, 3), "f4"),
+        np.zeros(3, "i8"),
+        np.zeros(3, "f4"),
+    ]
+    params = np.zeros((), FIT)
+    params[()] = (*(interpreter.bind(a) for a in arrays), 3, 33, 17, (128, 128, 64, 64), 0, 0)
+    interpreter.run("fit_posesIf", 1, [params[()]], threads=128)
+    for actual, wanted in zip(arrays[2:], expected, strict=True):
+        np.testing.assert_allclose(actual, wanted.numpy(), rtol=1e-5, atol=1e-5)
