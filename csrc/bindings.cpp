@@ -16,8 +16,8 @@ namespace {
 
 std::tuple<at::Tensor, at::Tensor> letterbox_vectors(const std::vector<at::Tensor>& images,
                                                      at::IntArrayRef size, const std::vector<double>& mean,
-                                                     const std::vector<double>& std,
-                                                     at::ScalarType dtype, bool channels_last) {
+                                                     const std::vector<double>& std, at::ScalarType dtype,
+                                                     bool channels_last) {
   return letterbox(images, size, mean, std, dtype, channels_last);
 }
 
