@@ -10,19 +10,19 @@
 // A block owns 8 x 8 output pixels of an instance, compact so that neighbours find their taps in the L1
 // cache. Each pixel is served by as many lanes as its channels need, up to a warp. A lane loads the four taps
 // of a vector of 16 bytes (of one channel, where the pixels do not line up to 16 bytes), of two such vectors
-// at once (of four channels), and then interpolates and stores them. No load is guarded where all taps of the
-// pixel are present.
+// at once (of four channels), and then interpolates and stores them. Towards the end of the channels it takes
+// one vector at a time. No load is guarded where all taps of the tile lie inside the input.
 
 namespace pose2seg {
 
 using ChannelsLastTile = TileShape<8, 8, 8>;
 constexpr unsigned int kChannelsLastThreads = 256;
 
-// At once, for a lane; limited by the registers that its channels take.
+// Of a lane, at once; limited by the registers that eight half values and more take in float32.
 template <int kVector>
-constexpr int kVectorsPerLane = kVector == 1   ? 4
-                                : kVector == 8 ? 1
-                                               : 2;
+constexpr int kVectorsPerLane = kVector == 1  ? 4
+                                : kVector < 8 ? 2
+                                              : 1;
 
 template <class T, int kVector>
 __device__ Vector<T, kVector> interpolate(const Vector<T, kVector> (&taps)[kTaps],
@@ -41,48 +41,56 @@ struct TapSteps {
   int64_t right, lower;
 };
 
-// Samples a lane's vectors of one pixel, a warp's width apart. kWhole: all of them exist, and all taps are
-// present; else as far as the `rest` of the vectors goes, and as `present` says.
-template <bool kWhole, class T, int kVector>
-__device__ void sample_pixel(const Vector<T, kVector>* input, Vector<T, kVector>* output,
-                             const TapSteps& steps, int64_t rest, const TapWeights<accumulate_t<T>>& weights,
-                             int present) {
-  constexpr int kVectors = kVectorsPerLane<kVector>;
+// Samples kVectors vectors of one pixel, a warp's width apart.
+template <int kVectors, bool kAllPresent, class T, int kVector>
+__device__ void sample_vectors(const Vector<T, kVector>* input, Vector<T, kVector>* output,
+                               const TapSteps& steps, const TapWeights<accumulate_t<T>>& weights,
+                               int present) {
   const Vector<T, kVector>* const addresses[kTaps] = {input, input + steps.right, input + steps.lower,
                                                       input + steps.lower + steps.right};
   Vector<T, kVector> taps[kVectors][kTaps];
   for (int i = 0; i < kVectors; ++i)
-    if (kWhole || i * kWarpSize < rest)
-      for (int tap = 0; tap < kTaps; ++tap)
-        taps[i][tap] = kWhole || (present & 1 << tap) ? addresses[tap][i * kWarpSize] : Vector<T, kVector>{};
-  for (int i = 0; i < kVectors; ++i)
-    if (kWhole || i * kWarpSize < rest) output[i * kWarpSize] = interpolate(taps[i], weights);
+    for (int tap = 0; tap < kTaps; ++tap)
+      taps[i][tap] =
+          kAllPresent || (present & 1 << tap) ? addresses[tap][i * kWarpSize] : Vector<T, kVector>{};
+  for (int i = 0; i < kVectors; ++i) output[i * kWarpSize] = interpolate(taps[i], weights);
 }
 
 // blockDim is (lanes a pixel, pixels at once). The channels and strides of p count vectors.
 template <class T, class Index, int kVector>
-__global__ void __launch_bounds__(kChannelsLastThreads)
+__global__ void __launch_bounds__(kChannelsLastThreads, 4)
     align_channels_last(const AffineAlignParams p, const Tiling tiling) {
   using Channels = Vector<T, kVector>;
-  constexpr int kChunk = kVectorsPerLane<kVector> * kWarpSize;
+  constexpr int kVectors = kVectorsPerLane<kVector>, kChunk = kVectors * kWarpSize;
   __shared__ TileSamples<accumulate_t<T>, Channels, Index, ChannelsLastTile> samples;
   const bool all_present = samples.locate(p, tiling, threadIdx.y * blockDim.x + threadIdx.x);
 
-  const int64_t first = group_of_block() * kChunk, vector = first + threadIdx.x;
   const TapSteps steps = {p.input_strides[3], p.input_strides[2]};
-  const auto sample = [&](unsigned int pixel, auto whole) {
+  const auto sample = [&](unsigned int pixel, int64_t vector, auto count, auto all) {
     const PixelOffsets offsets = samples.offsets[pixel];
-    sample_pixel<decltype(whole)::value>(at_byte<Channels>(p.input, offsets.input) + vector,
-                                         at_byte<Channels>(p.output, offsets.output) + vector, steps,
-                                         p.channels - vector, samples.weights[pixel], samples.present[pixel]);
+    sample_vectors<decltype(count)::value, decltype(all)::value>(
+        at_byte<Channels>(p.input, offsets.input) + vector,
+        at_byte<Channels>(p.output, offsets.output) + vector, steps, samples.weights[pixel],
+        samples.present[pixel]);
   };
+  constexpr auto kOne = std::integral_constant<int, 1>{};
+  constexpr auto kMany = std::integral_constant<int, kVectors>{};
+
+  const int64_t first = group_of_block() * kChunk, last = first + kChunk;
   const bool whole_tile = samples.present[ChannelsLastTile::kPixels - 1] != kNoPixel;
-  if (all_present && whole_tile && first + kChunk <= p.channels) {
+  if (all_present && whole_tile && last <= p.channels) {
     for (unsigned int pixel = threadIdx.y; pixel < ChannelsLastTile::kPixels; pixel += blockDim.y)
-      sample(pixel, std::true_type{});
-  } else {
-    for (unsigned int pixel = threadIdx.y; pixel < ChannelsLastTile::kPixels; pixel += blockDim.y)
-      if (samples.present[pixel] != kNoPixel) sample(pixel, std::false_type{});
+      sample(pixel, first + threadIdx.x, kMany, std::true_type{});
+    return;
+  }
+  for (unsigned int pixel = threadIdx.y; pixel < ChannelsLastTile::kPixels; pixel += blockDim.y) {
+    if (samples.present[pixel] == kNoPixel) continue;
+    for (int64_t vector = first + threadIdx.x; vector < last && vector < p.channels; vector += kWarpSize) {
+      if (all_present)
+        sample(pixel, vector, kOne, std::true_type{});
+      else
+        sample(pixel, vector, kOne, std::false_type{});
+    }
   }
 }
 

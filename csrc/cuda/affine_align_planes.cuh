@@ -72,8 +72,7 @@ __device__ void sample_planes(PlanePosition<T> at, int planes, const PlaneSteps&
 }
 
 // blockDim is (pixels, groups of planes).
-// kAdjacent: the columns of the input lie next to each other, so that a right tap needs no address of its
-// own.
+// kAdjacent: the columns of the input lie next to each other, so that right taps need no address.
 template <class T, class Index, bool kAdjacent>
 __global__ void __launch_bounds__(PlanesTile<T>::kPixels* kMaxPlaneGroups, 3)
     align_planes(const AffineAlignParams p, const Tiling tiling) {
