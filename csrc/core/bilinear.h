@@ -15,14 +15,20 @@ struct BilinearTaps {
   T right, lower;  // weights of the right column and of the lower row
   bool has_left, has_right, has_upper, has_lower;
 
+  // visit(x, y, weight) for each tap present.
+  template <class Visit>
+  HOST_DEVICE void visit(const Visit& visit) const {
+    if (has_upper && has_left) visit(x, y, (1 - lower) * (1 - right));
+    if (has_upper && has_right) visit(x + 1, y, (1 - lower) * right);
+    if (has_lower && has_left) visit(x, y + 1, lower * (1 - right));
+    if (has_lower && has_right) visit(x + 1, y + 1, lower * right);
+  }
+
   // Sum over the taps present of weight * value(x, y).
   template <class Value>
   HOST_DEVICE T interpolate(const Value& value) const {
     T sum = 0;
-    if (has_upper && has_left) sum += (1 - lower) * (1 - right) * value(x, y);
-    if (has_upper && has_right) sum += (1 - lower) * right * value(x + 1, y);
-    if (has_lower && has_left) sum += lower * (1 - right) * value(x, y + 1);
-    if (has_lower && has_right) sum += lower * right * value(x + 1, y + 1);
+    visit([&](int64_t tap_x, int64_t tap_y, T weight) { sum += weight * value(tap_x, tap_y); });
     return sum;
   }
 };
