@@ -49,6 +49,14 @@ TORCH_LIBRARY_FRAGMENT(POSE2SEG_LIBRARY, m) {
          "str convention) -> Tensor",
          TORCH_FN(affine_align));
   define(m,
+         "affine_align_backward_input(Tensor grad, Tensor matrices, Tensor batch_index, SymInt[] input_size, "
+         "bool channels_last, str convention) -> Tensor",
+         TORCH_FN(affine_align_backward_input));
+  define(m,
+         "affine_align_backward_matrices(Tensor grad, Tensor input, Tensor matrices, Tensor batch_index, "
+         "str convention) -> Tensor",
+         TORCH_FN(affine_align_backward_matrices));
+  define(m,
          "skeleton_maps(Tensor keypoints, SymInt[2] output_size, int[] limbs, float sigma, float limb_width, "
          "int stride, bool signed_visibility, ScalarType? dtype) -> Tensor",
          TORCH_FN(skeleton_maps));

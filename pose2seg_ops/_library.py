@@ -4,11 +4,14 @@ The extension defines them, with their kernels. What only Python knows is added 
 tells the shape of a result without computing it, and the gradient.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
 NAMESPACE = "pose2seg_ops"
 
@@ -37,6 +40,15 @@ def register(
     _register_in(NAMESPACE, operator)
 
 
+def register_gradient(name: str, fake: Callable[..., Any]) -> None:
+    """Adds the fake kernel of the operator `<op>_backward...`. It has no gradient itself, and says so."""
+
+    def backward(*_: Any) -> None:
+        raise NotImplementedError(f"{name.partition('_backward')[0]} cannot be differentiated twice")
+
+    register(name, fake, backward=backward)
+
+
 def register_all_in(namespace: str) -> None:
     """The same for another extension with the same ops: the tests have one that emulates the CUDA kernels."""
     for operator in _registered:
@@ -48,3 +60,28 @@ def _register_in(namespace: str, operator: _Operator) -> None:
     torch.library.register_fake(qualified, operator.fake)
     if operator.backward is not None:
         torch.library.register_autograd(qualified, operator.backward, setup_context=operator.setup_context)
+
+
+def is_direct(tensor: Tensor) -> bool:
+    """Whether the extension can be called with `tensor` as it is: quicker than through the dispatcher.
+
+    Not while torch.compile or torch.export look on, nor with a FakeTensor or another subclass.
+    """
+    return type(tensor) is Tensor and (tensor.is_cpu or tensor.is_cuda) and not torch.compiler.is_compiling()
+
+
+def has_kernels(tensor: Tensor) -> bool:
+    """Whether the operators run where `tensor` lives. Where not, the reference has to, which is said once."""
+    device = tensor.device.type
+    if device in ("cpu", "cuda", "meta"):
+        return True
+    _warn_about(device)
+    return False
+
+
+@lru_cache
+def _warn_about(device: str) -> None:
+    warnings.warn(
+        f"pose2seg_ops has kernels for cpu and cuda, not for {device}: the pure-torch reference runs instead",
+        stacklevel=4,
+    )

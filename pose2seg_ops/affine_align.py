@@ -1,11 +1,12 @@
 """Affine RoI sampling: each instance's own affine window of a feature map."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import _C, _library
+from . import _C, _library, reference
 from ._pairs import as_size
 
 _operators = torch.ops.pose2seg_ops
@@ -24,6 +25,11 @@ def affine_align(
     There is no materialised grid, and no copy of the features per instance.
 
     Interpolation is bilinear; a tap outside the input counts 0, without renormalisation.
+
+    There are gradients to `input` and to `matrices`, once: they have none themselves. Both are sums in a fixed
+    order, the same bits on every run. Where a sampled point lies exactly on a row or a column of pixels, the
+    interpolation has a kink there, and the gradient to `matrices` is that of the side below it or to its right.
+    The gradient to the matrix of an instance that is all zeros, see below, is zero.
 
     Args:
         input: Features (B, C, H, W); float32, float64, float16 or bfloat16; contiguous, channels_last or any
@@ -47,23 +53,89 @@ def affine_align(
     Raises:
         TypeError: for a dtype that is not supported.
         ValueError: for a shape, device, size or convention that is not.
-        NotImplementedError: when a gradient is asked for, or the device is neither cpu nor cuda.
+
+    On a device without kernels, which is neither cpu nor cuda, the pure-torch reference runs, and warns once.
 
     Source: the affine-align operation of Pose2Seg (Zhang et al., CVPR 2019, section 3.3).
     """
     size = as_size(output_size, "output_size")
-    if torch.compiler.is_compiling():
+    if not _library.is_direct(input):
+        if not _library.has_kernels(input):
+            return reference.affine_align(input, matrices, batch_index, size, convention=convention)
         return _operators.affine_align(input, matrices, batch_index, size, convention)
+    if (input.requires_grad or matrices.requires_grad) and torch.is_grad_enabled():
+        return _AffineAlign.apply(input, matrices, batch_index, size, convention)
     return _C.affine_align(input, matrices, batch_index, size, convention)
+
+
+def _channels_last(input: Tensor) -> bool:
+    return input.stride(1) == 1 and input.stride(3) != 1
+
+
+def _memory_format(channels_last: bool) -> torch.memory_format:
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def _fake(
     input: Tensor, matrices: Tensor, batch_index: Tensor, output_size: Sequence[int], convention: str
 ) -> Tensor:
-    channels_innermost = input.stride(1) == 1 and input.stride(3) != 1
-    memory_format = torch.channels_last if channels_innermost else torch.contiguous_format
     shape = (matrices.shape[0], input.shape[1], *output_size)
-    return torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=memory_format)
+    return torch.empty(
+        shape, dtype=input.dtype, device=input.device, memory_format=_memory_format(_channels_last(input))
+    )
 
 
-_library.register("affine_align", _fake)
+def _fake_backward_input(
+    grad: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    input_size: Sequence[int],
+    channels_last: bool,
+    convention: str,
+) -> Tensor:
+    return torch.empty(
+        input_size, dtype=grad.dtype, device=grad.device, memory_format=_memory_format(channels_last)
+    )
+
+
+def _fake_backward_matrices(
+    grad: Tensor, input: Tensor, matrices: Tensor, batch_index: Tensor, convention: str
+) -> Tensor:
+    return torch.empty_like(matrices, memory_format=torch.contiguous_format)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    input, matrices, batch_index, _, ctx.convention = inputs
+    ctx.input_size, ctx.channels_last = input.shape, _channels_last(input)
+    # Only the gradient to the matrices looks at the input.
+    ctx.save_for_backward(input if ctx.needs_input_grad[1] else None, matrices, batch_index)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    input, matrices, batch_index = ctx.saved_tensors
+    grad_input = grad_matrices = None
+    if ctx.needs_input_grad[0]:
+        grad_input = _operators.affine_align_backward_input(
+            grad, matrices, batch_index, ctx.input_size, ctx.channels_last, ctx.convention
+        )
+    if ctx.needs_input_grad[1]:
+        grad_matrices = _operators.affine_align_backward_matrices(
+            grad, input, matrices, batch_index, ctx.convention
+        )
+    return grad_input, grad_matrices, None, None, None
+
+
+class _AffineAlign(torch.autograd.Function):
+    """The gradient in eager mode, where calling the extension directly is quicker than the dispatcher."""
+
+    @staticmethod
+    def forward(*arguments: Any) -> Tensor:
+        return _C.affine_align(*arguments)
+
+    setup_context = staticmethod(_setup_context)
+    backward = staticmethod(_backward)
+
+
+_library.register("affine_align", _fake, backward=_backward, setup_context=_setup_context)
+_library.register_gradient("affine_align_backward_input", _fake_backward_input)
+_library.register_gradient("affine_align_backward_matrices", _fake_backward_matrices)

@@ -17,6 +17,11 @@ struct Affine {
 };
 
 template <class T>
+HOST_DEVICE Affine<T> operator+(const Affine<T>& m, const Affine<T>& n) {
+  return {m.a + n.a, m.b + n.b, m.c + n.c, m.d + n.d, m.e + n.e, m.f + n.f};
+}
+
+template <class T>
 HOST_DEVICE Affine<double> load_affine(const T* matrix) {
   return {double(matrix[0]), double(matrix[1]), double(matrix[2]),
           double(matrix[3]), double(matrix[4]), double(matrix[5])};
@@ -37,8 +42,24 @@ HOST_DEVICE Affine<double> inverse(const Affine<double>& m) {
           -m.d * scale, m.a * scale,  difference_of_products(m.c, m.d, m.a, m.f) * scale};
 }
 
+// dL/dm from dL/d(m^-1), where m^-1 is finite.
+HOST_DEVICE Affine<double> inverse_gradient(const Affine<double>& inverse, const Affine<double>& grad) {
+  const Affine<double>&k = inverse, &g = grad;
+  // d(m^-1) = -m^-1 dm m^-1, with a third row (0, 0, 1) in m.
+  const Affine<double> p = {g.a * k.a + g.b * k.b + g.c * k.c, g.a * k.d + g.b * k.e + g.c * k.f, g.c,
+                            g.d * k.a + g.e * k.b + g.f * k.c, g.d * k.d + g.e * k.e + g.f * k.f, g.f};
+  return {-(k.a * p.a + k.d * p.d), -(k.a * p.b + k.d * p.e), -(k.a * p.c + k.d * p.f),
+          -(k.b * p.a + k.e * p.d), -(k.b * p.b + k.e * p.e), -(k.b * p.c + k.e * p.f)};
+}
+
 template <class T>
-HOST_DEVICE Affine<T> affine_cast(const Affine<double>& m) {
+HOST_DEVICE bool is_finite(const Affine<T>& m) {
+  return std::isfinite(m.a) && std::isfinite(m.b) && std::isfinite(m.c) && std::isfinite(m.d) &&
+         std::isfinite(m.e) && std::isfinite(m.f);
+}
+
+template <class T, class From>
+HOST_DEVICE Affine<T> affine_cast(const Affine<From>& m) {
   return {T(m.a), T(m.b), T(m.c), T(m.d), T(m.e), T(m.f)};
 }
 

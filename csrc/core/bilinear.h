@@ -7,6 +7,11 @@
 
 namespace pose2seg {
 
+template <class T>
+struct Gradient {
+  T x, y;
+};
+
 // The four pixels around a point and their weights. A tap outside the map is absent: it counts 0, and the
 // others are not renormalised. A point with no tap inside (or NaN, or infinite) has none present.
 template <class T>
@@ -14,6 +19,10 @@ struct BilinearTaps {
   int64_t x, y;    // of the upper left tap
   T right, lower;  // weights of the right column and of the lower row
   bool has_left, has_right, has_upper, has_lower;
+
+  HOST_DEVICE bool any() const { return (has_left || has_right) && (has_upper || has_lower); }
+
+  HOST_DEVICE bool all() const { return has_left && has_right && has_upper && has_lower; }
 
   // visit(x, y, weight) for each tap present.
   template <class Visit>
@@ -30,6 +39,26 @@ struct BilinearTaps {
     T sum = 0;
     visit([&](int64_t tap_x, int64_t tap_y, T weight) { sum += weight * value(tap_x, tap_y); });
     return sum;
+  }
+
+  // Of the tap at (column, row); 0 where there is none.
+  HOST_DEVICE T weight(int64_t column, int64_t row) const {
+    if (!any()) return 0;
+    const T wx = column == x ? 1 - right : column == x + 1 ? right : T(0);
+    const T wy = row == y ? 1 - lower : row == y + 1 ? lower : T(0);
+    return wy * wx;
+  }
+
+  // How the interpolated value changes with the point: to the right of it and below where it lies on a row
+  // or a column of pixels and the two sides differ.
+  template <class Value>
+  HOST_DEVICE Gradient<T> gradient(const Value& value) const {
+    const T upper_left = has_upper && has_left ? value(x, y) : T(0);
+    const T upper_right = has_upper && has_right ? value(x + 1, y) : T(0);
+    const T lower_left = has_lower && has_left ? value(x, y + 1) : T(0);
+    const T lower_right = has_lower && has_right ? value(x + 1, y + 1) : T(0);
+    return {(1 - lower) * (upper_right - upper_left) + lower * (lower_right - lower_left),
+            (1 - right) * (lower_left - upper_left) + right * (lower_right - upper_right)};
   }
 };
 

@@ -13,6 +13,19 @@ enum class Convention {
   kPose2Seg,   // D^-1 M^-1 D (i, j), D = diag(W / (W - 1), H / (H - 1)): what the official weights saw
 };
 
+// D^-1 m D multiplies each entry of m by one of these. A side of one pixel has only the coordinate 0.
+HOST_DEVICE Affine<double> pose2seg_factors(int64_t height, int64_t width) {
+  const bool wide = width > 1, high = height > 1;
+  const double shrink_x = double(width - 1) / double(width), shrink_y = double(height - 1) / double(height);
+  return {wide ? 1.0 : 0.0, wide && high ? shrink_x / shrink_y : 0.0,
+          shrink_x,         wide && high ? shrink_y / shrink_x : 0.0,
+          high ? 1.0 : 0.0, shrink_y};
+}
+
+HOST_DEVICE Affine<double> multiply_entries(const Affine<double>& m, const Affine<double>& by) {
+  return {m.a * by.a, m.b * by.b, m.c * by.c, m.d * by.d, m.e * by.e, m.f * by.f};
+}
+
 // Output pixel -> input coordinates.
 HOST_DEVICE Affine<double> sampling_transform(const Affine<double>& input_to_output, Convention convention,
                                               int64_t height, int64_t width) {
@@ -21,14 +34,24 @@ HOST_DEVICE Affine<double> sampling_transform(const Affine<double>& input_to_out
     m.c += 0.5 * (m.a + m.b) - 0.5;
     m.f += 0.5 * (m.d + m.e) - 0.5;
   }
-  if (convention == Convention::kPose2Seg) {
-    const double shrink_x = double(width - 1) / double(width), shrink_y = double(height - 1) / double(height);
-    // A side of one pixel has only the coordinate 0.
-    m = {width > 1 ? m.a : 0.0,  width > 1 && height > 1 ? m.b * (shrink_x / shrink_y) : 0.0,
-         m.c * shrink_x,         width > 1 && height > 1 ? m.d * (shrink_y / shrink_x) : 0.0,
-         height > 1 ? m.e : 0.0, m.f * shrink_y};
-  }
+  if (convention == Convention::kPose2Seg) m = multiply_entries(m, pose2seg_factors(height, width));
   return m;
+}
+
+// dL/d(input_to_output) from dL/d(sampling transform); zero for a matrix that has no finite inverse.
+HOST_DEVICE Affine<double> sampling_transform_gradient(const Affine<double>& input_to_output,
+                                                       Affine<double> grad, Convention convention,
+                                                       int64_t height, int64_t width) {
+  const Affine<double> m = inverse(input_to_output);
+  if (!is_finite(m)) return {};
+  if (convention == Convention::kHalfPixel) {
+    grad.a += 0.5 * grad.c;
+    grad.b += 0.5 * grad.c;
+    grad.d += 0.5 * grad.f;
+    grad.e += 0.5 * grad.f;
+  }
+  if (convention == Convention::kPose2Seg) grad = multiply_entries(grad, pose2seg_factors(height, width));
+  return inverse_gradient(m, grad);
 }
 
 }  // namespace pose2seg

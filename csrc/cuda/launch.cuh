@@ -10,6 +10,7 @@
 namespace pose2seg {
 
 constexpr int kWarpSize = 32;
+constexpr unsigned int kAllLanes = 0xffffffff;
 
 // The only place that launches a kernel. Throws when the launch itself is refused; nothing synchronises.
 template <class... Parameters, class... Arguments>

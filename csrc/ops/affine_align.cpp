@@ -11,13 +11,6 @@
 namespace pose2seg {
 namespace {
 
-Convention parse_convention(std::string_view name) {
-  if (name == "integer") return Convention::kInteger;
-  if (name == "half_pixel") return Convention::kHalfPixel;
-  if (name == "pose2seg") return Convention::kPose2Seg;
-  TORCH_CHECK_VALUE(false, "convention must be 'integer', 'half_pixel' or 'pose2seg', got '", name, "'");
-}
-
 void check_arguments(const at::Tensor& input, const at::Tensor& matrices, const at::Tensor& batch_index,
                      at::IntArrayRef output_size) {
   check_shape(input, "input", "(B, C, H, W)", {-1, -1, -1, -1});
@@ -31,8 +24,6 @@ void check_arguments(const at::Tensor& input, const at::Tensor& matrices, const 
   check_size(output_size, "output_size");
   TORCH_CHECK_VALUE(input.size(2) > 0 && input.size(3) > 0,
                     "input must have a positive height and width, got ", input.size(2), " x ", input.size(3));
-  check_no_gradient(input, "input", "affine_align");
-  check_no_gradient(matrices, "matrices", "affine_align");
 }
 
 }  // namespace

@@ -89,6 +89,13 @@ void check_no_gradient(const at::Tensor& tensor, const char* name, const char* o
                               " requires one: detach it, or use pose2seg_ops.reference.", op);
 }
 
+Convention parse_convention(std::string_view name) {
+  if (name == "integer") return Convention::kInteger;
+  if (name == "half_pixel") return Convention::kHalfPixel;
+  if (name == "pose2seg") return Convention::kPose2Seg;
+  TORCH_CHECK_VALUE(false, "convention must be 'integer', 'half_pixel' or 'pose2seg', got '", name, "'");
+}
+
 DType dtype_of(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
     case at::kDouble: return DType::kDouble;

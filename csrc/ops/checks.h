@@ -3,7 +3,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string_view>
 
+#include "core/convention.h"
 #include "core/dtype.h"
 
 // What the ops ask of their arguments. Each check names the argument, what was expected and what came:
@@ -32,6 +34,9 @@ void check_size(at::IntArrayRef size, const char* name);
 
 // The gradients come with a later release; until then asking for one is an error, not a silent zero.
 void check_no_gradient(const at::Tensor& tensor, const char* name, const char* op);
+
+// One of the names that affine_align documents.
+Convention parse_convention(std::string_view name);
 
 // As torch spells it in Python, "float32".
 const char* dtype_name(at::ScalarType type);

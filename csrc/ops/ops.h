@@ -15,6 +15,14 @@ namespace pose2seg {
 at::Tensor affine_align(const at::Tensor& input, const at::Tensor& matrices, const at::Tensor& batch_index,
                         at::IntArrayRef output_size, std::string_view convention);
 
+at::Tensor affine_align_backward_input(const at::Tensor& grad, const at::Tensor& matrices,
+                                       const at::Tensor& batch_index, at::IntArrayRef input_size,
+                                       bool channels_last, std::string_view convention);
+
+at::Tensor affine_align_backward_matrices(const at::Tensor& grad, const at::Tensor& input,
+                                          const at::Tensor& matrices, const at::Tensor& batch_index,
+                                          std::string_view convention);
+
 at::Tensor skeleton_maps(const at::Tensor& keypoints, at::IntArrayRef output_size, at::IntArrayRef limbs,
                          double sigma, double limb_width, int64_t stride, bool signed_visibility,
                          std::optional<at::ScalarType> dtype);

@@ -1,4 +1,5 @@
 #include "core/affine_align.h"
+#include "core/affine_align_backward.h"
 #include "core/fit_pose_templates.h"
 #include "core/letterbox.h"
 #include "core/paste_masks.h"
@@ -9,6 +10,12 @@
 namespace pose2seg {
 
 void affine_align_cpu(const AffineAlignParams& params) { affine_align_cuda(params, nullptr); }
+void affine_align_backward_input_cpu(const AffineAlignBackwardInputParams& params) {
+  affine_align_backward_input_cuda(params, nullptr);
+}
+void affine_align_backward_matrices_cpu(const AffineAlignBackwardMatricesParams& params) {
+  affine_align_backward_matrices_cuda(params, nullptr);
+}
 void fit_pose_templates_cpu(const FitPoseTemplatesParams& params) {
   fit_pose_templates_cuda(params, nullptr);
 }

@@ -2,6 +2,7 @@
 
 // Stand-in for the CUDA runtime: the part of the language and of the API that the kernels use, on the CPU.
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -62,12 +63,33 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
 inline void __syncthreads() { cuda_emulation::wait_for_block(); }
 
 template <class T>
-T __shfl_xor_sync(unsigned int mask, T value, int lane_mask) {
+T __shfl_sync(unsigned int mask, T value, int source) {
   static_assert(sizeof(T) <= sizeof(uint64_t), "a shuffle moves at most 8 bytes");
   using namespace cuda_emulation;
   *reinterpret_cast<T*>(&mailbox(lane())) = value;
   wait_for_lanes(mask);
-  const T other = *reinterpret_cast<T*>(&mailbox(lane() ^ static_cast<unsigned int>(lane_mask)));
+  const T other = *reinterpret_cast<T*>(&mailbox(static_cast<unsigned int>(source)));
   wait_for_lanes(mask);
   return other;
 }
+
+template <class T>
+T __shfl_xor_sync(unsigned int mask, T value, int lane_mask) {
+  return __shfl_sync(mask, value, int(cuda_emulation::lane()) ^ lane_mask);
+}
+
+inline unsigned int __ballot_sync(unsigned int mask, bool predicate) {
+  using namespace cuda_emulation;
+  mailbox(lane()) = predicate;
+  wait_for_lanes(mask);
+  unsigned int lanes = 0;
+  for (unsigned int i = 0; i < 32; ++i)
+    if ((mask >> i & 1) != 0 && mailbox(i) != 0) lanes |= 1u << i;
+  wait_for_lanes(mask);
+  return lanes;
+}
+
+inline int __popc(unsigned int bits) { return __builtin_popcount(bits); }
+inline int __ffs(int bits) { return __builtin_ffs(bits); }
+
+using std::min;

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/affine_footprint.h"
+#include "core/convention.h"
+#include "core/dtype.h"
+
+struct CUstream_st;
+
+namespace pose2seg {
+
+// What both gradients need of the forward pass. Gradients of the output have its shape and any strides.
+struct AffineAlignBackward {
+  const void* grad;            // (instances, channels, out_height, out_width), any strides
+  const void* matrices;        // (instances, 2, 3) contiguous, float, or double with double data
+  const int64_t* batch_index;  // (instances,); an instance whose index is out of range has no part
+  int64_t batch, channels, height, width;
+  int64_t instances, out_height, out_width;
+  int64_t grad_strides[4];  // in elements: N, C, H, W
+  Convention convention;
+  DType dtype;
+
+  template <class T>
+  HOST_DEVICE Affine<double> matrix(int64_t instance) const {
+    return load_affine(static_cast<const T*>(matrices) + instance * 6);
+  }
+
+  // Rounded as in the forward pass, so that both agree on the taps.
+  template <class T>
+  HOST_DEVICE Affine<T> to_input(int64_t instance) const {
+    return affine_cast<T>(sampling_transform(matrix<T>(instance), convention, height, width));
+  }
+
+  template <class T>
+  HOST_DEVICE AffineFootprint<T> footprint(int64_t instance) const {
+    return affine_footprint(to_input<T>(instance), height, width, out_height, out_width);
+  }
+};
+
+struct AffineAlignBackwardInputParams : AffineAlignBackward {
+  void* grad_input;               // (batch, channels, height, width), contiguous or channels_last
+  int64_t grad_input_strides[4];  // in elements: N, C, H, W
+};
+
+// Sums over the pixels of one output row, of what its loss changes by when the sampled point moves.
+struct RowGradient {
+  double x, x_column, y, y_column;  // by dx, column * dx, dy, column * dy
+};
+
+struct AffineAlignBackwardMatricesParams : AffineAlignBackward {
+  const void* input;         // (batch, channels, height, width), any strides
+  int64_t input_strides[4];  // in elements: N, C, H, W
+  void* grad_matrices;       // (instances, 2, 3) contiguous
+  RowGradient* rows;         // (instances, out_height), between the two passes
+};
+
+// The second pass: its share of the gradient of one instance's sampling transform.
+HOST_DEVICE Affine<double> transform_gradient(const RowGradient& sums, int64_t row) {
+  return {sums.x_column, double(row) * sums.x, sums.x, sums.y_column, double(row) * sums.y, sums.y};
+}
+
+template <class T>
+HOST_DEVICE void store_matrix_gradient(const AffineAlignBackwardMatricesParams& p, int64_t instance,
+                                       const Affine<double>& transform_gradient) {
+  const Affine<double> m =
+      sampling_transform_gradient(p.matrix<T>(instance), transform_gradient, p.convention, p.height, p.width);
+  T* grad = static_cast<T*>(p.grad_matrices) + instance * 6;
+  const double entries[6] = {m.a, m.b, m.c, m.d, m.e, m.f};
+  for (int i = 0; i < 6; ++i) grad[i] = T(entries[i]);
+}
+
+void affine_align_backward_input_cpu(const AffineAlignBackwardInputParams& params);
+void affine_align_backward_input_cuda(const AffineAlignBackwardInputParams& params, CUstream_st* stream);
+void affine_align_backward_matrices_cpu(const AffineAlignBackwardMatricesParams& params);
+void affine_align_backward_matrices_cuda(const AffineAlignBackwardMatricesParams& params,
+                                         CUstream_st* stream);
+
+}  // namespace pose2seg

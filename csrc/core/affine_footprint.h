@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "core/affine.h"
+#include "core/bilinear.h"
+
+namespace pose2seg {
+
+// Integers [first, last] between two bounds and inside [0, extent); a NaN bounds nothing. Clamped before the
+// conversion, for a bound may be beyond every integer, and after, for T may not hold the extent.
+template <class T>
+HOST_DEVICE void integers_between(T low, T high, int64_t extent, int64_t& first, int64_t& last) {
+  first = int64_t(std::fmin(std::fmax(std::ceil(low), T(0)), T(extent)));
+  last = int64_t(std::fmax(std::fmin(std::floor(high), T(extent)), T(-1)));
+  if (last >= extent) last = extent - 1;
+}
+
+// An affine sampling seen from the map that is sampled: which output pixels have a tap on a pixel (u, v) of
+// the map, and its weight. They sample within the square of side 2 around it, hence lie in a small
+// parallelogram of the output. Its rows, and its columns in each row, are bounded from outside, with room
+// for rounding; whether a pixel in there has the tap is for the arithmetic of the sampling itself to say.
+template <class T>
+struct AffineFootprint {
+  Affine<T> to_map;
+  int64_t height, width, out_height, out_width;
+  T left, right, top, bottom;  // of the map's pixels with any tap, exclusive
+  T reach_x, reach_y;          // how far from (u, v) a pixel with a tap on it can sample: 1, and rounding
+  T column_per_x, column_per_y;
+  T row_per_x, row_per_y, row_at_origin, row_reach;
+
+  HOST_DEVICE bool overlaps(int64_t u0, int64_t u1, int64_t v0, int64_t v1) const {
+    return T(u1) > left && T(u0) < right && T(v1) > top && T(v0) < bottom;
+  }
+
+  HOST_DEVICE void rows(int64_t u, int64_t v, int64_t& first, int64_t& last) const {
+    const T centre = row_per_x * T(u) + row_per_y * T(v) + row_at_origin;
+    integers_between(centre - row_reach, centre + row_reach, out_height, first, last);
+  }
+
+  HOST_DEVICE void columns(int64_t u, int64_t v, int64_t row, int64_t& first, int64_t& last) const {
+    const T x = T(u) - to_map.x(T(0), T(row)), y = T(v) - to_map.y(T(0), T(row));
+    const T x0 = (x - reach_x) * column_per_x, x1 = (x + reach_x) * column_per_x;
+    const T y0 = (y - reach_y) * column_per_y, y1 = (y + reach_y) * column_per_y;
+    integers_between(std::fmax(std::fmin(x0, x1), std::fmin(y0, y1)),
+                     std::fmin(std::fmax(x0, x1), std::fmax(y0, y1)), out_width, first, last);
+  }
+
+  // Of the tap of an output pixel on (u, v); 0 where it has none.
+  HOST_DEVICE T weight(int64_t u, int64_t v, int64_t column, int64_t row) const {
+    const T x = to_map.x(T(column), T(row)), y = to_map.y(T(column), T(row));
+    return bilinear_taps(x, y, height, width).weight(u, v);
+  }
+
+  // visit(column, row, weight) for each output pixel with a tap on (u, v), by rows, then columns.
+  template <class Visit>
+  HOST_DEVICE void visit(int64_t u, int64_t v, const Visit& visit) const {
+    int64_t row, last_row, column, last_column;
+    for (rows(u, v, row, last_row); row <= last_row; ++row)
+      for (columns(u, v, row, column, last_column); column <= last_column; ++column)
+        if (const T tap = weight(u, v, column, row); tap != 0) visit(column, row, tap);
+  }
+};
+
+// `to_map`: output pixel -> map coordinates. One that is not finite reaches no pixel; a singular one is as
+// good as any, only that all rows are then looked through.
+template <class T>
+HOST_DEVICE AffineFootprint<T> affine_footprint(const Affine<T>& to_map, int64_t height, int64_t width,
+                                                int64_t out_height, int64_t out_width) {
+  const Affine<T>& m = to_map;
+  AffineFootprint<T> f = {};
+  if (!is_finite(m)) return f;
+  f.to_map = to_map;
+  f.height = height;
+  f.width = width;
+  f.out_height = out_height;
+  f.out_width = out_width;
+  constexpr T rounding = sizeof(T) == sizeof(double) ? T(0x1p-48) : T(0x1p-19);  // 16 units in the last place
+  const T w = T(out_width), h = T(out_height);
+  f.reach_x = 1 + rounding * (std::fabs(m.a) * w + std::fabs(m.b) * h + std::fabs(m.c) + T(width));
+  f.reach_y = 1 + rounding * (std::fabs(m.d) * w + std::fabs(m.e) * h + std::fabs(m.f) + T(height));
+  f.left = m.c + std::fmin(m.a * (w - 1), T(0)) + std::fmin(m.b * (h - 1), T(0)) - f.reach_x;
+  f.right = m.c + std::fmax(m.a * (w - 1), T(0)) + std::fmax(m.b * (h - 1), T(0)) + f.reach_x;
+  f.top = m.f + std::fmin(m.d * (w - 1), T(0)) + std::fmin(m.e * (h - 1), T(0)) - f.reach_y;
+  f.bottom = m.f + std::fmax(m.d * (w - 1), T(0)) + std::fmax(m.e * (h - 1), T(0)) + f.reach_y;
+  f.column_per_x = 1 / m.a;
+  f.column_per_y = 1 / m.d;
+  const Affine<T> to_output = affine_cast<T>(inverse(affine_cast<double>(to_map)));
+  f.row_per_x = to_output.d;
+  f.row_per_y = to_output.e;
+  f.row_at_origin = to_output.f;
+  f.row_reach = std::fabs(to_output.d) * f.reach_x + std::fabs(to_output.e) * f.reach_y;
+  return f;
+}
+
+}  // namespace pose2seg

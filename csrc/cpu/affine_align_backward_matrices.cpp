@@ -1,0 +1,124 @@
+#include <ATen/Parallel.h>
+
+#include <vector>
+
+#include "core/affine_align_backward.h"
+#include "cpu/dispatch.h"
+
+// Reads the four taps and the gradient of every output pixel. Threads share out the output rows; each row's
+// sums, and then their sum over the rows, are made in one order whatever the number of threads.
+
+namespace pose2seg {
+namespace {
+
+template <class T>
+struct Row {
+  using Compute = accumulate_t<T>;
+
+  const AffineAlignBackwardMatricesParams& p;
+  const T* input;
+  const T* grad;
+  const std::vector<BilinearTaps<Compute>>& taps;
+
+  Gradient<Compute> at(int64_t channel, int64_t column) const {
+    const T* plane = input + channel * p.input_strides[1];
+    const auto value = [&](int64_t x, int64_t y) {
+      return Compute(plane[y * p.input_strides[2] + x * p.input_strides[3]]);
+    };
+    const auto slope = taps[column].gradient(value);
+    const auto by = Compute(grad[channel * p.grad_strides[1] + column * p.grad_strides[3]]);
+    return {by * slope.x, by * slope.y};
+  }
+
+  // The inner loop over channels that lie next to each other, free of conditions.
+  Gradient<Compute> vector_at(int64_t column) const {
+    const BilinearTaps<Compute>& t = taps[column];
+    const T* upper_left = input + t.y * p.input_strides[2] + t.x * p.input_strides[3];
+    const T* upper_right = upper_left + p.input_strides[3];
+    const T* lower_left = upper_left + p.input_strides[2];
+    const T* lower_right = lower_left + p.input_strides[3];
+    const T* by = grad + column * p.grad_strides[3];
+    // The sums of each tap times the gradient give both slopes.
+    Compute ul = 0, ur = 0, ll = 0, lr = 0;
+#pragma omp simd reduction(+ : ul, ur, ll, lr)
+    for (int64_t c = 0; c < p.channels; ++c) {
+      const auto g = Compute(by[c]);
+      ul += g * Compute(upper_left[c]);
+      ur += g * Compute(upper_right[c]);
+      ll += g * Compute(lower_left[c]);
+      lr += g * Compute(lower_right[c]);
+    }
+    return {(1 - t.lower) * (ur - ul) + t.lower * (lr - ll), (1 - t.right) * (ll - ul) + t.right * (lr - ur)};
+  }
+};
+
+template <class T>
+void find_taps(const AffineAlignBackwardMatricesParams& p, int64_t instance, int64_t row,
+               std::vector<BilinearTaps<accumulate_t<T>>>& taps) {
+  using Compute = accumulate_t<T>;
+  const auto to_input = p.to_input<Compute>(instance);
+  for (int64_t column = 0; column < p.out_width; ++column) {
+    const Compute x = to_input.x(Compute(column), Compute(row));
+    const Compute y = to_input.y(Compute(column), Compute(row));
+    taps[column] = bilinear_taps(x, y, p.height, p.width);
+  }
+}
+
+template <class T>
+RowGradient row_gradient(const Row<T>& row, std::vector<Gradient<accumulate_t<T>>>& pixels) {
+  const AffineAlignBackwardMatricesParams& p = row.p;
+  const bool channels_last = p.input_strides[1] == 1 && p.grad_strides[1] == 1;
+  std::fill(pixels.begin(), pixels.end(), Gradient<accumulate_t<T>>{});
+  for (int64_t column = 0; column < p.out_width; ++column)
+    if (channels_last && row.taps[column].all()) pixels[column] = row.vector_at(column);
+  for (int64_t channel = 0; channel < p.channels; ++channel)
+    for (int64_t column = 0; column < p.out_width; ++column) {
+      if (!row.taps[column].any() || (channels_last && row.taps[column].all())) continue;
+      const auto at = row.at(channel, column);
+      pixels[column].x += at.x;
+      pixels[column].y += at.y;
+    }
+  RowGradient sums = {};
+  for (int64_t column = 0; column < p.out_width; ++column) {
+    sums.x += pixels[column].x;
+    sums.x_column += double(column) * pixels[column].x;
+    sums.y += pixels[column].y;
+    sums.y_column += double(column) * pixels[column].y;
+  }
+  return sums;
+}
+
+template <class T>
+void sum_rows(const AffineAlignBackwardMatricesParams& p) {
+  using Compute = accumulate_t<T>;
+  at::parallel_for(0, p.instances * p.out_height, 1, [&](int64_t begin, int64_t end) {
+    std::vector<BilinearTaps<Compute>> taps(p.out_width);
+    std::vector<Gradient<Compute>> pixels(p.out_width);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t instance = i / p.out_height, row = i % p.out_height, image = p.batch_index[instance];
+      p.rows[i] = {};
+      if (image < 0 || image >= p.batch) continue;
+      find_taps<T>(p, instance, row, taps);
+      const T* input = static_cast<const T*>(p.input) + image * p.input_strides[0];
+      const T* grad = static_cast<const T*>(p.grad) + instance * p.grad_strides[0] + row * p.grad_strides[2];
+      p.rows[i] = row_gradient(Row<T>{p, input, grad, taps}, pixels);
+    }
+  });
+}
+
+}  // namespace
+
+void affine_align_backward_matrices_cpu(const AffineAlignBackwardMatricesParams& p) {
+  dispatch_floating(p.dtype, [&](auto type) {
+    using T = decltype(type);
+    sum_rows<T>(p);
+    for (int64_t instance = 0; instance < p.instances; ++instance) {
+      Affine<double> sum = {};
+      for (int64_t row = 0; row < p.out_height; ++row)
+        sum = sum + transform_gradient(p.rows[instance * p.out_height + row], row);
+      store_matrix_gradient<accumulate_t<T>>(p, instance, sum);
+    }
+  });
+}
+
+}  // namespace pose2seg

@@ -1,0 +1,227 @@
+#include "core/affine_align_backward.h"
+#include "cuda/dispatch.cuh"
+#include "cuda/launch.cuh"
+
+// The gradient of the input, gathered: each input pixel sums over the output pixels that have a tap on it,
+// in a fixed order, so that no atomics and no zero fill are needed. Must move: every gradient of the output
+// read once, every gradient of the input written once. Does move: the former once for each of its four taps,
+// which are neighbours of each other and of those of the next output pixel, so that caches serve most.
+
+namespace pose2seg {
+namespace {
+
+using Params = AffineAlignBackwardInputParams;
+
+// A rectangle of input pixels, and the channels of it that one block computes.
+struct Tile {
+  int64_t image, u, v, channel;
+};
+
+// Blocks are numbered by channels, then columns, rows and images.
+__device__ Tile tile_of_block(const Params& p, int tile_width, int tile_height, int tile_channels) {
+  int64_t index = blockIdx.x;
+  const auto next = [&](int64_t extent, int size) {
+    const int64_t tiles = (extent + size - 1) / size, tile = index % tiles;
+    index /= tiles;
+    return tile * size;
+  };
+  const int64_t channel = next(p.channels, tile_channels), u = next(p.width, tile_width),
+                v = next(p.height, tile_height);
+  return {index, u, v, channel};
+}
+
+int64_t tile_count(const Params& p, int tile_width, int tile_height, int tile_channels) {
+  const auto tiles = [](int64_t extent, int size) { return (extent + size - 1) / size; };
+  return p.batch * tiles(p.height, tile_height) * tiles(p.width, tile_width) *
+         tiles(p.channels, tile_channels);
+}
+
+// In shared memory: those of 32 instances that have taps on a tile, ascending.
+template <class T>
+struct NearbyInstances {
+  AffineFootprint<T> footprints[kWarpSize];
+  int64_t instances[kWarpSize];
+  int count;
+};
+
+// For the block's first warp: each lane looks at one instance.
+template <class T>
+__device__ void find_nearby(const Params& p, const Tile& tile, int tile_width, int tile_height,
+                            int64_t instance, int lane, NearbyInstances<T>& nearby) {
+  AffineFootprint<T> footprint;
+  bool near = false;
+  if (instance < p.instances && p.batch_index[instance] == tile.image) {
+    footprint = p.footprint<T>(instance);
+    near = footprint.overlaps(tile.u, tile.u + tile_width - 1, tile.v, tile.v + tile_height - 1);
+  }
+  const unsigned int lanes = __ballot_sync(kAllLanes, near);
+  const int index = __popc(lanes & ((1u << lane) - 1));
+  if (near) {
+    nearby.footprints[index] = footprint;
+    nearby.instances[index] = instance;
+  }
+  if (lane == 0) nearby.count = __popc(lanes);
+}
+
+// Calls body(footprint, gradient of the instance's first pixel) for the instances near the tile, ascending.
+template <class T, class Body>
+__device__ void for_each_nearby(const Params& p, const Tile& tile, int tile_width, int tile_height,
+                                int thread, const Body& body) {
+  __shared__ NearbyInstances<accumulate_t<T>> nearby;
+  for (int64_t first = 0; first < p.instances; first += kWarpSize) {
+    if (thread < kWarpSize) find_nearby(p, tile, tile_width, tile_height, first + thread, thread, nearby);
+    __syncthreads();
+    for (int i = 0; i < nearby.count; ++i)
+      body(nearby.footprints[i], static_cast<const T*>(p.grad) + nearby.instances[i] * p.grad_strides[0]);
+    __syncthreads();
+  }
+}
+
+// Planes: a thread per input pixel and 8 channels. A warp covers 16 x 2 pixels, whose sources lie close to
+// each other however the window is rotated, and writes whole sectors.
+constexpr int kPlanes = 8, kPlanesWidth = 16, kPlanesHeight = 16;
+
+template <class T>
+__global__ void __launch_bounds__(kPlanesWidth* kPlanesHeight) gather_planes(const Params p) {
+  using Compute = accumulate_t<T>;
+  const Tile tile = tile_of_block(p, kPlanesWidth, kPlanesHeight, kPlanes);
+  const int64_t u = tile.u + threadIdx.x, v = tile.v + threadIdx.y;
+  const bool inside = u < p.width && v < p.height;
+  const int channels = int(min(int64_t(kPlanes), p.channels - tile.channel));
+  Compute sum[kPlanes] = {};
+  const int thread = threadIdx.y * kPlanesWidth + threadIdx.x;
+  for_each_nearby<T>(p, tile, kPlanesWidth, kPlanesHeight, thread,
+                     [&](const AffineFootprint<Compute>& footprint, const T* grad) {
+                       if (!inside || !footprint.overlaps(u, u, v, v)) return;
+                       footprint.visit(u, v, [&](int64_t column, int64_t row, Compute weight) {
+                         const T* value = grad + tile.channel * p.grad_strides[1] + row * p.grad_strides[2] +
+                                          column * p.grad_strides[3];
+#pragma unroll
+                         for (int c = 0; c < kPlanes; ++c)
+                           if (c < channels) sum[c] += weight * Compute(value[c * p.grad_strides[1]]);
+                       });
+                     });
+  if (!inside) return;
+  T* to = static_cast<T*>(p.grad_input) + tile.image * p.grad_input_strides[0] +
+          tile.channel * p.grad_input_strides[1] + v * p.grad_input_strides[2] + u * p.grad_input_strides[3];
+#pragma unroll
+  for (int c = 0; c < kPlanes; ++c)
+    if (c < channels) to[c * p.grad_input_strides[1]] = T(sum[c]);
+}
+
+// Channels last: a warp per input pixel and 256 channels, 8 a lane, in vectors of `Vector`: 16 bytes where
+// strides and addresses allow, else one element. Candidates are looked at by all lanes together, 8 rows by 4
+// columns at a time; then every lane adds its channels of those that have a tap.
+constexpr int kChannelsPerLane = 8, kLastWidth = 4, kLastHeight = 2;
+constexpr int kRowsAtOnce = 8, kColumnsAtOnce = 4;
+
+template <class T, int Vector>
+struct alignas(sizeof(T) * Vector) Channels {
+  T value[Vector];
+};
+
+template <class T, int Vector>
+struct ChannelSums {
+  using Compute = accumulate_t<T>;
+  static constexpr int kStep = kWarpSize * Vector;  // channels between a lane's vectors
+
+  Compute sum[kChannelsPerLane] = {};
+
+  __device__ void add(Compute weight, const T* from, int64_t stride, int64_t channels) {
+#pragma unroll
+    for (int k = 0; k < kChannelsPerLane / Vector; ++k) {
+      if (k * kStep >= channels) break;
+      if constexpr (Vector == 1) {
+        sum[k] += weight * Compute(from[k * kStep * stride]);
+      } else {
+        const auto vector = *reinterpret_cast<const Channels<T, Vector>*>(from + k * kStep);
+#pragma unroll
+        for (int i = 0; i < Vector; ++i) sum[k * Vector + i] += weight * Compute(vector.value[i]);
+      }
+    }
+  }
+
+  __device__ void store(T* to, int64_t channels) const {
+#pragma unroll
+    for (int k = 0; k < kChannelsPerLane / Vector; ++k) {
+      if (k * kStep >= channels) break;
+      Channels<T, Vector> vector;
+#pragma unroll
+      for (int i = 0; i < Vector; ++i) vector.value[i] = T(sum[k * Vector + i]);
+      *reinterpret_cast<Channels<T, Vector>*>(to + k * kStep) = vector;
+    }
+  }
+};
+
+// body(column, row, weight) on all lanes, for each output pixel with a tap on (u, v).
+template <class T, class Body>
+__device__ void for_each_source(const AffineFootprint<T>& footprint, int64_t u, int64_t v, int lane,
+                                const Body& body) {
+  int64_t block_row, last_row;
+  for (footprint.rows(u, v, block_row, last_row); block_row <= last_row; block_row += kRowsAtOnce) {
+    const int64_t row = block_row + lane / kColumnsAtOnce;
+    int64_t column = 0, last_column = -1;
+    if (row <= last_row) footprint.columns(u, v, row, column, last_column);
+    for (column += lane % kColumnsAtOnce; __ballot_sync(kAllLanes, column <= last_column) != 0;
+         column += kColumnsAtOnce) {
+      const T weight = column <= last_column ? footprint.weight(u, v, column, row) : T(0);
+      unsigned int lanes = __ballot_sync(kAllLanes, weight != 0);
+      for (; lanes != 0; lanes &= lanes - 1) {
+        const int source = __ffs(int(lanes)) - 1;
+        body(__shfl_sync(kAllLanes, column, source), block_row + source / kColumnsAtOnce,
+             __shfl_sync(kAllLanes, weight, source));
+      }
+    }
+  }
+}
+
+template <class T, int Vector>
+__global__ void __launch_bounds__(kWarpSize * kLastWidth * kLastHeight) gather_channels_last(const Params p) {
+  using Compute = accumulate_t<T>;
+  const Tile tile = tile_of_block(p, kLastWidth, kLastHeight, kWarpSize * kChannelsPerLane);
+  const int lane = int(threadIdx.x), warp = int(threadIdx.y);
+  const int64_t u = tile.u + warp % kLastWidth, v = tile.v + warp / kLastWidth;
+  const bool inside = u < p.width && v < p.height;
+  const int64_t channel = tile.channel + lane * Vector, channels = p.channels - channel;
+  ChannelSums<T, Vector> sums;
+  for_each_nearby<T>(
+      p, tile, kLastWidth, kLastHeight, warp * kWarpSize + lane,
+      [&](const AffineFootprint<Compute>& footprint, const T* grad) {
+        if (!inside || !footprint.overlaps(u, u, v, v)) return;
+        for_each_source(footprint, u, v, lane, [&](int64_t column, int64_t row, Compute weight) {
+          const T* from = grad + row * p.grad_strides[2] + column * p.grad_strides[3];
+          sums.add(weight, from + channel * p.grad_strides[1], p.grad_strides[1], channels);
+        });
+      });
+  if (inside)
+    sums.store(static_cast<T*>(p.grad_input) + tile.image * p.grad_input_strides[0] +
+                   v * p.grad_input_strides[2] + u * p.grad_input_strides[3] + channel,
+               channels);
+}
+
+// Whether every pixel's channels start at a multiple of 16 bytes and are whole vectors of them.
+bool has_vectors(const Params& p, int64_t vector) {
+  const auto address = reinterpret_cast<uintptr_t>(p.grad) | reinterpret_cast<uintptr_t>(p.grad_input);
+  const int64_t strides = p.grad_strides[0] | p.grad_strides[2] | p.grad_strides[3];
+  return address % 16 == 0 && strides % vector == 0 && p.channels % vector == 0 && p.grad_strides[1] == 1;
+}
+
+}  // namespace
+
+void affine_align_backward_input_cuda(const AffineAlignBackwardInputParams& params, cudaStream_t stream) {
+  dispatch_floating(params.dtype, [&](auto type) {
+    using T = decltype(type);
+    if (params.grad_input_strides[1] == 1) {
+      constexpr int kVector = 16 / sizeof(T);
+      const auto kernel =
+          has_vectors(params, kVector) ? gather_channels_last<T, kVector> : gather_channels_last<T, 1>;
+      const int64_t tiles = tile_count(params, kLastWidth, kLastHeight, kWarpSize * kChannelsPerLane);
+      launch(kernel, dim3(blocks_for(tiles, 1)), dim3(kWarpSize, kLastWidth * kLastHeight), stream, params);
+    } else {
+      const int64_t tiles = tile_count(params, kPlanesWidth, kPlanesHeight, kPlanes);
+      launch(gather_planes<T>, dim3(blocks_for(tiles, 1)), dim3(kPlanesWidth, kPlanesHeight), stream, params);
+    }
+  });
+}
+
+}  // namespace pose2seg
