@@ -1,0 +1,457 @@
+import warnings
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_affine_align import CONVENTIONS, similarity
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pose2seg_ops import _library, affine_align, reference
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+
+def example(batch=2, channels=5, height=8, width=9, dtype=torch.float64, device="cpu"):
+    """Windows rotated, magnified, reduced, mirrored, partly and wholly outside; no point near a kink."""
+    generator = torch.Generator().manual_seed(1)
+    input = torch.randn(batch, channels, height, width, generator=generator, dtype=torch.float64)
+    matrices = torch.tensor(
+        [
+            similarity(0.4137, 0.7321, (2.3171, 1.1373)),
+            similarity(-2.0193, 1.9117, (5.0331, 1.3173)),
+            similarity(0.7071, 0.2113, (1.0177, 2.0131)),
+            [[-0.8119, 0.1313, 6.0711], [0.3137, 0.9173, -1.0371]],
+            similarity(0.3, 1.0, (500.0, 0.0)),
+        ],
+        dtype=torch.float64 if dtype == torch.float64 else torch.float32,
+    )
+    batch_index = torch.tensor([0, 1, 1, 0, 1])[: len(matrices)] % batch
+    return input.to(dtype).to(device), matrices.to(device), batch_index.to(device)
+
+
+def gradients(op, input, matrices, batch_index, size, grad=None, **options):
+    """The output and its gradients, for a gradient of the output that is random but the same for all."""
+    input, matrices = input.detach().requires_grad_(), matrices.detach().requires_grad_()
+    output = op(input, matrices, batch_index, size, **options)
+    if grad is None:
+        generator = torch.Generator().manual_seed(2)
+        grad = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+        grad = grad.to(output.dtype).to(output.device)
+    return output, *torch.autograd.grad(output, (input, matrices), grad)
+
+
+def tap_weights(op, matrices, size, height, width, convention, dtype):
+    """(N, H W, h, w): what each input pixel gives to each output pixel, by sampling one pixel at a time."""
+    pixels = torch.eye(height * width, dtype=dtype).reshape(1, -1, height, width)
+    return op(pixels, matrices, torch.zeros(len(matrices), dtype=torch.long), size, convention=convention)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("memory_format", LAYOUTS, ids=str)
+def test_gradcheck(backend, convention, memory_format):
+    input, matrices, batch_index = example(channels=2, height=5, width=6, device=backend.device)
+    input = input.contiguous(memory_format=memory_format).requires_grad_()
+    matrices.requires_grad_()
+
+    def op(input, matrices):
+        return backend.affine_align(input, matrices, batch_index, (5, 4), convention=convention)
+
+    assert torch.autograd.gradcheck(op, (input, matrices), eps=1e-7, atol=1e-5)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.float16, 4e-3), (torch.bfloat16, 3e-2)],
+    ids=str,
+)
+@pytest.mark.parametrize("memory_format", LAYOUTS, ids=str)
+@pytest.mark.parametrize("channels", [1, 3, 40])
+def test_equals_the_autograd_of_the_reference(backend, convention, dtype, tolerance, memory_format, channels):
+    input, matrices, batch_index = example(channels=channels, dtype=dtype, device=backend.device)
+    input = input.contiguous(memory_format=memory_format)
+    output, *actual = gradients(
+        backend.affine_align, input, matrices, batch_index, (7, 10), convention=convention
+    )
+    grad = torch.randn(output.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    _, *expected = gradients(
+        reference.affine_align,
+        input.double(),
+        matrices.double(),
+        batch_index,
+        (7, 10),
+        grad.to(dtype).double().to(backend.device),
+        convention=convention,
+    )
+    assert actual[0].dtype == dtype
+    assert actual[0].is_contiguous(memory_format=memory_format)
+    assert actual[1].dtype == matrices.dtype
+    # The gradient of the matrices is a sum of the size of its largest entry, rounded in float32 at worst.
+    for got, want, bound in zip(actual, expected, (tolerance, min(tolerance, 1e-5)), strict=True):
+        error = (got.double() - want).abs().max() / want.abs().max()
+        assert error < bound
+
+
+def test_the_float32_reference_agrees(backend):
+    example32 = example(dtype=torch.float32, device=backend.device)
+    _, *actual = gradients(backend.affine_align, *example32, (7, 10))
+    _, *expected = gradients(reference.affine_align, *example32, (7, 10))
+    for got, want in zip(actual, expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=1e-5 * want.abs().max().item())
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda t: t[:, 1:4, 2:-1, 3:-2],
+        lambda t: t[:, ::2, ::3, ::2],
+        lambda t: t.transpose(2, 3),
+        lambda t: t.permute(0, 2, 3, 1),
+        lambda t: t[:1].expand(5, -1, -1, -1),
+        lambda t: t[..., :1].expand(-1, -1, -1, 6),
+        lambda t: t[:1, :1, :1, :1].expand(5, 3, 4, 6),
+        torch._neg_view,
+    ],
+    ids=["slice", "stepped", "transposed", "permuted", "one for all", "rows", "one number", "negated"],
+)
+@pytest.mark.parametrize("memory_format", LAYOUTS, ids=str)
+def test_any_strides(backend, view, memory_format):
+    generator = torch.Generator().manual_seed(3)
+    grad = view(torch.randn(5, 6, 8, 10, generator=generator, dtype=torch.float64).to(backend.device))
+    input, matrices, batch_index = example(batch=5, channels=grad.shape[1], device=backend.device)
+    wide = torch.stack((input, input), -1)[..., 0].contiguous(memory_format=memory_format)
+    for source in (wide, view(wide) if view(wide).shape[1] == grad.shape[1] else wide):
+        size = tuple(grad.shape[2:])
+        _, *actual = gradients(backend.affine_align, source, matrices, batch_index, size, grad)
+        _, *expected = gradients(reference.affine_align, source, matrices, batch_index, size, grad.clone())
+        for got, want in zip(actual, expected, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("memory_format", LAYOUTS, ids=str)
+@pytest.mark.parametrize(
+    ("shape", "size", "matrix"),
+    [
+        ((5, 6), (40, 50), similarity(0.5, 17.3, (-20.0, 3.0))),
+        ((40, 50), (4, 3), similarity(-0.5, 0.07, (1.0, 2.0))),
+        ((8, 9), (8, 9), similarity(0.0, 1.0, (0.0, 0.0))),
+        ((8, 9), (9, 8), [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]),
+        ((12, 12), (30, 30), [[1.0, 1.001, -3.0], [1.0, 1.0, -4.0]]),
+        ((12, 12), (30, 30), [[3.0, 2.999999, -20.0], [3.0, 3.0, -20.0]]),
+        ((12, 12), (6, 6), [[1e-20, 1.0, 0.0], [1.0, -1e-20, 0.5]]),
+        ((12, 12), (6, 6), [[1e4, 3.0, 0.0], [0.0, 1e-4, 2.0]]),
+        ((1, 1), (4, 5), similarity(0.3, 2.0, (1.0, 1.0))),
+        ((1, 7), (4, 5), similarity(0.3, 0.5, (1.0, 1.0))),
+        ((7, 1), (4, 5), similarity(0.3, 0.5, (1.0, 1.0))),
+        ((6, 6), (1, 1), similarity(0.3, 0.5, (-1.0, -1.0))),
+    ],
+    ids=[
+        "magnified", "reduced", "identity", "transposed", "sheared", "nearly singular", "quarter turn", "stretched",
+        "one pixel", "one row", "one column", "one output pixel",
+    ],
+)  # fmt: skip
+def test_input_gradient_has_the_taps_of_the_output(
+    backend, convention, dtype, memory_format, shape, size, matrix
+):
+    height, width = shape
+    matrices = torch.tensor([matrix], dtype=dtype)
+    weights = tap_weights(affine_align, matrices, size, height, width, convention, dtype)[0]
+    generator = torch.Generator().manual_seed(4)
+    grad = torch.randn(1, 2, *size, generator=generator, dtype=dtype)
+    expected = torch.einsum("chw,phw->cp", grad[0].double(), weights.double()).reshape(2, height, width)
+    input = torch.zeros(1, 2, height, width, dtype=dtype).contiguous(memory_format=memory_format)
+    arguments = (tensor.to(backend.device) for tensor in (input, matrices, torch.tensor([0])))
+    _, actual, _ = gradients(
+        backend.affine_align, *arguments, size, grad.to(backend.device), convention=convention
+    )
+    # A GPU contracts products and sums, so that weights may differ by the rounding of the coordinates.
+    scale = weights.double().abs().sum((1, 2)).max().item() + 1
+    tolerance = (1e-12 if dtype == torch.float64 else 2e-6) * scale
+    torch.testing.assert_close(actual[0].double().cpu(), expected, rtol=0, atol=tolerance)
+
+
+ENTRIES = st.one_of(st.floats(-4, 4), st.sampled_from([0.0, -0.0, 1e30, -1e30, 1e-30, 1e-40, 1e-310, 50.0, -50.0]))
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    values=st.lists(ENTRIES, min_size=12, max_size=12),
+    convention=st.sampled_from(CONVENTIONS),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    memory_format=st.sampled_from(LAYOUTS),
+)
+def test_input_gradient_is_the_transpose(shape, size, values, convention, dtype, memory_format):
+    matrices = torch.tensor(values, dtype=dtype).reshape(2, 2, 3)
+    weights = tap_weights(affine_align, matrices, size, *shape, convention, dtype)
+    grad = torch.randn(2, 3, *size, dtype=dtype)
+    expected = torch.einsum("nchw,nphw->cp", grad.double(), weights.double()).reshape(3, *shape)
+    input = torch.zeros(1, 3, *shape, dtype=dtype).contiguous(memory_format=memory_format)
+    _, actual, _ = gradients(
+        affine_align, input, matrices, torch.tensor([0, 0]), size, grad, convention=convention
+    )
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(actual[0].double(), expected, rtol=tolerance, atol=tolerance * 10)
+
+
+def test_at_a_kink_the_gradient_is_that_of_the_right_and_lower_side(backend):
+    input = torch.zeros(1, 1, 3, 3, dtype=torch.float64, device=backend.device)
+    input[0, 0, 1] = torch.tensor([0.0, 1.0, 5.0])  # at its middle pixel: slopes 1 and 4
+    input[0, 0, 2, 1] = 10.0  # and 1 and 9
+    matrices = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]], dtype=torch.float64, device=backend.device)
+    grad = torch.zeros_like(input)
+    grad[0, 0, 1, 1] = 1.0
+    index = torch.tensor([0], device=backend.device)
+    _, _, grad_matrices = gradients(backend.affine_align, input, matrices, index, (3, 3), grad)
+    # Moving the matrix by d moves the point by -d (1, 1, 1) in x and in y.
+    assert grad_matrices[0].tolist() == [[-4, -4, -4], [-9, -9, -9]]
+
+
+@pytest.mark.parametrize("memory_format", LAYOUTS, ids=str)
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        [[0.0, 0, 0], [0, 0, 0]],
+        [[0.1, 0.2, 1], [0.3, 0.6, 2]],
+        [[torch.nan, 0, 0], [0, 1, 0]],
+        [[1, 0, torch.inf], [0, 1, 0]],
+        [[1, 0, 1e30], [0, 1, -1e30]],
+        [[1e-38, 0, 20], [0, 1e-38, 20]],
+    ],
+    ids=str,
+)
+def test_what_cannot_be_sampled_has_zero_gradients(backend, matrix, memory_format):
+    input, matrices, batch_index = example(dtype=torch.float32, device=backend.device)
+    input = input.contiguous(memory_format=memory_format)
+    beside = torch.cat((matrices, torch.tensor([matrix], device=backend.device)))
+    index = torch.cat((batch_index, batch_index[:1]))
+    for convention in CONVENTIONS:
+        grad = torch.randn(6, 5, 6, 7, device=backend.device)
+        _, *without = gradients(
+            backend.affine_align, input, matrices, batch_index, (6, 7), grad[:5], convention=convention
+        )
+        _, *both = gradients(backend.affine_align, input, beside, index, (6, 7), grad, convention=convention)
+        assert torch.equal(both[0], without[0])
+        assert torch.equal(both[1][:5], without[1])
+        assert torch.count_nonzero(both[1][5]) == 0
+
+
+@pytest.mark.parametrize("index", [-1, 2, 2**62, -(2**63)])
+def test_an_unknown_image_has_no_gradient(backend, index):
+    input, matrices, batch_index = example(device=backend.device)
+    _, *grads = gradients(backend.affine_align, input, matrices, torch.full_like(batch_index, index), (6, 7))
+    assert all(torch.count_nonzero(grad) == 0 for grad in grads)
+
+
+@pytest.mark.parametrize("memory_format", LAYOUTS, ids=str)
+def test_no_instances_no_images_no_channels(backend, memory_format):
+    input, matrices, batch_index = example(device=backend.device)
+    input = input.contiguous(memory_format=memory_format)
+    _, grad_input, grad_matrices = gradients(
+        backend.affine_align, input, matrices[:0], batch_index[:0], (6, 7)
+    )
+    assert grad_input.is_contiguous(memory_format=memory_format)
+    assert torch.count_nonzero(grad_input) == 0
+    assert grad_matrices.shape == (0, 2, 3)
+    for empty in (input[:0], input[:, :0]):
+        _, grad_input, grad_matrices = gradients(backend.affine_align, empty, matrices, batch_index, (6, 7))
+        assert grad_input.shape == empty.shape
+        assert torch.count_nonzero(grad_matrices) == 0
+
+
+def test_more_instances_than_a_warp(backend):
+    input, matrices, _ = example(channels=3, device=backend.device)
+    matrices = matrices.repeat(15, 1, 1) + torch.linspace(0, 2, 75, dtype=torch.float64)[:, None, None].to(
+        backend.device
+    )
+    batch_index = (torch.arange(75) % 2).to(backend.device)
+    _, *actual = gradients(backend.affine_align, input, matrices, batch_index, (5, 4))
+    _, *expected = gradients(reference.affine_align, input, matrices, batch_index, (5, 4))
+    for got, want in zip(actual, expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("memory_format", LAYOUTS, ids=str)
+def test_the_same_bits_on_every_run_and_thread_count(backend, memory_format):
+    input, matrices, batch_index = example(channels=70, height=40, width=30, dtype=torch.float32)
+    input = input.contiguous(memory_format=memory_format)
+    arguments = [tensor.to(backend.device) for tensor in (input, matrices, batch_index)]
+    threads = torch.get_num_threads()
+    try:
+        runs = []
+        for count in (1, 2, 2, 3):
+            torch.set_num_threads(count)
+            runs.append(gradients(backend.affine_align, *arguments, (20, 23)))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run, strict=True))
+
+
+class CalledOperators(TorchDispatchMode):
+    """Collects the names of the operators that are called inside it."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(function.name().split("::")[1])
+        return function(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("wanted", ["input", "matrices"])
+def test_only_wanted_gradients_are_computed(backend, wanted):
+    input, matrices, batch_index = example(device=backend.device)
+    {"input": input, "matrices": matrices}[wanted].requires_grad_()
+    output = backend.affine_align(input, matrices, batch_index, (6, 7))
+    kept = [tensor for tensor in output.grad_fn.saved_tensors if tensor is not None]
+    assert any(tensor.shape == input.shape for tensor in kept) == (wanted == "matrices")
+    with CalledOperators() as called:
+        output.sum().backward()
+    ours = {name for name in called.names if name.startswith("affine_align")}
+    assert ours == {f"affine_align_backward_{wanted}"}
+
+
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_cannot_be_differentiated_twice(backend, wanted):
+    arguments = example(device=backend.device)
+    arguments[wanted].requires_grad_()
+    output = backend.affine_align(*arguments, (6, 7))
+    (grad,) = torch.autograd.grad((output**2).sum(), arguments[wanted], create_graph=True)
+    with pytest.raises(NotImplementedError, match="affine_align cannot be differentiated twice"):
+        grad.sum().backward()
+
+
+@pytest.mark.parametrize("memory_format", LAYOUTS, ids=str)
+def test_are_well_made_operators(backend, memory_format):
+    input, matrices, batch_index = example(device=backend.device)
+    input = input.contiguous(memory_format=memory_format)
+    grad = torch.randn_like(backend.affine_align(input, matrices, batch_index, (6, 5)))
+    last = memory_format == torch.channels_last
+    torch.library.opcheck(
+        backend.operators.affine_align.default,
+        (input.clone().requires_grad_(), matrices.clone().requires_grad_(), batch_index, (6, 5), "integer"),
+    )
+    torch.library.opcheck(
+        backend.operators.affine_align_backward_input.default,
+        (grad, matrices, batch_index, input.shape, last, "half_pixel"),
+    )
+    torch.library.opcheck(
+        backend.operators.affine_align_backward_matrices.default,
+        (grad, input, matrices, batch_index, "pose2seg"),
+    )
+
+
+@pytest.mark.parametrize("memory_format", LAYOUTS, ids=str)
+@pytest.mark.parametrize("wanted", [(True, False), (False, True), (True, True)], ids=str)
+def test_compiles_whole_with_gradients(backend, wanted, memory_format):
+    def loss(*arguments):
+        return (backend.affine_align(*arguments, (6, 5)) ** 2).sum()
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager", dynamic=True)
+    for count in (2, 3, 5):
+        input, matrices, batch_index = example(device=backend.device)
+        input = input.contiguous(memory_format=memory_format).requires_grad_(wanted[0])
+        arguments = input, matrices[:count].requires_grad_(wanted[1]), batch_index[:count]
+        leaves = [tensor for tensor, want in zip(arguments[:2], wanted, strict=True) if want]
+        actual = torch.autograd.grad(compiled(*arguments), leaves)
+        for got, want in zip(actual, torch.autograd.grad(loss(*arguments), leaves), strict=True):
+            torch.testing.assert_close(got, want)
+
+
+def test_exports_for_any_number_of_instances(backend):
+    class Model(torch.nn.Module):
+        def forward(self, input, matrices, batch_index):
+            return backend.affine_align(input, matrices, batch_index, (6, 5))
+
+    input, matrices, batch_index = example(device=backend.device)
+    instances = torch.export.Dim("instances", max=1000)
+    shapes = (None, {0: instances}, {0: instances})
+    for strict in (True, False):
+        program = torch.export.export(
+            Model(), (input, matrices, batch_index), dynamic_shapes=shapes, strict=strict
+        )
+        for count in (2, 5):
+            arguments = input, matrices[:count], batch_index[:count]
+            torch.testing.assert_close(program.module()(*arguments), backend.affine_align(*arguments, (6, 5)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_autocast_features_meet_float32_matrices(backend, dtype):
+    convolution = torch.nn.Conv2d(5, 8, 1).to(backend.device)
+    input, matrices, batch_index = example(dtype=torch.float32, device=backend.device)
+    matrices.requires_grad_()
+    with torch.autocast(backend.device.type, dtype):
+        features = convolution(input)
+        output = backend.affine_align(features, matrices, batch_index, (6, 7))
+        plain = backend.affine_align(input, matrices, batch_index, (6, 7))
+    assert features.dtype == output.dtype == dtype
+    assert plain.dtype == torch.float32
+    output.float().square().sum().backward()
+    assert convolution.weight.grad.dtype == matrices.grad.dtype == torch.float32
+    expected = torch.autograd.grad(
+        reference.affine_align(features.detach().float(), matrices, batch_index, (6, 7)).square().sum(), matrices
+    )[0]
+    assert (matrices.grad - expected).abs().max() < 2e-2 * expected.abs().max()
+
+
+@pytest.mark.parametrize("memory_format", LAYOUTS, ids=str)
+def test_fake_and_meta_tensors_tell_shapes(memory_format):
+    arguments = example(dtype=torch.float16)
+    arguments = arguments[0].contiguous(memory_format=memory_format), *arguments[1:]
+    expected = gradients(affine_align, *arguments, (6, 7))
+    mode = FakeTensorMode()
+    for stand_ins in ([mode.from_tensor(a) for a in arguments], [a.to("meta") for a in arguments]):
+        input, matrices, batch_index = stand_ins
+        input.requires_grad_(), matrices.requires_grad_()
+        output = affine_align(input, matrices, batch_index, (6, 7))
+        actual = output, *torch.autograd.grad(output.sum(), (input, matrices))
+        for got, want in zip(actual, expected, strict=True):
+            assert (got.shape, got.dtype, got.stride()) == (want.shape, want.dtype, want.stride())
+
+
+def test_another_device_runs_the_reference_and_says_so_once(monkeypatch):
+    elsewhere = SimpleNamespace(device=torch.device("mps"))
+    with pytest.warns(UserWarning, match="kernels for cpu and cuda, not for mps"):
+        assert not _library.has_kernels(elsewhere)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not _library.has_kernels(elsewhere)
+    input, matrices, batch_index = example()
+    expected = gradients(reference.affine_align, input, matrices, batch_index, (6, 7))
+    monkeypatch.setattr(_library, "is_direct", lambda tensor: False)
+    monkeypatch.setattr(_library, "has_kernels", lambda tensor: False)
+    actual = gradients(affine_align, input, matrices, batch_index, (6, 7))
+    assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"grad": torch.zeros(5, 4, 4)}, ValueError, r"grad must be \(N, C, h, w\), got \(5, 4, 4\)"),
+        ({"matrices": torch.zeros(4, 2, 3)}, ValueError, r"matrices must be \(N, 2, 3\), N as in grad, got \(4, 2, 3\)"),
+        ({"matrices": torch.zeros(5, 2, 3).double()}, TypeError, "matrices must be float32 with float32 grad, got float64"),
+        ({"batch_index": torch.zeros(5)}, TypeError, "batch_index must be int64, got float32"),
+        ({"convention": "corners"}, ValueError, "convention must be 'integer', .* got 'corners'"),
+        ({"input": torch.zeros(2, 4, 8, 9)}, ValueError, r"input must be \(B, C, H, W\), C as in grad, got \(2, 4, 8, 9\)"),
+        ({"input": torch.zeros(2, 5, 8, 9).half()}, TypeError, "input must be float32 as grad is, got float16"),
+        ({"input_size": (2, 4, 8, 9)}, ValueError, r"input_size must be \(B, C, H, W\), C as in grad, got \[2, 4, 8, 9\]"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_of_the_gradients(change, error, message):
+    input, matrices, batch_index = example(dtype=torch.float32)
+    common = {"grad": torch.zeros(5, 5, 4, 4), "matrices": matrices, "batch_index": batch_index, "convention": "integer"}
+    operators = torch.ops.pose2seg_ops
+    if "input" not in change:
+        arguments = common | {"input_size": (2, 5, 8, 9), "channels_last": False} | change
+        with pytest.raises(error, match=message):
+            operators.affine_align_backward_input(**arguments)
+    if "input_size" not in change:
+        with pytest.raises(error, match=message):
+            operators.affine_align_backward_matrices(**(common | {"input": input} | change))
