@@ -26,10 +26,10 @@ def affine_align(
 
     Interpolation is bilinear; a tap outside the input counts 0, without renormalisation.
 
-    There are gradients to `input` and to `matrices`, once: they have none themselves. Both are sums in a
-    fixed order, the same bits on every run. Where a sampled point lies exactly on a row or a column of
-    pixels, the interpolation has a kink there, and the gradient to `matrices` is that of the side below it
-    or to its right. The gradient to the matrix of an instance that is all zeros, see below, is zero.
+    There are gradients to `input` and to `matrices`; they cannot be differentiated again. Both are sums in a
+    fixed order, the same bits on every run. Where a sampled point lies exactly on a row or a column of pixels
+    the interpolation has a kink, and the gradient to `matrices` is that of the side below or to the right.
+    An instance that is all zeros (see below) has none.
 
     Args:
         input: Features (B, C, H, W); float32, float64, float16 or bfloat16; contiguous, channels_last or any

@@ -1,5 +1,6 @@
 import warnings
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -32,8 +33,9 @@ def example(batch=2, channels=5, height=8, width=9, dtype=torch.float64, device=
     return input.to(dtype).to(device), matrices.to(device), batch_index.to(device)
 
 
-def gradients(op, input, matrices, batch_index, size, grad=None, **options):
+def gradients(op, *arguments, grad=None, **options):
     """The output and its gradients, for a gradient of the output that is random but the same for all."""
+    input, matrices, batch_index, size = arguments
     input, matrices = input.detach().requires_grad_(), matrices.detach().requires_grad_()
     output = op(input, matrices, batch_index, size, **options)
     if grad is None:
@@ -43,10 +45,11 @@ def gradients(op, input, matrices, batch_index, size, grad=None, **options):
     return output, *torch.autograd.grad(output, (input, matrices), grad)
 
 
-def tap_weights(op, matrices, size, height, width, convention, dtype):
+def tap_weights(matrices, size, shape, convention):
     """(N, H W, h, w): what each input pixel gives to each output pixel, by sampling one pixel at a time."""
-    pixels = torch.eye(height * width, dtype=dtype).reshape(1, -1, height, width)
-    return op(pixels, matrices, torch.zeros(len(matrices), dtype=torch.long), size, convention=convention)
+    pixels = torch.eye(shape[0] * shape[1], dtype=matrices.dtype).reshape(1, -1, *shape)
+    index = torch.zeros(len(matrices), dtype=torch.long)
+    return affine_align(pixels, matrices, index, size, convention=convention)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -59,7 +62,8 @@ def test_gradcheck(backend, convention, memory_format):
     def op(input, matrices):
         return backend.affine_align(input, matrices, batch_index, (5, 4), convention=convention)
 
-    assert torch.autograd.gradcheck(op, (input, matrices), eps=1e-7, atol=1e-5)
+    fast = backend.name == "emulated"  # where all entries one by one take half a minute
+    assert torch.autograd.gradcheck(op, (input, matrices), eps=1e-7, atol=1e-5, fast_mode=fast)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -83,7 +87,7 @@ def test_equals_the_autograd_of_the_reference(backend, convention, dtype, tolera
         matrices.double(),
         batch_index,
         (7, 10),
-        grad.to(dtype).double().to(backend.device),
+        grad=grad.to(dtype).double().to(backend.device),
         convention=convention,
     )
     assert actual[0].dtype == dtype
@@ -125,8 +129,10 @@ def test_any_strides(backend, view, memory_format):
     wide = torch.stack((input, input), -1)[..., 0].contiguous(memory_format=memory_format)
     for source in (wide, view(wide) if view(wide).shape[1] == grad.shape[1] else wide):
         size = tuple(grad.shape[2:])
-        _, *actual = gradients(backend.affine_align, source, matrices, batch_index, size, grad)
-        _, *expected = gradients(reference.affine_align, source, matrices, batch_index, size, grad.clone())
+        _, *actual = gradients(backend.affine_align, source, matrices, batch_index, size, grad=grad)
+        _, *expected = gradients(
+            reference.affine_align, source, matrices, batch_index, size, grad=grad.clone()
+        )
         for got, want in zip(actual, expected, strict=True):
             torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
@@ -160,14 +166,14 @@ def test_input_gradient_has_the_taps_of_the_output(
 ):
     height, width = shape
     matrices = torch.tensor([matrix], dtype=dtype)
-    weights = tap_weights(affine_align, matrices, size, height, width, convention, dtype)[0]
+    weights = tap_weights(matrices, size, shape, convention)[0]
     generator = torch.Generator().manual_seed(4)
     grad = torch.randn(1, 2, *size, generator=generator, dtype=dtype)
     expected = torch.einsum("chw,phw->cp", grad[0].double(), weights.double()).reshape(2, height, width)
     input = torch.zeros(1, 2, height, width, dtype=dtype).contiguous(memory_format=memory_format)
     arguments = (tensor.to(backend.device) for tensor in (input, matrices, torch.tensor([0])))
     _, actual, _ = gradients(
-        backend.affine_align, *arguments, size, grad.to(backend.device), convention=convention
+        backend.affine_align, *arguments, size, grad=grad.to(backend.device), convention=convention
     )
     # A GPU contracts products and sums, so that weights may differ by the rounding of the coordinates.
     scale = weights.double().abs().sum((1, 2)).max().item() + 1
@@ -191,12 +197,12 @@ ENTRIES = st.one_of(
 )
 def test_input_gradient_is_the_transpose(shape, size, values, convention, dtype, memory_format):
     matrices = torch.tensor(values, dtype=dtype).reshape(2, 2, 3)
-    weights = tap_weights(affine_align, matrices, size, *shape, convention, dtype)
+    weights = tap_weights(matrices, size, shape, convention)
     grad = torch.randn(2, 3, *size, dtype=dtype)
     expected = torch.einsum("nchw,nphw->cp", grad.double(), weights.double()).reshape(3, *shape)
     input = torch.zeros(1, 3, *shape, dtype=dtype).contiguous(memory_format=memory_format)
     _, actual, _ = gradients(
-        affine_align, input, matrices, torch.tensor([0, 0]), size, grad, convention=convention
+        affine_align, input, matrices, torch.tensor([0, 0]), size, grad=grad, convention=convention
     )
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     torch.testing.assert_close(actual[0].double(), expected, rtol=tolerance, atol=tolerance * 10)
@@ -210,7 +216,7 @@ def test_at_a_kink_the_gradient_is_that_of_the_right_and_lower_side(backend):
     grad = torch.zeros_like(input)
     grad[0, 0, 1, 1] = 1.0
     index = torch.tensor([0], device=backend.device)
-    _, _, grad_matrices = gradients(backend.affine_align, input, matrices, index, (3, 3), grad)
+    _, _, grad_matrices = gradients(backend.affine_align, input, matrices, index, (3, 3), grad=grad)
     # Moving the matrix by d moves the point by -d (1, 1, 1) in x and in y.
     assert grad_matrices[0].tolist() == [[-4, -4, -4], [-9, -9, -9]]
 
@@ -236,9 +242,11 @@ def test_what_cannot_be_sampled_has_zero_gradients(backend, matrix, memory_forma
     for convention in CONVENTIONS:
         grad = torch.randn(6, 5, 6, 7, device=backend.device)
         _, *without = gradients(
-            backend.affine_align, input, matrices, batch_index, (6, 7), grad[:5], convention=convention
+            backend.affine_align, input, matrices, batch_index, (6, 7), grad=grad[:5], convention=convention
         )
-        _, *both = gradients(backend.affine_align, input, beside, index, (6, 7), grad, convention=convention)
+        _, *both = gradients(
+            backend.affine_align, input, beside, index, (6, 7), grad=grad, convention=convention
+        )
         assert torch.equal(both[0], without[0])
         assert torch.equal(both[1][:5], without[1])
         assert torch.count_nonzero(both[1][5]) == 0
@@ -396,6 +404,7 @@ def test_autocast_features_meet_float32_matrices(backend, dtype):
     assert features.dtype == output.dtype == dtype
     assert plain.dtype == torch.float32
     output.float().square().sum().backward()
+    assert convolution.weight.grad is not None
     assert convolution.weight.grad.dtype == matrices.grad.dtype == torch.float32
     expected = torch.autograd.grad(
         reference.affine_align(features.detach().float(), matrices, batch_index, (6, 7)).square().sum(),
@@ -420,7 +429,7 @@ def test_fake_and_meta_tensors_tell_shapes(memory_format):
 
 
 def test_another_device_runs_the_reference_and_says_so_once(monkeypatch):
-    elsewhere = SimpleNamespace(device=torch.device("mps"))
+    elsewhere = cast(Any, SimpleNamespace(device=torch.device("mps")))
     with pytest.warns(UserWarning, match="kernels for cpu and cuda, not for mps"):
         assert not _library.has_kernels(elsewhere)
     with warnings.catch_warnings():

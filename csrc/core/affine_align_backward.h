@@ -31,16 +31,24 @@ struct AffineAlignBackward {
   HOST_DEVICE Affine<T> to_input(int64_t instance) const {
     return affine_cast<T>(sampling_transform(matrix<T>(instance), convention, height, width));
   }
-
-  template <class T>
-  HOST_DEVICE AffineFootprint<T> footprint(int64_t instance) const {
-    return affine_footprint(to_input<T>(instance), height, width, out_height, out_width);
-  }
 };
 
 struct AffineAlignBackwardInputParams : AffineAlignBackward {
   void* grad_input;               // (batch, channels, height, width), contiguous or channels_last
   int64_t grad_input_strides[4];  // in elements: N, C, H, W
+  void* footprints;               // (instances,) AffineFootprint, from the first pass to the second
+
+  // The first pass, one instance.
+  template <class T>
+  HOST_DEVICE void find_footprint(int64_t instance) const {
+    static_cast<AffineFootprint<T>*>(footprints)[instance] =
+        affine_footprint(to_input<T>(instance), height, width, out_height, out_width);
+  }
+
+  template <class T>
+  HOST_DEVICE const AffineFootprint<T>& footprint(int64_t instance) const {
+    return static_cast<const AffineFootprint<T>*>(footprints)[instance];
+  }
 };
 
 // Sums over the pixels of one output row, of what its loss changes by when the sampled point moves.

@@ -22,20 +22,20 @@ struct Task {
 constexpr Task kPlanesTask = {1024, 64}, kChannelsLastTask = {256, INT64_MAX};
 
 template <class Compute>
-void find_sources(const AffineAlignBackwardInputParams& p,
-                  const std::vector<AffineFootprint<Compute>>& footprints, int64_t image, int64_t first,
-                  int64_t last, std::vector<int64_t>& nearby, WeightedPixels<Compute>& sources) {
+void find_sources(const AffineAlignBackwardInputParams& p, int64_t image, int64_t first, int64_t last,
+                  std::vector<int64_t>& nearby, WeightedPixels<Compute>& sources) {
+  const auto footprint = [&](int64_t n) -> const auto& { return p.footprint<Compute>(n); };
   nearby.clear();
   for (int64_t n = 0; n < p.instances; ++n)
     if (p.batch_index[n] == image &&
-        footprints[n].overlaps(0, p.width - 1, first / p.width, (last - 1) / p.width))
+        footprint(n).overlaps(0, p.width - 1, first / p.width, (last - 1) / p.width))
       nearby.push_back(n);
   sources.clear();
   for (int64_t pixel = first; pixel < last; ++pixel) {
     const int64_t u = pixel % p.width, v = pixel / p.width;
     for (const int64_t n : nearby)
-      if (footprints[n].overlaps(u, u, v, v))
-        footprints[n].visit(u, v, [&](int64_t column, int64_t row, Compute weight) {
+      if (footprint(n).overlaps(u, u, v, v))
+        footprint(n).visit(u, v, [&](int64_t column, int64_t row, Compute weight) {
           sources.add(n * p.grad_strides[0] + row * p.grad_strides[2] + column * p.grad_strides[3], weight);
         });
     sources.end_pixel();
@@ -54,8 +54,7 @@ void affine_align_backward_input_cpu(const AffineAlignBackwardInputParams& p) {
   dispatch_floating(p.dtype, [&](auto type) {
     using T = decltype(type);
     using Compute = accumulate_t<T>;
-    std::vector<AffineFootprint<Compute>> footprints(p.instances);
-    for (int64_t n = 0; n < p.instances; ++n) footprints[n] = p.footprint<Compute>(n);
+    for (int64_t n = 0; n < p.instances; ++n) p.find_footprint<Compute>(n);
     at::parallel_for(0, hands, 1, [&](int64_t begin, int64_t end) {
       std::vector<int64_t> nearby;
       WeightedPixels<Compute> sources;
@@ -63,7 +62,7 @@ void affine_align_backward_input_cpu(const AffineAlignBackwardInputParams& p) {
         for (int64_t i = hand; i < tasks; i += hands) {
           const int64_t image = i / slices / runs, first = i / slices % runs * task.pixels;
           const int64_t channel = i % slices * task.channels;
-          find_sources(p, footprints, image, first, std::min(first + task.pixels, pixels), nearby, sources);
+          find_sources(p, image, first, std::min(first + task.pixels, pixels), nearby, sources);
           const T* grad = static_cast<const T*>(p.grad) + channel * p.grad_strides[1];
           T* grad_input = static_cast<T*>(p.grad_input) + image * p.grad_input_strides[0] +
                           channel * p.grad_input_strides[1] + first * p.grad_input_strides[3];

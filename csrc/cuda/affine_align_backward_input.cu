@@ -2,28 +2,33 @@
 #include "cuda/dispatch.cuh"
 #include "cuda/launch.cuh"
 
-// The gradient of the input, gathered: each input pixel sums over the output pixels that have a tap on it,
-// in a fixed order, so that no atomics and no zero fill are needed. Must move: every gradient of the output
-// read once, every gradient of the input written once. Does move: the former once for each of its four taps,
-// which are neighbours of each other and of those of the next output pixel, so that caches serve most.
+// The gradient of the input, gathered: each input pixel sums over the output pixels that have a tap on it, in
+// a fixed order, so that no atomics and no zero fill are needed. A first pass, a thread per instance, finds
+// the footprints, about 100 bytes each. Must move: every gradient of the output read once, every gradient of
+// the input written once. Does move: the former once for each of its four taps, which are neighbours of each
+// other and of those of the next output pixel, so that caches serve most.
 
 namespace pose2seg {
 namespace {
 
 using Params = AffineAlignBackwardInputParams;
 
+constexpr int kThreads = 128;
+
 // A rectangle of input pixels, and the channels of it that one block computes.
 struct Tile {
   int64_t image, u, v, channel;
 };
 
-// Blocks are numbered by channels, then columns, rows and images.
+// Blocks are numbered by channels, then columns, rows and images. Their number fits 32 bits, in which
+// division is quick.
 __device__ Tile tile_of_block(const Params& p, int tile_width, int tile_height, int tile_channels) {
-  int64_t index = blockIdx.x;
+  unsigned int index = blockIdx.x;
   const auto next = [&](int64_t extent, int size) {
-    const int64_t tiles = (extent + size - 1) / size, tile = index % tiles;
+    const auto tiles = static_cast<unsigned int>((extent + size - 1) / size);
+    const unsigned int tile = index % tiles;
     index /= tiles;
-    return tile * size;
+    return int64_t(tile) * size;
   };
   const int64_t channel = next(p.channels, tile_channels), u = next(p.width, tile_width),
                 v = next(p.height, tile_height);
@@ -34,6 +39,12 @@ int64_t tile_count(const Params& p, int tile_width, int tile_height, int tile_ch
   const auto tiles = [](int64_t extent, int size) { return (extent + size - 1) / size; };
   return p.batch * tiles(p.height, tile_height) * tiles(p.width, tile_width) *
          tiles(p.channels, tile_channels);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads) find_footprints(const Params p) {
+  const int64_t instance = int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  if (instance < p.instances) p.find_footprint<T>(instance);
 }
 
 // In shared memory: those of 32 instances that have taps on a tile, ascending.
@@ -48,16 +59,13 @@ struct NearbyInstances {
 template <class T>
 __device__ void find_nearby(const Params& p, const Tile& tile, int tile_width, int tile_height,
                             int64_t instance, int lane, NearbyInstances<T>& nearby) {
-  AffineFootprint<T> footprint;
-  bool near = false;
-  if (instance < p.instances && p.batch_index[instance] == tile.image) {
-    footprint = p.footprint<T>(instance);
-    near = footprint.overlaps(tile.u, tile.u + tile_width - 1, tile.v, tile.v + tile_height - 1);
-  }
+  const bool near =
+      instance < p.instances && p.batch_index[instance] == tile.image &&
+      p.footprint<T>(instance).overlaps(tile.u, tile.u + tile_width - 1, tile.v, tile.v + tile_height - 1);
   const unsigned int lanes = __ballot_sync(kAllLanes, near);
   const int index = __popc(lanes & ((1u << lane) - 1));
   if (near) {
-    nearby.footprints[index] = footprint;
+    nearby.footprints[index] = p.footprint<T>(instance);
     nearby.instances[index] = instance;
   }
   if (lane == 0) nearby.count = __popc(lanes);
@@ -82,7 +90,7 @@ __device__ void for_each_nearby(const Params& p, const Tile& tile, int tile_widt
 constexpr int kPlanes = 8, kPlanesWidth = 16, kPlanesHeight = 16;
 
 template <class T>
-__global__ void __launch_bounds__(kPlanesWidth* kPlanesHeight) gather_planes(const Params p) {
+__global__ void __launch_bounds__(kPlanesWidth* kPlanesHeight, 2) gather_planes(const Params p) {
   using Compute = accumulate_t<T>;
   const Tile tile = tile_of_block(p, kPlanesWidth, kPlanesHeight, kPlanes);
   const int64_t u = tile.u + threadIdx.x, v = tile.v + threadIdx.y;
@@ -176,7 +184,8 @@ __device__ void for_each_source(const AffineFootprint<T>& footprint, int64_t u, 
 }
 
 template <class T, int Vector>
-__global__ void __launch_bounds__(kWarpSize * kLastWidth * kLastHeight) gather_channels_last(const Params p) {
+__global__ void __launch_bounds__(kWarpSize * kLastWidth * kLastHeight, 2)
+    gather_channels_last(const Params p) {
   using Compute = accumulate_t<T>;
   const Tile tile = tile_of_block(p, kLastWidth, kLastHeight, kWarpSize * kChannelsPerLane);
   const int lane = int(threadIdx.x), warp = int(threadIdx.y);
@@ -211,6 +220,8 @@ bool has_vectors(const Params& p, int64_t vector) {
 void affine_align_backward_input_cuda(const AffineAlignBackwardInputParams& params, cudaStream_t stream) {
   dispatch_floating(params.dtype, [&](auto type) {
     using T = decltype(type);
+    launch(find_footprints<accumulate_t<T>>, dim3(blocks_for(params.instances, kThreads)), dim3(kThreads),
+           stream, params);
     if (params.grad_input_strides[1] == 1) {
       constexpr int kVector = 16 / sizeof(T);
       const auto kernel =

@@ -48,10 +48,10 @@ __device__ Stride stride_of_thread(bool channels_last, int lane, int warp) {
 }
 
 template <class T>
-__device__ RowGradient gradient_of_thread(const Params& p, int64_t instance, int64_t image, int64_t row,
+__device__ RowGradient gradient_of_thread(const Params& p, const Affine<accumulate_t<T>>& to_input,
+                                          int64_t instance, int64_t image, int64_t row,
                                           const Stride& stride) {
   using Compute = accumulate_t<T>;
-  const auto to_input = p.to_input<Compute>(instance);
   const T* input = static_cast<const T*>(p.input) + image * p.input_strides[0];
   const T* grad = static_cast<const T*>(p.grad) + instance * p.grad_strides[0] + row * p.grad_strides[2];
   RowGradient sum = {};
@@ -79,14 +79,18 @@ __device__ RowGradient gradient_of_thread(const Params& p, int64_t instance, int
 }
 
 template <class T>
-__global__ void __launch_bounds__(kWarpSize* kWarps) sum_rows(const Params p) {
+__global__ void __launch_bounds__(kWarpSize* kWarps, 2) sum_rows(const Params p) {
   const int lane = int(threadIdx.x), warp = int(threadIdx.y);
-  const int64_t instance = blockIdx.x / p.out_height, row = blockIdx.x % p.out_height;
+  const auto rows = static_cast<unsigned int>(p.out_height);  // no more than blocks: division in 32 bits
+  const int64_t instance = blockIdx.x / rows, row = blockIdx.x % rows;
   const int64_t image = p.batch_index[instance];
+  __shared__ Affine<accumulate_t<T>> to_input;
+  if (lane == 0 && warp == 0) to_input = p.to_input<accumulate_t<T>>(instance);
+  __syncthreads();
   RowGradient sum = {};
   if (image >= 0 && image < p.batch)
-    sum =
-        gradient_of_thread<T>(p, instance, image, row, stride_of_thread(p.input_strides[1] == 1, lane, warp));
+    sum = gradient_of_thread<T>(p, to_input, instance, image, row,
+                                stride_of_thread(p.input_strides[1] == 1, lane, warp));
   sum = sum_of_block(sum, lane, warp);
   if (lane == 0 && warp == 0) p.rows[blockIdx.x] = sum;
 }

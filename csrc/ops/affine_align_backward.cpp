@@ -58,10 +58,14 @@ at::Tensor affine_align_backward_input(const at::Tensor& grad, const at::Tensor&
   if (grad_input.numel() == 0) return grad_input;
 
   const auto grad_settled = settled(grad), matrices_dense = dense(matrices), index_dense = dense(batch_index);
+  const int64_t footprint_bytes =
+      grad.scalar_type() == at::kDouble ? sizeof(AffineFootprint<double>) : sizeof(AffineFootprint<float>);
+  const auto footprints = at::empty({grad.size(0), footprint_bytes}, grad.options().dtype(at::kByte));
   AffineAlignBackwardInputParams params = {};
   describe(params, grad_settled, matrices_dense, index_dense, input_size, parsed);
   params.grad_input = grad_input.mutable_data_ptr();
   std::copy_n(grad_input.strides().begin(), 4, params.grad_input_strides);
+  params.footprints = footprints.mutable_data_ptr();
   run_on_device_of(grad, params, affine_align_backward_input_cpu,
                    CUDA_KERNEL(affine_align_backward_input_cuda));
   return grad_input;
