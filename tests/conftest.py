@@ -5,33 +5,45 @@ from types import ModuleType
 
 import pytest
 import torch
-from cuda_emulation import NAME, load_emulated_extension
+import twins
 
 import pose2seg_ops
 from pose2seg_ops import _C, _library, reference
 from pose2seg_ops._build_info import CUDA_VERSION
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--sanitize",
+        action="store_true",
+        help="build the kernels with AddressSanitizer and UndefinedBehaviorSanitizer (see tools/sanitize.sh)",
+    )
+
+
 class Backend:
     """One implementation of the ops, called as `backend.affine_align(...)`, and where its tensors live."""
 
-    def __init__(self, name: str, ops: ModuleType, device: str = "cpu") -> None:
+    def __init__(self, name: str, ops: ModuleType, device: str = "cpu", namespace: str = _library.NAMESPACE):
         self.name = name
         self.device = torch.device(device)
+        self.operators = getattr(torch.ops, namespace)  # the registered operators with these kernels
         self._ops = ops
 
     def __getattr__(self, op: str):
         return getattr(self._ops, op)
 
-    @property
-    def operators(self):
-        """The registered operators with the kernels of this backend."""
-        return getattr(torch.ops, NAME if self.name == "emulated" else _library.NAMESPACE)
+
+@pytest.fixture(scope="session")
+def emulated_extension(pytestconfig: pytest.Config) -> ModuleType:
+    return _registered(twins.load_emulated(pytestconfig.getoption("sanitize")))
 
 
 @pytest.fixture(scope="session")
-def emulated_extension() -> ModuleType:
-    extension = load_emulated_extension()
+def cpu_extension(pytestconfig: pytest.Config) -> ModuleType:
+    return _registered(twins.load_sanitized_cpu()) if pytestconfig.getoption("sanitize") else _C
+
+
+def _registered(extension: ModuleType) -> ModuleType:
     _library.register_all_in(extension.__name__)
     return extension
 
@@ -39,21 +51,22 @@ def emulated_extension() -> ModuleType:
 def _select(name: str, request: pytest.FixtureRequest) -> Backend:
     if name == "reference":
         return Backend(name, reference)
-    if name == "emulated":
-        extension = request.getfixturevalue("emulated_extension")
-        monkeypatch = request.getfixturevalue("monkeypatch")
-        for module in [sys.modules[key] for key in sys.modules if key.startswith("pose2seg_ops.")]:
-            if getattr(module, "_C", None) is _C:
-                monkeypatch.setattr(module, "_C", extension)
-            if hasattr(module, "_operators"):
-                monkeypatch.setattr(module, "_operators", getattr(torch.ops, extension.__name__))
     if name == "cuda":
         if CUDA_VERSION is None:
             pytest.skip("pose2seg_ops was built without CUDA kernels")
         if not torch.cuda.is_available():
             pytest.skip("no GPU")
         return Backend(name, pose2seg_ops, "cuda")
-    return Backend(name, pose2seg_ops)
+    extension = request.getfixturevalue(f"{name}_extension")
+    if extension is _C:
+        return Backend(name, pose2seg_ops)
+    monkeypatch = request.getfixturevalue("monkeypatch")
+    for module in [sys.modules[key] for key in sys.modules if key.startswith("pose2seg_ops.")]:
+        if getattr(module, "_C", None) is _C:
+            monkeypatch.setattr(module, "_C", extension)
+        if hasattr(module, "_operators"):
+            monkeypatch.setattr(module, "_operators", getattr(torch.ops, extension.__name__))
+    return Backend(name, pose2seg_ops, namespace=extension.__name__)
 
 
 @pytest.fixture(params=["cpu", "emulated", "cuda"])

@@ -80,6 +80,24 @@ def test_equals_the_float64_oracle(implementation, convention, dtype, memory_for
     torch.testing.assert_close(output.double().cpu(), expected, rtol=0, atol=TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("channels", [8, 17, 70, 128])
+def test_any_number_of_channels(backend, channels, memory_format):
+    input, matrices, batch_index = example(channels=channels, dtype=torch.float32, device=backend.device)
+    input = input.contiguous(memory_format=memory_format)
+    output = backend.affine_align(input, matrices, batch_index, (9, 7))
+    expected = reference.affine_align(input, matrices, batch_index, (9, 7))
+    torch.testing.assert_close(output, expected, rtol=0, atol=2e-5)
+
+
+def test_a_pending_negation_is_done(backend):
+    input, matrices, batch_index = (tensor.to(backend.device) for tensor in example())
+    views = torch._neg_view(-input), torch._neg_view(-matrices)
+    assert views[0].is_neg()
+    expected = backend.affine_align(input, matrices, batch_index, (9, 7))
+    assert torch.equal(backend.affine_align(*views, batch_index, (9, 7)), expected)
+
+
 def test_integer_convention_is_that_of_opencv(implementation):
     input, matrices, batch_index = example(
         dtype=torch.float32, height=40, width=60, device=implementation.device

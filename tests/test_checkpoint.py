@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,28 @@ class Attack:
         return os.mkdir, (str(self.victim),)
 
 
+def test_pickles_that_do_not_tell_the_convention_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    for prefix in ("", "module."):
+        weights = small_model(TEMPLATES).state_dict()
+        torch.save({prefix + key: tensor for key, tensor in weights.items()}, path)
+        with pytest.raises(
+            InputError, match=r"backbone\.layer1\.0\.downsample.* is not a name of .*save_checkpoint"
+        ):
+            load_checkpoint(small_model(TEMPLATES), path)
+
+
+def test_torchscript_is_refused_without_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "script.pt"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), path)
+        warnings.simplefilter("always")
+        with pytest.raises(InputError, match="not a checkpoint that torch can load"):
+            load_checkpoint(small_model(TEMPLATES), path)
+    assert not caught
+
+
 def test_code_in_a_pickle_is_not_executed(tmp_path: Path) -> None:
     path, victim = tmp_path / "evil.pth", tmp_path / "victim"
     torch.save({"segnet.conv1.weight": Attack(victim)}, path)
@@ -192,6 +215,14 @@ def test_safetensors_without_a_convention_are_refused(
 def test_a_missing_file_is_an_os_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(FileNotFoundError, match=name):
         load_checkpoint(small_model(TEMPLATES), tmp_path / name)
+
+
+def test_a_folder_is_an_os_error_with_its_name(tmp_path: Path) -> None:
+    for path in (tmp_path / "d.safetensors", tmp_path / "d.pth"):
+        path.mkdir()
+        with pytest.raises(IsADirectoryError) as raised:
+            load_checkpoint(small_model(TEMPLATES), path)
+        assert raised.value.filename == str(path)
 
 
 def test_own_checkpoints_are_named_safetensors(tmp_path: Path) -> None:

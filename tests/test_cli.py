@@ -1,13 +1,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from pose2seg import Pose2Seg, cli, load_templates, save_checkpoint
+from pose2seg import InputError, Pose2Seg, cli, load_templates, save_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +41,9 @@ def arguments(files: Path, *inputs: str, **replaced: str) -> list[str]:
 def test_predict_writes_masks_and_says_so(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*arguments(files, ""), "--overlays", str(files / "overlays")]) == 0
     captured = capsys.readouterr()
-    assert captured.out.startswith(f"{files}/masks.json: 1 masks from 1 images in ")
-    assert captured.out.endswith(f"; 1 skipped that {files}/poses.json does not list\n")
-    assert captured.err == ""
+    assert captured.err.startswith(f"{files}/masks.json: 1 masks from 1 images in ")
+    assert captured.err.endswith(f"; 1 skipped that {files}/poses.json does not list\n")
+    assert captured.out == ""
     (result,) = json.loads((files / "masks.json").read_text())
     assert (result["image_id"], result["score"], result["segmentation"]["size"]) == (1, 0.5, [40, 30])
     assert [path.name for path in (files / "overlays").iterdir()] == ["1.png"]
@@ -57,18 +58,24 @@ def test_predict_writes_masks_and_says_so(files: Path, capsys: pytest.CaptureFix
         (("1.png",), {"poses": "."}, ".: Is a directory"),
         (("1.png",), {"templates": "no.json"}, "no.json: No such file or directory"),
         (("1.png",), {"weights": "no.pth"}, "no.pth: No such file or directory"),
-        (("1.png",), {"weights": "no.safetensors"}, "No such file or directory: no.safetensors"),
+        (("1.png",), {"weights": "no.safetensors"}, "no.safetensors: No such file or directory"),
         (("1.png",), {"weights": __file__}, "test_cli.py: not a checkpoint that torch can load"),
         (("1.png",), {"output": "."}, ".: is a folder, expected the name of a file"),
+        (
+            ("1.png",),
+            {"output": "a\0b"},
+            r"argument --output: must be a path, which holds no NUL byte, got 'a\x00b'",
+        ),
+        (("1.png",), {"output": "x" * 5000}, f"{'x' * 5000}: File name too long"),
         (("1.png",), {"device": "gpu"}, "--device must be auto, cpu, cuda or cuda:N, got gpu"),
         (("1.png",), {"device": "meta"}, "--device must be auto, cpu, cuda or cuda:N, got meta"),
         (
             ("1.png",),
-            {"device": "cuda:99"},
-            f"--device cuda:99: torch sees {torch.cuda.device_count()} CUDA devices",
+            {"batch-size": "0"},
+            "argument --batch-size: must be an integer from 1 to 999999999, got '0'",
         ),
-        (("1.png",), {"batch-size": "0"}, "argument --batch-size: must be a positive integer, got 0"),
-        (("1.png",), {"threshold": "nan"}, "argument --threshold: must be a number from 0 to 1, got nan"),
+        (("1.png",), {"batch-size": "9" * 5000}, "must be an integer from 1 to 999999999, got '999"),
+        (("1.png",), {"threshold": "nan"}, "argument --threshold: must be a number from 0 to 1, got 'nan'"),
         ((), {}, "the following arguments are required: IMAGE_OR_FOLDER"),
     ],
 )
@@ -89,6 +96,89 @@ def test_what_the_user_can_put_right_is_one_line_and_exit_code_2(
     assert captured.err.startswith("pose2seg: error: ")
     assert captured.err.count("\n") == 1
     assert message in captured.err
+
+
+@pytest.mark.parametrize("option", ["poses", "weights", "templates"])
+def test_inputs_are_never_replaced(files: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    words = arguments(files, "1.png")
+    path = Path(words[words.index(f"--{option}") + 1])
+    before = path.stat()
+    assert cli.main(arguments(files, "1.png", output=str(path))) == 2
+    assert capsys.readouterr().err == (f"pose2seg: error: {path}: the masks would replace the input {path}\n")
+    assert path.stat() == before
+
+
+def test_the_masks_can_go_to_the_standard_output(files: Path) -> None:
+    words = arguments(files, "1.png", output="/dev/stdout")
+    run = [sys.executable, "-c", "import sys; from pose2seg.cli import main; sys.exit(main())", *words]
+    done = subprocess.run(run, check=True, capture_output=True, text=True)
+    assert [result["image_id"] for result in json.loads(done.stdout)] == [1]
+    assert done.stderr.startswith("/dev/stdout: 1 masks from 1 images in ")
+
+
+@pytest.mark.parametrize(
+    ("kernels", "gpus", "expected"),
+    [("13.0", 1, "cuda"), ("13.0", 0, "cpu"), (None, 1, "cpu"), (None, 0, "cpu")],
+)
+def test_the_device_is_cuda_where_there_are_a_gpu_and_kernels_for_it(
+    monkeypatch: pytest.MonkeyPatch, kernels: str | None, gpus: int, expected: str
+) -> None:
+    pretend(monkeypatch, kernels, gpus)
+    assert cli._device("auto") == torch.device(expected)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "gpus", "name", "message"),
+    [
+        (None, 1, "cuda", "--device cuda: pose2seg_ops is built without CUDA kernels: nvcc was not found"),
+        ("13.0", 0, "cuda", "--device cuda: torch sees 0 CUDA devices"),
+        ("13.0", 2, "cuda:2", "--device cuda:2: torch sees 2 CUDA devices"),
+    ],
+)
+def test_a_device_that_is_not_there_is_told_why(
+    monkeypatch: pytest.MonkeyPatch, kernels: str | None, gpus: int, name: str, message: str
+) -> None:
+    pretend(monkeypatch, kernels, gpus)
+    with pytest.raises(InputError) as raised:
+        cli._device(name)
+    assert str(raised.value) == message
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, kernels: str | None, gpus: int) -> None:
+    """As if pose2seg_ops were built with the `kernels` of a CUDA version, on a machine with `gpus` GPUs."""
+    monkeypatch.setattr(cli, "CUDA_VERSION", kernels)
+    monkeypatch.setattr(cli, "WHY_NO_CUDA", None if kernels else "nvcc was not found")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+
+
+def exhaust_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize(
+    "exhaust",
+    [lambda: torch.empty(2**60, dtype=torch.uint8), lambda: np.empty(2**60, np.uint8), exhaust_a_gpu],
+    ids=["torch on the CPU", "numpy", "torch on a GPU"],
+)
+def test_a_lack_of_memory_is_one_line(
+    files: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    exhaust: Callable[[], object],
+) -> None:
+    monkeypatch.setattr(cli, "predict_to_file", lambda *_, **__: exhaust())
+    assert cli.main(arguments(files, "1.png")) == 2
+    assert capsys.readouterr().err == "pose2seg: error: out of memory: try a smaller --batch-size\n"
+
+
+def test_our_own_mistakes_are_not_hidden(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(cli, "predict_to_file", fail)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        cli.main(arguments(files, "1.png"))
 
 
 def test_malformed_json_is_located(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

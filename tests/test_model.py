@@ -1,5 +1,6 @@
 """The model against the original's outputs, and what holds for any weights."""
 
+import copy
 import importlib.util
 import json
 from collections import OrderedDict
@@ -229,6 +230,56 @@ def test_predict_takes_numpy_arrays(small: Pose2Seg, ragged: Ragged) -> None:
         assert torch.equal(a, b)
 
 
+def logits_of(model: Pose2Seg, ragged: Ragged) -> torch.Tensor:
+    """What `predict` turns into masks."""
+    passes: list[torch.Tensor] = []
+    hook = model.segnet.register_forward_hook(lambda _, inputs, output: passes.append(output))
+    model.predict(*ragged)
+    hook.remove()
+    return torch.cat(passes)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
+def test_a_model_can_be_cast(small: Pose2Seg, ragged: Ragged, dtype: torch.dtype) -> None:
+    cast = copy.deepcopy(small).to(dtype)
+    expected, found = logits_of(small, ragged), logits_of(cast, ragged)
+    assert found.dtype == dtype
+    # A few tens of roundings, of the coarser of the two types.
+    precision = max(torch.finfo(dtype).eps, torch.finfo(expected.dtype).eps)
+    assert (found - expected).abs().max() <= 32 * precision * expected.abs().max()
+    images, poses = ragged
+    for people_of in (poses, [torch.zeros(0, 17, 3)] * 3):
+        masks = cast.predict(images, people_of)
+        assert [tuple(m.shape) for m in masks] == [
+            (len(p), *s) for p, s in zip(people_of, SIZES, strict=True)
+        ]
+
+
+def test_templates_stay_precise_in_a_model_of_half_precision() -> None:
+    model = small_model(TEMPLATES)
+    assert torch.equal(model.bfloat16().templates, TEMPLATES)
+    assert model.to("meta").templates.device.type == "meta"
+
+
+def test_predict_takes_arrays_as_numpy_leaves_them(
+    small: Pose2Seg, ragged: Ragged, recwarn: pytest.WarningsRecorder
+) -> None:
+    images, poses = ragged
+    flipped = [np.ascontiguousarray(image.numpy()[..., ::-1])[..., ::-1] for image in images]
+    backwards = [np.ascontiguousarray(pose.numpy()[:, ::-1])[:, ::-1] for pose in poses]
+    flipped[0] = np.frombuffer(images[0].numpy().tobytes(), np.uint8).reshape(images[0].shape)  # read-only
+    for a, b in zip(small.predict(flipped, backwards), small.predict(images, poses), strict=True):
+        assert torch.equal(a, b)
+    assert not recwarn.list
+
+
+def test_an_empty_list_stands_for_no_people(small: Pose2Seg, ragged: Ragged) -> None:
+    images, poses = ragged
+    for a, b in zip(small.predict(images, [poses[0], [], poses[2]]), small.predict(*ragged), strict=True):
+        assert torch.equal(a, b)
+    assert [tuple(m.shape) for m in small.predict(images[:1], [[]])] == [(0, 48, 64)]
+
+
 def test_a_higher_threshold_gives_smaller_masks(small: Pose2Seg, ragged: Ragged) -> None:
     loose, middle, strict = (
         torch.cat([m.flatten() for m in small.predict(*ragged, threshold=t)]) for t in (0.2, 0.5, 0.8)
@@ -291,6 +342,8 @@ def test_bad_arguments_are_named(small: Pose2Seg) -> None:
         small.predict([image], [torch.zeros(17, 3)])
     with pytest.raises(ValueError, match=r"templates must be \(T, 17, 3\), got \(17, 3\)"):
         Pose2Seg(torch.zeros(17, 3))
+    with pytest.raises(ValueError, match=r"convention must be one of integer, .*, got 'pixel'"):
+        Pose2Seg(TEMPLATES, convention="pixel")  # type: ignore[arg-type]
     small.train()
     try:
         with pytest.raises(RuntimeError, match=r"call model.eval\(\) first"):

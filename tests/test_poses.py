@@ -126,6 +126,14 @@ HUGE = 10**400
             {"images": [{"id": 1.5}], "annotations": []},
             r'images\[0\]: "id" must be an integer or a string, got 1.5',
         ),
+        (
+            {"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}], "annotations": []},
+            r'images\[1\]: another image has this "id" too, 1',
+        ),
+        (
+            {"images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "a"}], "annotations": []},
+            r"""images\[1\]: another image has this "file_name" too, 'a'""",
+        ),
         (annotations({"image_id": 9}), r"annotations\[0\]: no image has the id 9"),
         (
             annotations({}, {"keypoints": POSE[:-1]}),

@@ -58,10 +58,31 @@ def test_a_folder_stands_for_its_known_images(folder: Path) -> None:
     assert [path.name for path in unknown] == ["3.png"]
 
 
-def test_images_named_twice_count_once(folder: Path) -> None:
-    inputs = [folder / "photographs" / "1.png", folder / "photographs"]
-    photographs, _ = find_photographs(inputs, read_poses(folder / "poses.json"))
-    assert names(photographs) == ["1.png", "0.png", "2.png"]
+def test_images_named_twice_count_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    images = folder / "photographs"
+    again = Path("photographs/../photographs")
+    (folder / "linked").symlink_to(images)
+    inputs = [again / "1.png", images, images / "1.png", Path("photographs"), folder / "linked"]
+    photographs, unknown = find_photographs(inputs, read_poses(folder / "poses.json"))
+    assert [photograph.path for photograph in photographs] == [
+        again / "1.png",
+        images / "0.png",
+        images / "2.png",
+    ]
+    assert unknown == [images / "3.png"]
+
+
+def test_different_images_of_the_same_name_are_refused(folder: Path) -> None:
+    poses = read_poses(folder / "poses.json")
+    images, copies = folder / "photographs", folder / "copies"
+    copies.mkdir()
+    (copies / "1.png").write_bytes((images / "1.png").read_bytes())
+    with pytest.raises(InputError) as raised:
+        find_photographs([images, copies], poses)
+    assert str(raised.value) == (
+        f"{images / '1.png'} and {copies / '1.png'} are both image 11 of the poses file"
+    )
 
 
 def test_inputs_that_cannot_be_used_are_named(folder: Path) -> None:
@@ -148,18 +169,40 @@ def test_photographs_of_another_size_than_the_poses_are_refused(model: Pose2Seg,
         predict_to_file(model, photographs, folder / "masks.json")
 
 
-def test_overlays_that_would_replace_another_file_are_refused(model: Pose2Seg, folder: Path) -> None:
+def test_files_that_would_replace_another_one_are_refused(model: Pose2Seg, folder: Path) -> None:
     same = [Photograph(folder / name, ImagePoses(1)) for name in ("a/x.jpg", "b/x.png")]
-    with pytest.raises(InputError, match=r"the picture of .*b/x.png would replace that of .*a/x.jpg"):
+    with pytest.raises(
+        InputError, match=r"x.png: the picture of .*b/x.png would replace the picture of .*a/x.jpg"
+    ):
         predict_to_file(model, same, folder / "masks.json", overlays=folder)
-    photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
-    with pytest.raises(InputError, match=r"the picture of .*0.png would replace that of .*0.png"):
+    with pytest.raises(InputError, match=r"x.png: the picture of .*a/x.jpg would replace the masks"):
+        predict_to_file(model, same[:1], folder / "x.png", overlays=folder)
+
+    poses = folder / "poses.json"
+    photographs, _ = find_photographs([folder / "photographs"], read_poses(poses))
+    image, link = photographs[0].path, folder / "link.png"
+    link.symlink_to(image)
+    before = {path: path.read_bytes() for path in (image, poses)}
+    with pytest.raises(InputError, match=r"0.png: the picture of .*0.png would replace the input .*0.png"):
         predict_to_file(model, photographs, folder / "masks.json", overlays=folder / "photographs")
+    with pytest.raises(InputError, match=r"link.png: the masks would replace the input .*0.png"):
+        predict_to_file(model, photographs, link)
+    with pytest.raises(InputError, match=r"poses.json: the masks would replace the input .*poses.json"):
+        predict_to_file(model, photographs, folder / "photographs" / ".." / "poses.json", keep=[poses])
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_the_output_must_not_be_a_folder(model: Pose2Seg, folder: Path) -> None:
     with pytest.raises(InputError, match=r"photographs: is a folder, expected the name of a file"):
         predict_to_file(model, [], folder / "photographs")
+
+
+def test_photographs_without_people_have_no_masks(model: Pose2Seg, folder: Path) -> None:
+    photographs, _ = find_photographs([folder / "photographs" / "2.png"], read_poses(folder / "poses.json"))
+    assert predict_to_file(model, photographs, folder / "masks.json", overlays=folder / "overlays") == 0
+    assert json.loads((folder / "masks.json").read_text()) == []
+    overlay = read_image(folder / "overlays" / "2.png")
+    np.testing.assert_array_equal(overlay, read_image(photographs[0].path))
 
 
 def test_nothing_to_do_is_an_empty_list(model: Pose2Seg, folder: Path) -> None:

@@ -46,9 +46,14 @@ def test_mirrored_templates_follow_with_left_and_right_swapped(tmp_path: Path) -
         ([], 'expected an object with a list "templates"'),
         ({"templates": []}, 'expected an object with a list "templates"'),
         ({"templates": [[0.5] * 51, [0.5] * 50]}, r"templates\[1\] must be 51 numbers"),
-        ({"templates": [["a"] * 51]}, r"templates\[0\] must be 51 numbers"),
-        ({"templates": [[True] * 51]}, r"templates\[0\] must be 51 numbers"),
-        ({"templates": [[float("nan")] * 51]}, "templates must be finite"),
+        ({"templates": [0.5]}, r"templates\[0\] must be 51 numbers"),
+        ({"templates": [["a"] * 51]}, r"templates\[0\] must be finite in float32, got 'a'"),
+        ({"templates": [[True] * 51]}, r"templates\[0\] must be finite in float32, got True"),
+        ({"templates": [[float("nan")] * 51]}, r"templates\[0\] must be finite in float32, got nan"),
+        (
+            {"templates": [[0.5] * 51, [10**400] * 51]},
+            r"templates\[1\] must be finite in float32, got 1000",
+        ),
     ],
 )
 def test_a_file_of_another_form_is_refused(tmp_path: Path, content: Any, message: str) -> None:

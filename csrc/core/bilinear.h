@@ -15,8 +15,6 @@ struct BilinearTaps {
   T right, lower;  // weights of the right column and of the lower row
   bool has_left, has_right, has_upper, has_lower;
 
-  HOST_DEVICE bool any() const { return (has_left || has_right) && (has_upper || has_lower); }
-
   // Sum over the taps present of weight * value(x, y).
   template <class Value>
   HOST_DEVICE T interpolate(const Value& value) const {

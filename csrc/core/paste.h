@@ -5,6 +5,7 @@
 #include "core/affine.h"
 #include "core/bilinear.h"
 #include "core/dtype.h"
+#include "core/range.h"
 #include "core/rounded.h"
 
 namespace pose2seg {
@@ -36,11 +37,6 @@ struct Footprint {
   HOST_DEVICE bool empty() const { return left >= right || top >= bottom; }
 };
 
-HOST_DEVICE void clamp_range(double low, double high, int64_t extent, int64_t& first, int64_t& last) {
-  first = int64_t(std::fmin(std::fmax(std::floor(low), 0.0), double(extent)));
-  last = int64_t(std::fmax(std::fmin(std::ceil(high) + 1, double(extent)), 0.0));
-}
-
 // The box around the image of the RoI, whose taps reach one pixel beyond its corners. A singular or
 // non-finite matrix has none.
 HOST_DEVICE Footprint paste_footprint(const Affine<double>& image_to_roi, int64_t roi_height,
@@ -53,10 +49,8 @@ HOST_DEVICE Footprint paste_footprint(const Affine<double>& image_to_roi, int64_
   const double bottom = std::fmax(-m.d, m.d * w) + std::fmax(-m.e, m.e * h) + m.f;
   if (!(std::isfinite(left) && std::isfinite(right) && std::isfinite(top) && std::isfinite(bottom)))
     return {};
-  Footprint footprint;
-  clamp_range(left, right, width, footprint.left, footprint.right);
-  clamp_range(top, bottom, height, footprint.top, footprint.bottom);
-  return footprint;
+  return {clamp_index(std::floor(left), width), clamp_index(std::ceil(right) + 1, width),
+          clamp_index(std::floor(top), height), clamp_index(std::ceil(bottom) + 1, height)};
 }
 
 template <class T>

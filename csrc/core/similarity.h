@@ -39,10 +39,11 @@ HOST_DEVICE PoseFit fit_similarity(const T* pose, const T* target, int64_t joint
     v += target[3 * k + 1];
   }
   if (common < 3) return {};
-  x /= common;
-  y /= common;
-  u /= common;
-  v /= common;
+  const double share = 1.0 / common;
+  x *= share;
+  y *= share;
+  u *= share;
+  v *= share;
 
   double spread = 0, dot = 0, cross = 0;
   for (int64_t k = 0; k < joints; ++k) {
@@ -60,7 +61,8 @@ HOST_DEVICE PoseFit fit_similarity(const T* pose, const T* target, int64_t joint
     dot = x * u + y * v;
     cross = y * u - x * v;
   }
-  const double a = dot / spread, b = cross / spread;
+  const double per_spread = 1.0 / spread;
+  const double a = dot * per_spread, b = cross * per_spread;
   const Similarity fit{a, b, u - a * x - b * y, v + b * x - a * y};
 
   double sum = 0;

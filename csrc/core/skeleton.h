@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/host_device.h"
+#include "core/range.h"
 
 namespace pose2seg {
 
@@ -25,7 +26,7 @@ HOST_DEVICE Joint<T> load_joint(const T* keypoint) {
 // Coordinate, in keypoint units, of the centre of cell i of a map with this stride.
 template <class T>
 HOST_DEVICE T cell_centre(int64_t cell, int64_t stride) {
-  return T(cell * stride) + (T(stride) / 2 - T(0.5));
+  return T(cell) * T(stride) + (T(stride) / 2 - T(0.5));
 }
 
 // The confidence map's value at (x, y) after drawing one more joint over `old`. Signed visibility negates
@@ -56,11 +57,11 @@ struct Limb {
   }
 };
 
-// First and past-the-last cell along one axis. Clamped before the conversion: the ends may be huge.
+// First and past-the-last cell along one axis.
 template <class T>
 HOST_DEVICE void limb_span(T end, T other, T width, int64_t extent, int64_t& first, int64_t& last) {
-  first = int64_t(std::fmin(std::fmax(std::rint(std::fmin(end, other) - width), T(0)), T(extent)));
-  last = int64_t(std::fmax(std::fmin(std::rint(std::fmax(end, other) + width), T(extent)), T(0)));
+  first = clamp_index(std::rint(std::fmin(end, other) - width), extent);
+  last = clamp_index(std::rint(std::fmax(end, other) + width), extent);
 }
 
 template <class T>

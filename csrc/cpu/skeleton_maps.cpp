@@ -31,8 +31,8 @@ class MapWriter {
         const auto joint = load_joint(keypoint(person, k));
         if (!(joint.visible() && std::fabs(y - joint.y) <= radius * T(p_.stride))) continue;
         const T centre = (joint.x - cell_centre<T>(0, p_.stride)) / T(p_.stride);
-        const auto first = int64_t(std::fmin(std::fmax(centre - radius, T(0)), T(p_.width)));
-        const auto last = int64_t(std::fmax(std::fmin(centre + radius + 1, T(p_.width)), T(0)));
+        const int64_t first = clamp_index(centre - radius, p_.width);
+        const int64_t last = clamp_index(centre + radius + 1, p_.width);
         for (int64_t column = first; column < last; ++column)
           row_x_[column] = draw_joint(row_x_[column], joint, cell_centre<T>(column, p_.stride), y,
                                       inverse_two_sigma2, p_.signed_visibility);

@@ -20,8 +20,9 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t s
   config.blockDim = block;
   config.stream = stream;
   const cudaError_t error = cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
-  if (error != cudaSuccess)
-    throw std::runtime_error(std::string("CUDA launch: ") + cudaGetErrorString(error));
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // else the next check anywhere in the process would find this error
+  throw std::runtime_error(std::string("CUDA launch: ") + cudaGetErrorString(error));
 }
 
 // Blocks of `size` that cover `count`, as the x extent of a grid.

@@ -47,10 +47,11 @@ at::Tensor affine_align(const at::Tensor& input, const at::Tensor& matrices, con
                                 input.options().memory_format(format));
   if (output.numel() == 0) return output;
 
-  const auto matrices_dense = matrices.contiguous();
-  const auto index_dense = batch_index.contiguous();
+  const auto input_settled = settled(input);
+  const auto matrices_dense = dense(matrices);
+  const auto index_dense = dense(batch_index);
   AffineAlignParams params = {};
-  params.input = input.const_data_ptr();
+  params.input = input_settled.const_data_ptr();
   params.matrices = matrices_dense.const_data_ptr();
   params.batch_index = index_dense.const_data_ptr<int64_t>();
   params.output = output.mutable_data_ptr();
@@ -61,7 +62,7 @@ at::Tensor affine_align(const at::Tensor& input, const at::Tensor& matrices, con
   params.instances = matrices.size(0);
   params.out_height = output_size[0];
   params.out_width = output_size[1];
-  std::copy_n(input.strides().begin(), 4, params.input_strides);
+  std::copy_n(input_settled.strides().begin(), 4, params.input_strides);
   std::copy_n(output.strides().begin(), 4, params.output_strides);
   params.convention = parsed;
   params.dtype = dtype_of(input);

@@ -98,4 +98,8 @@ DType dtype_of(const at::Tensor& tensor) {
   }
 }
 
+at::Tensor settled(const at::Tensor& tensor) { return tensor.resolve_neg(); }
+
+at::Tensor dense(const at::Tensor& tensor) { return settled(tensor).contiguous(); }
+
 }  // namespace pose2seg

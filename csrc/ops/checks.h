@@ -38,4 +38,10 @@ const char* dtype_name(at::ScalarType type);
 
 DType dtype_of(const at::Tensor& tensor);
 
+// The same values with nothing pending: torch may leave a negation to whoever reads the memory.
+at::Tensor settled(const at::Tensor& tensor);
+
+// The same values, settled and contiguous.
+at::Tensor dense(const at::Tensor& tensor);
+
 }  // namespace pose2seg

@@ -32,6 +32,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> fit_pose_templates(const at::Tens
               {-1, keypoints.size(1), 3});
   check_geometry_dtype(templates, "templates", keypoints, "keypoints");
   check_same_device(templates, "templates", keypoints, "keypoints");
+  check_no_gradient(templates, "templates", "fit_pose_templates");
   check_size(source_size, "source_size");
   check_size(output_size, "output_size");
 
@@ -41,8 +42,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> fit_pose_templates(const at::Tens
   const auto best = at::empty({poses}, keypoints.options());
   if (poses == 0) return {matrices, index, best};
 
-  const auto keypoints_dense = keypoints.contiguous();
-  const auto templates_dense = templates.contiguous();
+  const auto keypoints_dense = dense(keypoints);
+  const auto templates_dense = dense(templates);
   params.keypoints = keypoints_dense.const_data_ptr();
   params.templates = templates_dense.const_data_ptr();
   params.matrices = matrices.mutable_data_ptr();

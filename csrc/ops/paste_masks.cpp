@@ -39,8 +39,8 @@ std::vector<at::Tensor> paste_masks(const at::Tensor& probabilities, const at::T
   auto masks = allocate_masks(targets, image_sizes, probabilities.options().dtype(at::kBool));
   if (targets.empty()) return masks;
 
-  const auto probabilities_dense = probabilities.contiguous();
-  const auto matrices_dense = matrices.contiguous();
+  const auto probabilities_dense = dense(probabilities);
+  const auto matrices_dense = dense(matrices);
   PasteParams params = {};
   store_paste(probabilities_dense, matrices_dense, threshold, params);
   params.targets = targets.data();

@@ -19,8 +19,8 @@ std::tuple<at::Tensor, at::Tensor> paste_rle(const at::Tensor& probabilities, co
     check_countable(sizes.back(), "image_sizes");
   }
 
-  const auto probabilities_dense = probabilities.contiguous();
-  const auto matrices_dense = matrices.contiguous();
+  const auto probabilities_dense = dense(probabilities);
+  const auto matrices_dense = dense(matrices);
   PasteRleParams params = {};
   store_paste(probabilities_dense, matrices_dense, threshold, params);
   params.targets = targets.data();

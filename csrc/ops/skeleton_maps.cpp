@@ -58,7 +58,7 @@ at::Tensor skeleton_maps(const at::Tensor& keypoints, at::IntArrayRef output_siz
   check_floating(output, "dtype");
   if (output.numel() == 0) return output;
 
-  const auto keypoints_dense = keypoints.contiguous();
+  const auto keypoints_dense = dense(keypoints);
   params.keypoints = keypoints_dense.const_data_ptr();
   params.output = output.mutable_data_ptr();
   params.height = output_size[0];

@@ -1,5 +1,6 @@
 """Reading and writing weights. Nothing in a file is ever executed."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast, get_args
@@ -30,6 +31,8 @@ def load_checkpoint(model: Pose2Seg, path: Path | str) -> None:
     original Pose2Seg saved with torch.save, in torch 1.x or later; its head may be `segnet` or
     `pose2seg.seg_branch`.
 
+    A pickle of this model's own state dict is refused, because it does not tell the convention.
+
     Raises InputError if the file is neither, or if a key is missing, unexpected or of another shape; the
     model is then unchanged. Raises OSError if the file cannot be read.
     """
@@ -37,7 +40,7 @@ def load_checkpoint(model: Pose2Seg, path: Path | str) -> None:
     if path.suffix == ".safetensors":
         weights, convention = _read_safetensors(path)
     else:
-        weights, convention = _from_official(_read_pickle(path)), "pose2seg"
+        weights, convention = _from_official(_read_pickle(path), path), "pose2seg"
     _fill(model, weights, path)
     model.convention = convention
 
@@ -65,10 +68,15 @@ def load_imagenet_weights(backbone: Backbone, path: Path | str) -> None:
     _fill(backbone, weights, path, optional=("fpn_",))
 
 
-def _from_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _from_official(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     ours = {}
     for key, tensor in weights.items():
         key = key.removeprefix("module.")  # of DataParallel
+        if key.startswith("backbone.") and ".downsample." in key:
+            raise InputError(
+                f"{path}: {key} is not a name of the official weights; a model of this package is kept with "
+                "pose2seg.save_checkpoint as .safetensors, which tells its sampling convention too"
+            )
         if not key.startswith(_OFFICIAL_BUT_UNUSED):
             for theirs, name in _OFFICIAL_TO_OURS.items():
                 key = key.replace(theirs, name)
@@ -78,7 +86,9 @@ def _from_official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript archives are warned of, and then refused
+            weights = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
@@ -94,6 +104,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Convention]:
+    path.open("rb").close()  # raises OSError with the path, which safetensors leaves out
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             convention = (file.metadata() or {}).get("convention")

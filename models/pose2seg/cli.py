@@ -12,10 +12,12 @@ import torch
 
 from pose2seg.checkpoint import load_checkpoint
 from pose2seg.errors import InputError
+from pose2seg.files import shown
 from pose2seg.model import Pose2Seg
 from pose2seg.poses import read_poses
 from pose2seg.predict import find_photographs, predict_to_file
 from pose2seg.templates import load_templates
+from pose2seg_ops._build_info import CUDA_VERSION, WHY_NO_CUDA
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,8 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error))
     except OSError as error:
         return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except torch.OutOfMemoryError:
-        return _failed("the device ran out of memory: try a smaller --batch-size")
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _failed("out of memory: try a smaller --batch-size")
     except KeyboardInterrupt:
         return 130
     return 0
@@ -37,6 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _failed(message: str) -> int:
     print(f"pose2seg: error: {' '.join(message.splitlines())}", file=sys.stderr)
     return 2
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch has a class for it on a GPU only."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,7 +76,8 @@ The masks are written as COCO results, ready for pycocotools:
   [{"image_id", "category_id", "segmentation", "score", "annotation_id"}, ...]
 in the order of the images, and of the people in the poses file. The score is
 the pose's, 1 for annotations; "annotation_id" is there where the poses file has
-ids. An existing file is replaced, when all is done and not before.
+ids. An existing file is replaced, when all is done and not before; a pipe or a
+device, such as /dev/stdout, is written to.
 """
 
 _PREDICT_EXAMPLES = """\
@@ -94,31 +104,35 @@ def _add_predict(commands: "argparse._SubParsersAction[_Parser]") -> None:
     parser.add_argument(
         "inputs",
         nargs="+",
-        type=Path,
+        type=_path,
         metavar="IMAGE_OR_FOLDER",
         help="photographs, or folders of them; images in a folder that are not in the poses file are skipped",
     )
     files = parser.add_argument_group("required options").add_argument
-    files("--poses", required=True, type=Path, metavar="FILE", help="COCO annotations or keypoint results")
+    files("--poses", required=True, type=_path, metavar="FILE", help="COCO annotations or keypoint results")
     files(
         "--weights",
         required=True,
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="the official Pose2Seg weights (a torch pickle), or a .safetensors file of this package",
     )
     files(
-        "--templates", required=True, type=Path, metavar="FILE", help="pose templates, the official JSON file"
+        "--templates",
+        required=True,
+        type=_path,
+        metavar="FILE",
+        help="pose templates, the official JSON file",
     )
-    files("--output", required=True, type=Path, metavar="FILE", help="COCO results to write")
+    files("--output", required=True, type=_path, metavar="FILE", help="COCO results to write")
     option = parser.add_argument
     option(
-        "--overlays", type=Path, metavar="FOLDER", help="also write a picture of each image here: NAME.png"
+        "--overlays", type=_path, metavar="FOLDER", help="also write a picture of each image here: NAME.png"
     )
     option(
         "--device",
         default="auto",
-        help="auto, cpu, cuda or cuda:N (default: auto, which is cuda where there is a GPU)",
+        help="auto, cpu, cuda or cuda:N (default: auto, cuda where there is a GPU with kernels for it)",
     )
     option(
         "--batch-size",
@@ -152,29 +166,39 @@ def _predict(options: argparse.Namespace) -> None:
         overlays=options.overlays,
         batch_size=options.batch_size,
         threshold=options.threshold,
+        keep=[options.poses, options.weights, options.templates],
     )
     seconds = time.perf_counter() - start
     skipped = f"; {len(unknown)} skipped that {options.poses} does not list" if unknown else ""
-    print(f"{options.output}: {masks} masks from {len(photographs)} images in {seconds:.1f} s{skipped}")
+    summary = f"{options.output}: {masks} masks from {len(photographs)} images in {seconds:.1f} s{skipped}"
+    print(summary, file=sys.stderr)  # stdout may be the output
 
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if CUDA_VERSION is not None and torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
         raise InputError(f"--device must be auto, cpu, cuda or cuda:N, got {name}")
+    if device.type == "cuda" and CUDA_VERSION is None:
+        raise InputError(f"--device {name}: pose2seg_ops is built without CUDA kernels: {WHY_NO_CUDA}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices")
     return device
 
 
+def _path(text: str) -> Path:
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"must be a path, which holds no NUL byte, got {shown(text)}")
+    return Path(text)
+
+
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"must be a positive integer, got {text}")
+    if not text.isdecimal() or len(text) > 9 or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be an integer from 1 to 999999999, got {shown(text)}")
     return int(text)
 
 
@@ -184,5 +208,5 @@ def _probability(text: str) -> float:
     except ValueError:
         value = float("nan")
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text}")
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {shown(text)}")
     return value

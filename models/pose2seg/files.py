@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,22 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not JSON that can be read: {error}") from error
 
 
+def finite_number(value: Any, what: str) -> float:
+    """A number of a JSON file. Raises InputError that begins with `what` if float32 has none for it."""
+    if type(value) not in (int, float) or not abs(value) <= _LARGEST:
+        raise InputError(f"{what} must be finite in float32, got {shown(value)}")
+    return float(value)
+
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in a message: on one line, and not for ever."""
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
     """A photograph, (H, W, 3) uint8 BGR. Raises InputError if it is not an image, OSError if unreadable."""
     encoded = np.frombuffer(path.read_bytes(), np.uint8)
@@ -40,19 +57,36 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     return image.astype(np.uint8, copy=False)
 
 
+def real_path(path: Path) -> Path:
+    """Where the file is, symbolic links followed: the same for all names of it."""
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A file that appears at `path` whole when the block is left, or not at all when an exception leaves it.
 
-    Missing parent folders are made.
+    Symbolic links are followed, missing parent folders are made. A pipe or a device that is there takes what
+    is written at once. Raises InputError for a folder, OSError for what else cannot be written.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected the name of a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    target = real_path(path)
+    if path.exists() and not target.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Not made of the name, which may already be the longest that the file system takes.
+    unfinished = target.with_name(f".{secrets.token_hex(8)}")
     try:
         with unfinished.open("wb") as file:
             yield file
-        unfinished.replace(path)
+        unfinished.replace(target)
+    except OSError as error:
+        if error.filename != str(unfinished):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        if unfinished.exists():
+            unfinished.unlink()

@@ -1,8 +1,9 @@
 """Pose2Seg: from images and the poses of the people in them to a mask per person."""
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,7 +58,8 @@ class Pose2Seg(nn.Module):
     there the features of the image and maps of the skeleton give the mask.
 
     templates: (T, 17, 3) x, y in the unit square and mean visibility, 0 for a joint that the template lacks
-        (`pose2seg.load_templates`). They are not part of the state dict.
+        (`pose2seg.load_templates`). They are not part of the state dict, and keep their dtype when the model
+        is cast to another.
     convention: how features are sampled, as in `pose2seg_ops.affine_align`. It belongs to the weights and
         `pose2seg.load_checkpoint` sets it: "pose2seg" is what the official ones were trained with; "integer",
         where features, skeleton and mask agree to the pixel, is right for new training.
@@ -82,17 +84,28 @@ class Pose2Seg(nn.Module):
         super().__init__()
         if templates.ndim != 3 or templates.shape[1:] != (KEYPOINTS, 3):
             raise ValueError(f"templates must be (T, {KEYPOINTS}, 3), got {tuple(templates.shape)}")
+        if convention not in get_args(Convention):
+            expected = ", ".join(get_args(Convention))
+            raise ValueError(f"convention must be one of {expected}, got {convention!r}")
         self.convention = convention
         self.backbone = Backbone(backbone_blocks, backbone_width, channels)
         self.segnet = SegModule(channels + KEYPOINTS + 2 * len(COCO_LIMBS), head_width, head_blocks)
         self.templates: Tensor
         self.register_buffer("templates", templates, persistent=False)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Pose2Seg":
+        """The move to another device or dtype, where a half-precision model keeps precise templates."""
+        templates = self.templates
+        super()._apply(fn, recurse)
+        self.templates = templates.to(self.templates.device)
+        return self
+
     def forward(self, images: Tensor, keypoints: Tensor, batch_index: Tensor) -> Segmentation:
         """The mask logits of N people in a batch of B images.
 
         images: (B, 3, S, S) RGB, normalised, as `pose2seg_ops.letterbox` makes them; S is a multiple of 32.
-        keypoints: (N, 17, 3) x, y in pixels of `images`, COCO visibility (0 missing, 1 occluded, 2 visible).
+        keypoints: (N, 17, 3) x, y in pixels of `images`, COCO visibility (0 missing, 1 occluded, 2 visible);
+            float64 in a float64 model, else float32.
         batch_index: (N,) int64, the image that each person is in.
         """
         return self.segment(self.backbone(images), keypoints, batch_index)
@@ -101,7 +114,8 @@ class Pose2Seg(nn.Module):
         """`forward` from the features (B, C, S/4, S/4) on; keypoints are in pixels of the network input."""
         to_features = keypoints.new_tensor([1 / Backbone.stride, 1 / Backbone.stride, 1])
         keypoints = keypoints * to_features
-        matrices, _, _ = fit_pose_templates(keypoints, self.templates, features.shape[-2:], ALIGN_SIZE)
+        templates = self.templates.to(keypoints.dtype)
+        matrices, _, _ = fit_pose_templates(keypoints, templates, features.shape[-2:], ALIGN_SIZE)
         rois = affine_align(features, matrices, batch_index, ALIGN_SIZE, convention=self.convention)
         keypoints = transform_keypoints(keypoints, matrices)
         skeletons = skeleton_maps(keypoints, ALIGN_SIZE, signed_visibility=True, dtype=rois.dtype)
@@ -114,7 +128,7 @@ class Pose2Seg(nn.Module):
         """Masks of the people in photographs of any size.
 
         images: uint8 (H, W, 3) tensors or arrays in BGR order, as OpenCV reads them.
-        keypoints: for each image, (n, 17, 3) x, y in its pixels and COCO visibility; n may be 0.
+        keypoints: for each image, (n, 17, 3) x, y in its pixels and COCO visibility; n may be 0, also as [].
         threshold: the probability above which a pixel belongs to the person.
 
         Returns, for each image, bool (n, H, W) on the model's device.
@@ -136,33 +150,46 @@ class Pose2Seg(nn.Module):
     def _probabilities(self, images: Sequence[Any], keypoints: Sequence[Any]) -> _Pasting:
         if self.training:
             raise RuntimeError("predict needs the model in evaluation mode: call model.eval() first")
-        device = self.templates.device
-        photographs = [torch.as_tensor(image, device=device) for image in images]
-        people, image_of_each = _gather_people(keypoints, len(photographs), device)
-        batch_index = image_of_each.to(device)
+        weight = self.backbone.conv1.weight
+        # As the ops want it: coordinates and matrices of half-precision features are float32.
+        geometry = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        photographs = [_as_tensor(image, weight.device) for image in images]
+        people, batch_index = _gather_people(keypoints, len(photographs), weight.device, geometry)
+        index = batch_index.to(weight.device)
 
         inputs, letterboxes = letterbox(photographs, INPUT_SIZE, IMAGENET_MEAN, IMAGENET_STD)
-        to_input = letterboxes[batch_index]
+        to_input = letterboxes[index].to(geometry)
         people = transform_keypoints(people, to_input)
-        features = self.backbone(inputs)
-        passes = zip(people.split(self.people_per_pass), batch_index.split(self.people_per_pass), strict=True)
-        segmented = [self.segment(features, some, index) for some, index in passes]
+        features = self.backbone(inputs.to(weight.dtype))
+        passes = zip(people.split(self.people_per_pass), index.split(self.people_per_pass), strict=True)
+        segmented = [self.segment(features, *some) for some in passes]
 
-        probabilities = torch.cat([part.logits for part in segmented]).softmax(dim=1)[:, 1]
+        logits = torch.cat([part.logits for part in segmented])
+        probabilities = logits.softmax(dim=1, dtype=geometry)[:, 1]
         to_align = compose(torch.cat([part.matrices for part in segmented]), to_input)
         sizes = [(photograph.shape[0], photograph.shape[1]) for photograph in photographs]
-        return _Pasting(probabilities, to_align, image_of_each, sizes)
+        return _Pasting(probabilities, to_align, batch_index, sizes)
 
 
-def _gather_people(keypoints: Sequence[Any], images: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """All poses in one tensor (N, 17, 3) float32 on `device`, and the image of each (N,) on the CPU."""
+def _gather_people(
+    keypoints: Sequence[Any], images: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """All poses in one tensor (N, 17, 3), and the image of each, (N,) on the CPU."""
     if images == 0:
         raise ValueError("images must hold at least one image, got none")
     if len(keypoints) != images:
         raise ValueError(f"keypoints must be one array per image, got {len(keypoints)} for {images} images")
-    poses = [torch.as_tensor(pose, dtype=torch.float32, device=device) for pose in keypoints]
+    poses = [_as_tensor(pose, device, dtype) for pose in keypoints]
+    poses = [pose.reshape(0, KEYPOINTS, 3) if pose.shape == (0,) else pose for pose in poses]  # from []
     for i, pose in enumerate(poses):
         if pose.ndim != 3 or pose.shape[1:] != (KEYPOINTS, 3):
             raise ValueError(f"keypoints[{i}] must be (n, {KEYPOINTS}, 3), got {tuple(pose.shape)}")
     counts = torch.tensor([len(pose) for pose in poses])
     return torch.cat(poses), torch.repeat_interleave(counts)
+
+
+def _as_tensor(data: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """Anything that holds numbers as a tensor; without a copy where torch can use its memory."""
+    if isinstance(data, np.ndarray):  # torch takes no negative strides, and warns of memory that is read-only
+        data = np.require(data, requirements=("C_CONTIGUOUS", "WRITEABLE"))
+    return torch.as_tensor(data, dtype=dtype, device=device)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pose2seg.errors import InputError
-from pose2seg.files import read_json
+from pose2seg.files import finite_number, read_json, shown
 from pose2seg_ops import COCO_KEYPOINTS
 
 
@@ -87,7 +87,7 @@ class _Record:
         value = self.content.get(name)
         if type(value) not in types:
             expected = " or ".join(_JSON_TYPES[t] for t in types)
-            raise InputError(f'{self.where}: "{name}" must be {expected}, got {_shown(value)}')
+            raise InputError(f'{self.where}: "{name}" must be {expected}, got {shown(value)}')
         return value
 
     def list_of_records(self, name: str) -> Iterator["_Record"]:
@@ -100,13 +100,8 @@ _JSON_TYPES = {int: "an integer", str: "a string", list: "a list", NoneType: "ab
 def _records(content: list[Any], where: str) -> Iterator[_Record]:
     for i, entry in enumerate(content):
         if not isinstance(entry, dict):
-            raise InputError(f"{where}[{i}] must be an object, got {_shown(entry)}")
+            raise InputError(f"{where}[{i}] must be an object, got {shown(entry)}")
         yield _Record(entry, f"{where}[{i}]")
-
-
-def _shown(value: Any) -> str:
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _read_annotations(file: _Record) -> dict[str, ImagePoses]:
@@ -116,7 +111,12 @@ def _read_annotations(file: _Record) -> dict[str, ImagePoses]:
         image_id = image.get("id", int, str)
         size = image.get("height", int, NoneType), image.get("width", int, NoneType)
         poses = ImagePoses(image_id, None if None in size else size)
-        by_id[image_id] = by_name[image.get("file_name", str)] = poses
+        for name, key, images in (
+            ("id", image_id, by_id),
+            ("file_name", image.get("file_name", str), by_name),
+        ):
+            if images.setdefault(key, poses) is not poses:
+                raise InputError(f'{image.where}: another image has this "{name}" too, {shown(key)}')
     for annotation in file.list_of_records("annotations"):
         image_id = annotation.get("image_id", int, str)
         if image_id not in by_id:
@@ -139,7 +139,7 @@ def _read_results(results: Iterator[_Record]) -> dict[str, ImagePoses]:
         keypoints = _keypoints(result)
         keypoints[:, 2] = np.where(keypoints[:, 2] > 0, 2, 0)
         poses = images.setdefault(str(image_id), ImagePoses(image_id))
-        score = _finite(result.content.get("score"), f'{result.where}: "score"')
+        score = finite_number(result.content.get("score"), f'{result.where}: "score"')
         if keypoints[:, 2].any():
             poses.people.append(Person(keypoints, score))
     return images
@@ -150,17 +150,8 @@ def _keypoints(record: _Record) -> npt.NDArray[np.float32]:
     expected = 3 * len(COCO_KEYPOINTS)
     if len(numbers) != expected:
         raise InputError(f'{record.where}: "keypoints" must be {expected} numbers, got {len(numbers)}')
-    finite = [_finite(number, f'{record.where}: "keypoints"') for number in numbers]
+    finite = [finite_number(number, f'{record.where}: "keypoints"') for number in numbers]
     return np.array(finite, np.float32).reshape(-1, 3)
-
-
-def _finite(number: Any, what: str) -> float:
-    if type(number) not in (int, float) or not abs(number) <= _LARGEST:
-        raise InputError(f"{what} must be finite in float32, got {_shown(number)}")
-    return float(number)
-
-
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 def _trailing_paths(image: Path) -> Iterator[str]:

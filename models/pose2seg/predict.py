@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from pose2seg.errors import InputError
-from pose2seg.files import atomic_writer, read_image
+from pose2seg.files import atomic_writer, read_image, real_path
 from pose2seg.model import Pose2Seg
 from pose2seg.poses import ImagePoses, PoseFile
 from pose2seg.visualize import draw_overlay
@@ -28,31 +28,36 @@ class Photograph(NamedTuple):
 
 
 def find_photographs(inputs: Sequence[Path], poses: PoseFile) -> tuple[list[Photograph], list[Path]]:
-    """The images that `inputs` name, each once, with their poses; and those without.
+    """The images that `inputs` name, each once whatever its path, with their poses; and those without.
 
     A folder stands for the images directly in it, in the order of their names; those that `poses` does not
     list are the second list returned. An image named by itself must be in `poses`.
 
-    Raises InputError for an input that does not exist, an unknown image, or if no photograph is left.
+    Raises InputError for an input that does not exist, an unknown image, two files with the same entry in
+    `poses`, or if no photograph is left.
     """
-    found: dict[Path, ImagePoses] = {}
-    unknown: list[Path] = []
+    found: dict[int | str, Photograph] = {}
+    unknown: dict[Path, Path] = {}
     for given in inputs:
         if not given.exists():
             raise InputError(f"{given}: no such file or folder")
         for path in _images_in(given) if given.is_dir() else [given]:
             image_poses = poses.find(path)
             if image_poses is not None:
-                found[path] = image_poses
+                first = found.setdefault(image_poses.image_id, Photograph(path, image_poses))
+                if real_path(first.path) != real_path(path):
+                    raise InputError(
+                        f"{first.path} and {path} are both image {image_poses.image_id!r} of the poses file"
+                    )
             elif given.is_dir():
-                unknown.append(path)
+                unknown.setdefault(real_path(path), path)
             else:
                 raise InputError(f"{given}: the poses file does not list this image")
     if not found and unknown:
         raise InputError(f"none of the {len(unknown)} images found is in the poses file")
     if not found:
         raise InputError(f"no images found in {', '.join(map(str, inputs))}")
-    return [Photograph(path, image_poses) for path, image_poses in found.items()], unknown
+    return list(found.values()), list(unknown.values())
 
 
 def _images_in(folder: Path) -> list[Path]:
@@ -67,18 +72,19 @@ def predict_to_file(
     overlays: Path | None = None,
     batch_size: int = 4,
     threshold: float = 0.5,
+    keep: Sequence[Path] = (),
 ) -> int:
     """Write everybody's mask as a COCO results file, and a picture of each photograph into `overlays`.
 
     The people stand in the order of `photographs` and of their poses. One batch of images is held in memory
     at a time. `output` appears whole, when all is done. Returns the number of masks.
 
-    Raises InputError for an image that cannot be read or is not of the size that its poses are for, and if a
-    picture would replace another one or a photograph.
+    Raises InputError for an image that cannot be read or is not of the size that its poses are for, and if
+    `output` or a picture would replace another of them, a photograph or a file in `keep`.
     """
+    _require_distinct_files(photographs, output, overlays, keep)
     if overlays is not None:
         overlays.mkdir(parents=True, exist_ok=True)
-        _require_distinct_overlays(photographs, overlays)
 
     def results() -> Iterator[dict[str, Any]]:
         segmented = segment_photographs(model, photographs, batch_size, threshold)
@@ -141,15 +147,18 @@ def _overlay_path(photograph: Photograph, folder: Path) -> Path:
     return folder / f"{photograph.path.stem}.png"
 
 
-def _require_distinct_overlays(photographs: Sequence[Photograph], folder: Path) -> None:
-    taken = {photograph.path.resolve(): photograph.path for photograph in photographs}
-    for photograph in photographs:
-        overlay = _overlay_path(photograph, folder).resolve()
-        if overlay in taken:
-            raise InputError(
-                f"{folder}: the picture of {photograph.path} would replace that of {taken[overlay]}"
-            )
-        taken[overlay] = photograph.path
+def _require_distinct_files(
+    photographs: Sequence[Photograph], output: Path, overlays: Path | None, keep: Sequence[Path]
+) -> None:
+    read = [*keep, *(photograph.path for photograph in photographs)]
+    written = [(output, "the masks")]
+    if overlays is not None:
+        written += [(_overlay_path(p, overlays), f"the picture of {p.path}") for p in photographs]
+    taken = {real_path(path): f"the input {path}" for path in read}
+    for path, content in written:
+        other = taken.setdefault(real_path(path), content)
+        if other is not content:
+            raise InputError(f"{path}: {content} would replace {other}")
 
 
 def _write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pose2seg.errors import InputError
-from pose2seg.files import read_json
+from pose2seg.files import finite_number, read_json
 from pose2seg_ops import COCO_KEYPOINTS
 
 _MINIMUM_VISIBILITY = 0.4
@@ -20,7 +20,7 @@ def load_templates(path: Path | str) -> Tensor:
     visibility below 0.4 are dropped: their three numbers become 0. Each template follows once more with
     left and right joints swapped, for people seen from behind.
 
-    Returns (2 k, 17, 3) float32 for k templates: t0 ... tk f0 ... fk.
+    Returns (2 k, 17, 3) float32 for k templates t and their swapped ones f: t0 ... t(k-1) f0 ... f(k-1).
     Raises InputError for a file of another form, OSError for one that cannot be read.
     """
     path = Path(path)
@@ -30,17 +30,12 @@ def load_templates(path: Path | str) -> Tensor:
         raise InputError(f'{path}: expected an object with a list "templates"')
     joints = len(COCO_KEYPOINTS)
     for i, row in enumerate(rows):
-        if (
-            not isinstance(row, list)
-            or len(row) != 3 * joints
-            or not all(type(x) in (int, float) for x in row)
-        ):
+        if not isinstance(row, list) or len(row) != 3 * joints:
             raise InputError(
                 f"{path}: templates[{i}] must be {3 * joints} numbers (x, y, visibility of {joints} joints)"
             )
-    templates = torch.tensor(rows, dtype=torch.float32).reshape(-1, joints, 3)
-    if not templates.isfinite().all():
-        raise InputError(f"{path}: templates must be finite")
+    numbers = [finite_number(x, f"{path}: templates[{i}]") for i, row in enumerate(rows) for x in row]
+    templates = torch.tensor(numbers, dtype=torch.float32).reshape(-1, joints, 3)
     templates[templates[:, :, 2] < _MINIMUM_VISIBILITY] = 0
     return torch.cat([templates, templates[:, _MIRRORED]])
 

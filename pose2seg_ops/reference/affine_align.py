@@ -34,7 +34,9 @@ def _sampling_matrices(to_input: Tensor, convention: str, height: int, width: in
     if convention == "half_pixel":
         shift = shift + linear.sum(-1) / 2 - 0.5
         return torch.cat((linear, shift[..., None]), -1)
-    # "pose2seg": D^-1 M^-1 D. A side of one pixel has only the coordinate 0.
+    if convention != "pose2seg":
+        raise ValueError(f"convention must be 'integer', 'half_pixel' or 'pose2seg', got {convention!r}")
+    # D^-1 M^-1 D. A side of one pixel has only the coordinate 0.
     extent = to_input.new_tensor([width, height])
     shrink = (extent - 1) / extent
     linear = torch.where((shrink > 0) & (shrink[:, None] > 0), linear * shrink[:, None] / shrink, 0.0)

@@ -24,8 +24,10 @@ def fit_pose_templates(
     count = common.sum(-1)
     if score == "overlap":
         agreement = torch.where(common, torch.exp(-errors / 2), 0.0).sum(-1) / (seen | known).sum(-1)
-    else:
+    elif score == "norm":
         agreement = torch.exp(-torch.where(common, errors, 0.0).sum(-1).sqrt())
+    else:
+        raise ValueError(f"score must be 'overlap' or 'norm', got {score!r}")
 
     height, width = output_size
     resize = min(height / source_size[0], width / source_size[1])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from .sampling import affine_coordinates, bilinear
+from .sampling import affine_coordinates, bilinear, inverse
 
 
 def paste_masks(
@@ -17,7 +17,10 @@ def paste_masks(
 ) -> list[Tensor]:
     """See `pose2seg_ops.paste_masks`."""
     compute = matrices.dtype
-    invertible = matrices[:, 0, 0] * matrices[:, 1, 1] != matrices[:, 0, 1] * matrices[:, 1, 0]
+    for image in batch_index.tolist():
+        if not 0 <= image < len(image_sizes):
+            raise ValueError(f"batch_index must name one of the {len(image_sizes)} images, got {image}")
+    invertible = inverse(matrices).isfinite().all(-1).all(-1)
     masks = []
     for image, size in enumerate(image_sizes):
         people = (batch_index == image).nonzero()[:, 0].to(probabilities.device)

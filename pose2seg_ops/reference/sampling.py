@@ -7,10 +7,13 @@ from torch import Tensor
 
 def inverse(matrices: Tensor) -> Tensor:
     """Inverse of 2x3 affine matrices (N, 2, 3); a singular one becomes NaN, which samples zeros."""
-    a, b, c, d, e, f = matrices.flatten(-2).unbind(-1)
+    # Scaled first: the determinant of small numbers would underflow in float32.
+    scale = matrices[..., :2].abs().amax((-2, -1))
+    a, b, d, e = (matrices[..., :2] / scale[..., None, None]).flatten(-2).unbind(-1)
+    c, f = matrices[..., 2].unbind(-1)
     determinant = a * e - b * d
     determinant = torch.where(determinant == 0, torch.nan, determinant)
-    linear = (e, -b, b * f - c * e, -d, a, c * d - a * f)
+    linear = (e / scale, -b / scale, (b * f - c * e) / scale, -d / scale, a / scale, (c * d - a * f) / scale)
     return (torch.stack(linear, -1) / determinant[..., None]).unflatten(-1, (2, 3))
 
 

@@ -41,7 +41,9 @@ def _draw_joints(
 ) -> Tensor:
     x, y, visibility = (value[..., None, None] for value in person.unbind(-1))
     offset = stride / 2 - 0.5
-    exponent = ((columns * stride + offset - x) ** 2 + (rows * stride + offset - y) ** 2) / (2 * sigma**2)
+    exponent = ((columns * stride + offset - x) ** 2 + (rows * stride + offset - y) ** 2) / (
+        2 * sigma * sigma
+    )
     region = (exponent < CONFIDENCE_CUTOFF) & (visibility > 0)
     drawn = torch.maximum(maps, torch.exp(-exponent))
     if signed:

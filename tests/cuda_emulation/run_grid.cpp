@@ -13,6 +13,10 @@
 // opens when all that still run have arrived, as __syncthreads does on a GPU. Nothing can hang: a round in
 // which no fiber moves on is a deadlock and aborts.
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 namespace cuda_emulation {
 namespace {
 
@@ -21,6 +25,21 @@ constexpr unsigned int kWarpSize = 32;
 constexpr unsigned int kMaxThreadsPerBlock = 1024;
 constexpr unsigned int kMaxGridYZ = 65535;
 
+// AddressSanitizer keeps a shadow of the stack that runs, so it is told of every change of stack.
+struct StackSwitch {
+  const void* bottom = nullptr;  // of the stack to go to
+  size_t bytes = 0;
+  void* fake_stack = nullptr;  // of the stack that is left
+
+#ifdef __SANITIZE_ADDRESS__
+  void leave(const StackSwitch& to) { __sanitizer_start_switch_fiber(&fake_stack, to.bottom, to.bytes); }
+  void arrive(StackSwitch& from) { __sanitizer_finish_switch_fiber(fake_stack, &from.bottom, &from.bytes); }
+#else
+  void leave(const StackSwitch&) {}
+  void arrive(StackSwitch&) {}
+#endif
+};
+
 enum class State { kReady, kAtBlockBarrier, kAtWarpBarrier, kDone };
 
 struct Fiber {
@@ -28,7 +47,9 @@ struct Fiber {
   ucontext_t start;
   jmp_buf resume;  // unlike swapcontext, jumps between running fibers without a system call
   bool started = false;
+  StackSwitch stack_switch;
   State state = State::kDone;
+  unsigned int mask = 0;  // of the lanes it waits for at a warp barrier
   dim3 thread;
 };
 
@@ -49,6 +70,8 @@ class Block {
       getcontext(&fiber.start);
       fiber.start.uc_stack.ss_sp = fiber.stack.get();
       fiber.start.uc_stack.ss_size = kStackBytes;
+      fiber.stack_switch.bottom = fiber.stack.get();
+      fiber.stack_switch.bytes = kStackBytes;
       makecontext(&fiber.start, &Block::run_fiber, 0);
     }
   }
@@ -71,7 +94,14 @@ class Block {
   void leave(State state) {
     Fiber& self = fibers_[current_];
     self.state = state;
+    self.stack_switch.leave(stack_switch_);
     if (_setjmp(self.resume) == 0) _longjmp(scheduler_, 1);
+    fibers_[current_].stack_switch.arrive(stack_switch_);
+  }
+
+  void wait_for_lanes(unsigned int mask) {
+    fibers_[current_].mask = mask;
+    leave(State::kAtWarpBarrier);
   }
 
   unsigned int lane() const { return static_cast<unsigned int>(current_ % kWarpSize); }
@@ -80,7 +110,11 @@ class Block {
  private:
   void enter(Fiber& fiber) {
     threadIdx = fiber.thread;
-    if (_setjmp(scheduler_) != 0) return;
+    stack_switch_.leave(fiber.stack_switch);
+    if (_setjmp(scheduler_) != 0) {
+      stack_switch_.arrive(fibers_[current_].stack_switch);
+      return;
+    }
     if (fiber.started) _longjmp(fiber.resume, 1);
     fiber.started = true;
     setcontext(&fiber.start);
@@ -90,33 +124,51 @@ class Block {
 
   // Whether any barrier opened, so that there is more to run.
   bool open_barriers() {
-    bool opened = open(State::kAtBlockBarrier, 0, fibers_.size());
-    for (size_t first = 0; first < fibers_.size(); first += kWarpSize)
-      opened |= open(State::kAtWarpBarrier, first, std::min(first + kWarpSize, fibers_.size()));
+    bool opened = open_block_barrier();
+    for (size_t i = 0; i < fibers_.size(); ++i) opened |= open_warp_barrier(i);
     return opened;
   }
 
-  bool open(State barrier, size_t first, size_t last) {
+  bool open_block_barrier() {
     bool waiting = false;
-    for (size_t i = first; i < last; ++i) {
-      if (fibers_[i].state != barrier && fibers_[i].state != State::kDone) return false;
-      waiting |= fibers_[i].state == barrier;
+    for (const Fiber& fiber : fibers_) {
+      if (fiber.state != State::kAtBlockBarrier && fiber.state != State::kDone) return false;
+      waiting |= fiber.state == State::kAtBlockBarrier;
     }
-    for (size_t i = first; i < last; ++i)
-      if (fibers_[i].state == barrier) fibers_[i].state = State::kReady;
+    for (Fiber& fiber : fibers_)
+      if (fiber.state == State::kAtBlockBarrier) fiber.state = State::kReady;
     return waiting;
+  }
+
+  // Lets the lanes go that fiber i waits for, itself among them, once they all wait for the same lanes.
+  bool open_warp_barrier(size_t i) {
+    if (fibers_[i].state != State::kAtWarpBarrier) return false;
+    const size_t first = i / kWarpSize * kWarpSize;
+    const auto named = [&](size_t lane) { return (fibers_[i].mask >> lane & 1) != 0; };
+    for (size_t lane = 0; lane < kWarpSize; ++lane) {
+      if (!named(lane)) continue;
+      if (first + lane >= fibers_.size() || fibers_[first + lane].state != State::kAtWarpBarrier)
+        return false;
+      if (fibers_[first + lane].mask != fibers_[i].mask) return false;
+    }
+    if (!named(i - first)) return false;
+    for (size_t lane = 0; lane < kWarpSize; ++lane)
+      if (named(lane)) fibers_[first + lane].state = State::kReady;
+    return true;
   }
 
   const std::function<void()>& kernel_;
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
   jmp_buf scheduler_;
+  StackSwitch stack_switch_;
   size_t current_ = 0;
 };
 
 thread_local Block* block = nullptr;
 
 void Block::run_fiber() {
+  block->fibers_[block->current_].stack_switch.arrive(block->stack_switch_);
   for (;;) {
     block->kernel_();
     block->leave(State::kDone);
@@ -142,7 +194,7 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void(
 }
 
 void wait_for_block() { block->leave(State::kAtBlockBarrier); }
-void wait_for_warp() { block->leave(State::kAtWarpBarrier); }
+void wait_for_lanes(unsigned int mask) { block->wait_for_lanes(mask); }
 uint64_t& mailbox(unsigned int lane) { return block->mailbox(lane); }
 unsigned int lane() { return block->lane(); }
 

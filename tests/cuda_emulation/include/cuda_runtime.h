@@ -29,6 +29,8 @@ inline const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaSuccess ? "no error" : "invalid configuration argument";
 }
 
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   size_t dynamicSmemBytes;
@@ -40,9 +42,10 @@ namespace cuda_emulation {
 // Runs the kernel for every thread of every block; blocks one after the other, threads as fibers.
 cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void()>& kernel);
 
-// Parks the calling thread until every thread of its block, or of its warp, has arrived.
+// Parks the calling thread until every thread of its block, or every lane of its warp that `mask` names, has
+// arrived. A lane that waits for one that has ended, or that waits with another mask, ends the process.
 void wait_for_block();
-void wait_for_warp();
+void wait_for_lanes(unsigned int mask);
 
 // One 8-byte mailbox for each lane of the calling thread's warp.
 uint64_t& mailbox(unsigned int lane);
@@ -63,26 +66,26 @@ inline void __syncthreads() { cuda_emulation::wait_for_block(); }
 
 namespace cuda_emulation {
 
-// The value of another lane; all lanes of the warp take part.
+// The value of another lane; all lanes that `mask` names take part.
 template <class T>
-T shuffle(T value, unsigned int source) {
+T shuffle(unsigned int mask, T value, unsigned int source) {
   static_assert(sizeof(T) <= sizeof(uint64_t), "a shuffle moves at most 8 bytes");
   *reinterpret_cast<T*>(&mailbox(lane())) = value;
-  wait_for_warp();
+  wait_for_lanes(mask);
   const T other = *reinterpret_cast<T*>(&mailbox(source));
-  wait_for_warp();
+  wait_for_lanes(mask);
   return other;
 }
 
 }  // namespace cuda_emulation
 
 template <class T>
-T __shfl_xor_sync(unsigned int /*mask*/, T value, int lane_mask) {
-  return cuda_emulation::shuffle(value, cuda_emulation::lane() ^ static_cast<unsigned int>(lane_mask));
+T __shfl_xor_sync(unsigned int mask, T value, int lane_mask) {
+  return cuda_emulation::shuffle(mask, value, cuda_emulation::lane() ^ static_cast<unsigned int>(lane_mask));
 }
 
 template <class T>
-T __shfl_up_sync(unsigned int /*mask*/, T value, unsigned int distance) {
+T __shfl_up_sync(unsigned int mask, T value, unsigned int distance) {
   const unsigned int lane = cuda_emulation::lane();
-  return cuda_emulation::shuffle(value, lane < distance ? lane : lane - distance);
+  return cuda_emulation::shuffle(mask, value, lane < distance ? lane : lane - distance);
 }

@@ -1,0 +1,74 @@
+"""Writing files: the reading is tested where each kind of file is read."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from pose2seg.files import atomic_writer
+
+
+def write(path: Path, content: bytes = b"new") -> None:
+    with atomic_writer(path) as file:
+        file.write(content)
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    with atomic_writer(path) as file:
+        file.write(b"old")
+        assert not path.exists()
+    with pytest.raises(TypeError), atomic_writer(path) as file:
+        file.writelines([b"new", None])  # type: ignore[list-item]
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["to a file", "dangling"])
+def test_symbolic_links_are_followed(tmp_path: Path, exists: bool) -> None:
+    link, target = tmp_path / "link", tmp_path / "folder" / "target"
+    link.symlink_to(Path("folder", "target"))
+    target.parent.mkdir()
+    if exists:
+        target.write_bytes(b"old")
+    write(link)
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert sorted(tmp_path.iterdir()) == [target.parent, link]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_pipes_are_written_to(tmp_path: Path, linked: bool) -> None:
+    pipe, path = tmp_path / "pipe", tmp_path / ("link" if linked else "pipe")
+    os.mkfifo(pipe)
+    if linked:
+        path.symlink_to(pipe)
+    # Open at both ends, so that nothing blocks whatever the writer does.
+    received = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        write(path)
+        assert pipe.is_fifo()
+        assert os.read(received, 100) == b"new"
+    finally:
+        os.close(received)
+
+
+def test_the_longest_name_is_not_too_long(tmp_path: Path) -> None:
+    longest = tmp_path / ("x" * os.pathconf(tmp_path, "PC_NAME_MAX"))
+    write(longest)
+    assert longest.read_bytes() == b"new"
+    longer = longest.with_name(longest.name + "x")
+    with pytest.raises(OSError, match="File name too long") as raised:
+        write(longer)
+    assert raised.value.filename == str(longer)
+
+
+def test_errors_tell_the_name_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file"
+    with pytest.raises(FileNotFoundError) as raised, atomic_writer(path):
+        shutil.rmtree(path.parent)
+    assert raised.value.filename == str(path)
+    other = tmp_path / "other"
+    with pytest.raises(FileNotFoundError) as raised, atomic_writer(path):
+        other.read_bytes()
+    assert raised.value.filename == str(other)

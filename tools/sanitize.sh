@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# The op tests on the CPU kernels and the emulated CUDA kernels, under AddressSanitizer and
+# UndefinedBehaviorSanitizer. Python itself is not sanitized, so their runtimes are loaded before it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+ops=$(python -c "import pose2seg_ops; print(*(f'tests/test_{op}.py' for op in pose2seg_ops.__all__ if op.islower()))")
+LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
+    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+    python -m pytest --sanitize -k "cpu or emulated" "$@" $ops
