@@ -21,7 +21,8 @@ void check_paste(const at::Tensor& probabilities, const at::Tensor& matrices, co
   for (size_t i = 0; i < image_sizes.size(); i += 2) {
     check_size(image_sizes.slice(i, 2), "image_sizes");
     TORCH_CHECK_VALUE(image_sizes[i] <= INT32_MAX && image_sizes[i + 1] <= INT32_MAX,
-                      "image_sizes must be below 2^31, got (", image_sizes[i], ", ", image_sizes[i + 1], ")");
+                      "image_sizes must be such that the masks fit in memory, got ", image_sizes[i], " x ",
+                      image_sizes[i + 1]);
   }
   // Below 0 the pixels outside every footprint would count too.
   TORCH_CHECK_VALUE(threshold >= 0 && threshold <= 1, "threshold must be in [0, 1], got ", threshold);
@@ -29,7 +30,7 @@ void check_paste(const at::Tensor& probabilities, const at::Tensor& matrices, co
 
 std::vector<PasteTarget> paste_targets(const at::Tensor& batch_index, at::IntArrayRef image_sizes) {
   const auto images = static_cast<int64_t>(image_sizes.size() / 2);
-  const auto index = batch_index.cpu().contiguous();
+  const auto index = dense(batch_index.cpu());
   std::vector<PasteTarget> targets;
   for (int64_t i = 0; i < index.size(0); ++i) {
     const int64_t image = index.const_data_ptr<int64_t>()[i];

@@ -1,7 +1,6 @@
 #include "core/paste_masks.h"
 
 #include <ATen/ops/empty.h>
-#include <c10/util/safe_numerics.h>
 
 #include "ops/checks.h"
 #include "ops/device.h"
