@@ -79,6 +79,16 @@ struct Limb {
     if (!box.contains(column, row)) return false;
     return std::fabs((T(column) - x) * unit_y - (T(row) - y) * unit_x) < width;
   }
+
+  // Bounds of the columns that it covers in a row, with room for rounding.
+  HOST_DEVICE void columns(int row, T width, int& first, int& last) const {
+    const T along = (T(row) - y) * unit_x / unit_y, reach = width / std::fabs(unit_y);
+    const T room = 1 + T(1e-5) * (std::fabs(x) + std::fabs(along) + reach);
+    const bool bounded = std::isfinite(room);
+    first =
+        bounded ? int(clamp_index(std::fmax(T(box.left), x + along - reach - room), box.right)) : box.left;
+    last = bounded ? int(clamp_index(x + along + reach + room + 1, box.right)) : box.right;
+  }
 };
 
 template <class T>

@@ -10,7 +10,7 @@ namespace pose2seg {
 
 struct SkeletonMapsParams {
   SkeletonDrawing drawing;    // of at least one person a map
-  void* output;               // (maps, joints + 2 limbs, height, width), any strides
+  void* output;               // (maps, joints + 2 limbs, height, width): channels or columns are neighbours
   int64_t output_strides[4];  // in elements
   DType output_dtype;
 };

@@ -34,25 +34,30 @@ class Painter {
       limbs_.push_back(drawn_limb<T>(d_, map_, person, l));
   }
 
-  // The i-th joint that was prepared, over zeros.
-  void draw_joint_row(int64_t i, int row, T* values, int64_t step) const {
+  // The i-th joint that was prepared, over zeros; whether there is anything.
+  bool draw_joint_row(int64_t i, int row, T* values, int64_t step) const {
     const T stride = T(d_.stride), y = cell_centre(row, stride), inverse = inverse_two_sigma2<T>(d_);
+    bool drawn = false;
     for (auto at = joints_.begin() + i * d_.people; at != joints_.begin() + (i + 1) * d_.people; ++at) {
       if (row < at->box.top || row >= at->box.bottom) continue;
+      drawn = true;
       for (int column = at->box.left; column < at->box.right; ++column)
         draw_joint(values[column * step], at->joint, cell_centre(column, stride), y, inverse,
                    d_.signed_visibility);
     }
+    return drawn;
   }
 
-  // The i-th limb that was prepared, over zeros.
-  void draw_limb_row(int64_t i, int row, T* x, T* y, int64_t step) {
+  // The i-th limb that was prepared, over zeros; whether there is anything.
+  bool draw_limb_row(int64_t i, int row, T* x, T* y, int64_t step) {
     int first = d_.width, last = 0;
     for (auto limb = limbs_.begin() + i * d_.people; limb != limbs_.begin() + (i + 1) * d_.people; ++limb) {
       if (row < limb->box.top || row >= limb->box.bottom) continue;
-      first = std::min(first, limb->box.left);
-      last = std::max(last, limb->box.right);
-      for (int column = limb->box.left; column < limb->box.right; ++column)
+      int begin, end;
+      limb->columns(row, T(d_.limb_width), begin, end);
+      first = std::min(first, begin);
+      last = std::max(last, end);
+      for (int column = begin; column < end; ++column)
         if (limb->covers(column, row, T(d_.limb_width))) cells_[column].draw(*limb, d_.limb_overlap);
     }
     for (int column = first; column < last; ++column) {
@@ -60,6 +65,7 @@ class Painter {
       y[column * step] = cells_[column].y();
       cells_[column] = {};
     }
+    return first < last;
   }
 
  private:
@@ -75,35 +81,40 @@ class Painter {
   std::vector<FieldCell<T>> cells_;    // all empty between rows
 };
 
+// One joint's map, or one limb's two.
+template <class T, class Out>
+void draw_part(const SkeletonMapsParams& p, int64_t map, int part, std::vector<T>& x, std::vector<T>& y) {
+  const SkeletonDrawing& d = p.drawing;
+  const auto store = [&](std::vector<T>& values, bool drawn, int64_t channel, int64_t row) {
+    Out* output = static_cast<Out*>(p.output) + map * p.output_strides[0] + channel * p.output_strides[1] +
+                  row * p.output_strides[2];
+    if (!drawn) {
+      std::fill_n(output, d.width, Out(0));
+      return;
+    }
+    std::transform(values.begin(), values.end(), output, [](T value) { return Out(value); });
+    std::fill(values.begin(), values.end(), T(0));
+  };
+  Painter<T> painter(d, map);
+  const int l = part - d.joints;
+  l < 0 ? painter.prepare_joint(part) : painter.prepare_limb(l);
+  for (int row = 0; row < d.height; ++row) {
+    if (l < 0) {
+      store(x, painter.draw_joint_row(0, row, x.data(), 1), part, row);
+    } else {
+      const bool drawn = painter.draw_limb_row(0, row, x.data(), y.data(), 1);
+      store(x, drawn, d.joints + 2 * l, row);
+      store(y, drawn, d.joints + 2 * l + 1, row);
+    }
+  }
+}
+
 template <class T, class Out>
 void draw_planes(const SkeletonMapsParams& p) {
-  const SkeletonDrawing& d = p.drawing;
-  const int64_t* strides = p.output_strides;
-  const int parts = d.joints + d.limb_count;
-  at::parallel_for(0, d.maps * parts, 1, [&](int64_t begin, int64_t end) {
-    std::vector<T> x(d.width), y(d.width);
-    const auto store = [&](const std::vector<T>& values, int64_t map, int64_t channel, int64_t row) {
-      Out* output = static_cast<Out*>(p.output) + map * strides[0] + channel * strides[1] + row * strides[2];
-      for (int64_t column = 0; column < d.width; ++column) output[column * strides[3]] = Out(values[column]);
-    };
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t map = i / parts;
-      const int part = int(i % parts), l = part - d.joints;
-      Painter<T> painter(d, map);
-      part < d.joints ? painter.prepare_joint(part) : painter.prepare_limb(l);
-      for (int row = 0; row < d.height; ++row) {
-        std::fill(x.begin(), x.end(), T(0));
-        std::fill(y.begin(), y.end(), T(0));
-        if (part < d.joints) {
-          painter.draw_joint_row(0, row, x.data(), 1);
-          store(x, map, part, row);
-        } else {
-          painter.draw_limb_row(0, row, x.data(), y.data(), 1);
-          store(x, map, d.joints + 2 * l, row);
-          store(y, map, d.joints + 2 * l + 1, row);
-        }
-      }
-    }
+  const int parts = p.drawing.joints + p.drawing.limb_count;
+  at::parallel_for(0, p.drawing.maps * parts, 1, [&](int64_t begin, int64_t end) {
+    std::vector<T> x(p.drawing.width), y(p.drawing.width);
+    for (int64_t i = begin; i < end; ++i) draw_part<T, Out>(p, i / parts, int(i % parts), x, y);
   });
 }
 

@@ -44,7 +44,8 @@ struct PersonGradient {
     const int channel = d.joints + 2 * l;
     Vector2<T> sum = {};
     for (int row = limb.box.top; row < limb.box.bottom; ++row) {
-      for (int column = limb.box.left; column < limb.box.right; ++column) {
+      int column, end;
+      for (limb.columns(row, T(d.limb_width), column, end); column < end; ++column) {
         if (!limb.covers(column, row, T(d.limb_width))) continue;
         const T weight = limb_weight<T>(d, map, person, l, column, row);
         if (weight > 0) sum += {weight * grad(channel, column, row), weight * grad(channel + 1, column, row)};
