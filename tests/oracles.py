@@ -58,7 +58,9 @@ def skeleton_maps(
     height, width = size
     joints = people.shape[1]
     maps = np.zeros((joints + 2 * len(limbs), height, width))
-    vectors: dict[tuple[int, int, int], list[np.ndarray]] = {}  # of every limb over a cell, in the order of people
+    vectors: dict[
+        tuple[int, int, int], list[np.ndarray]
+    ] = {}  # of every limb over a cell, in the order of people
     for person in people.astype(np.float64):
         for k, (x, y, visibility) in enumerate(person):
             if visibility <= 0:
