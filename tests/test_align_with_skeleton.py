@@ -168,13 +168,13 @@ def gradients(ops, tensors, batch_index, grad_output, convention="integer", want
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_gradient_meets_finite_differences(backend, convention):
     input, keypoints, matrices, batch_index = example(device=backend.device, channels=1)
-    input, keypoints, matrices, index = input[:, :, :6, :5], keypoints[1:], matrices[1:], batch_index[1:]
+    input, keypoints, matrices, index = input[:, :, :5, :4], keypoints[1:], matrices[1:], batch_index[1:]
     visibility = keypoints[..., 2:]
 
     def function(input, position, matrices):
         pose = torch.cat((position, visibility), -1)
         return backend.align_with_skeleton(
-            input, pose, matrices, index, (7, 6), convention=convention, **STYLE
+            input, pose, matrices, index, (5, 4), convention=convention, **STYLE
         )
 
     leaves = [t.clone().requires_grad_() for t in (input, keypoints[..., :2] / 2, matrices)]
