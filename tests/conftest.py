@@ -1,6 +1,7 @@
 """The backends that every op test runs on."""
 
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -31,6 +32,14 @@ class Backend:
 
     def __getattr__(self, op: str):
         return getattr(self._ops, op)
+
+
+@pytest.fixture(autouse=True)
+def forget_what_was_compiled() -> Iterator[None]:
+    """Else torch.compile counts the cases of one test as recompilations, and gives up after eight."""
+    yield
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
 
 
 @pytest.fixture(scope="session")
