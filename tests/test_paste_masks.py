@@ -183,7 +183,7 @@ def test_compiles_whole(backend):
         ({"batch_index": torch.tensor([0, -1, 0, 0, 0])}, ValueError, "batch_index must name .* got -1 at 1"),
         ({"image_sizes": [(4, 4), (0, 3)]}, ValueError, r"image_sizes must be a positive \(height, width\), got \(0, 3\)"),
         ({"image_sizes": [4, 4]}, TypeError, "image_sizes must be pairs of integers, got 4"),
-        ({"image_sizes": [(4, 4), (2**62, 3)]}, ValueError, r"image_sizes must be below 2\^31, got \(4611686018427387904, 3\)"),
+        ({"image_sizes": [(4, 4), (2**62, 3)]}, ValueError, "image_sizes must be such that the masks fit in memory"),
         ({"threshold": -0.1}, ValueError, r"threshold must be in \[0, 1\], got -0.1"),
         ({"threshold": torch.nan}, ValueError, r"threshold must be in \[0, 1\], got nan"),
     ],
