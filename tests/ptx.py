@@ -61,15 +61,57 @@ def raw(tensor: torch.Tensor) -> np.ndarray:
     return (flat.view(torch.int16) if tensor.dtype == torch.bfloat16 else flat).numpy()
 
 
-def affine_align(module, interpreter, input, matrices, batch_index, size, convention="integer", index="i"):
-    """Launches the kernel as csrc/cuda/affine_align.cu does; returns the output and what was counted."""
-    channels_last = input.stride(1) == 1 and input.stride(3) != 1
-    count, channels = len(matrices), input.shape[1]
-    output = torch.full((count, channels, *size), torch.nan, dtype=input.dtype)
-    output = output.contiguous(memory_format=torch.channels_last) if channels_last else output
-    vector = (
-        16 // input.element_size() if channels_last and channels % (16 // input.element_size()) == 0 else 1
+def run(interpreter, module, kernel, grid, block, arguments, device):
+    """Launches a kernel; fails on a race, also between blocks, and on a bank conflict above two."""
+    report = interpreter.run(
+        module,
+        kernel,
+        grid,
+        block,
+        arguments,
+        device=device,
+        stats=True,
+        race=True,
+        race_global=True,
+        sample=1,
     )
+    assert not report.races, report.report()
+    assert not report.warnings, report.report()
+    shared = [access["conflict"] for access in report.stats["mem"] if access["space"] == "shared"]
+    assert max(shared, default=1) <= 2, report.report()
+    return report
+
+
+def accesses(report, kind):
+    """The instructions that load ("ld") or store ("st") global memory with more than a thread of each warp."""
+    return [
+        access
+        for access in report.stats["mem"]
+        if access["space"] == "global" and access["kind"] == kind and access["lanes"] > access["requests"]
+    ]
+
+
+def efficiency(accesses):
+    """Bytes of the lanes by bytes of the sectors that they ask for."""
+    useful = sum(access["lanes"] * access["bytes"] for access in accesses)
+    return useful / (32 * sum(access["sectors"] for access in accesses))
+
+
+def affine_align(
+    module, interpreter, input, matrices, batch_index, size, convention="integer", index="i", beside=0
+):
+    """Launches the kernel as csrc/cuda/affine_align.cu does; returns the output and what was counted.
+
+    `beside`: further channels of the output that are not the kernel's.
+    """
+    count, channels = len(matrices), input.shape[1]
+    channels_last = input.stride(1) == 1 and input.stride(3) != 1
+    output = torch.full((count, channels + beside, *size), torch.nan, dtype=input.dtype)
+    output = output.contiguous(memory_format=torch.channels_last) if channels_last else output
+    whole = 16 // input.element_size()
+    staged = channels_last and channels % whole == 0 and (channels + beside) % whole != 0
+    vector = whole if channels_last and channels % whole == 0 else 1
+    counted = 1 if staged else vector  # channels that sizes and strides count
     device = interpreter.Device()
     p = np.zeros((), AFFINE_ALIGN_PARAMS)
     for name, tensor in (
@@ -80,17 +122,17 @@ def affine_align(module, interpreter, input, matrices, batch_index, size, conven
     ):
         p[name] = device.bind(raw(tensor), name)
     p["batch"], p["channels"], p["height"], p["width"] = input.shape
-    p["channels"] //= vector
+    p["channels"] //= counted
     p["instances"], p["out_height"], p["out_width"] = count, size[0], size[1]
-    p["input_strides"] = [s if i == 1 else s // vector for i, s in enumerate(input.stride())]
-    p["output_strides"] = [s if i == 1 else s // vector for i, s in enumerate(output.stride())]
+    p["input_strides"] = [s if i == 1 else s // counted for i, s in enumerate(input.stride())]
+    p["output_strides"] = [s if i == 1 else s // counted for i, s in enumerate(output.stride())]
     p["convention"], p["dtype"] = CONVENTIONS.index(convention), DTYPES.index(input.dtype)
 
     element = MANGLED[input.dtype] + index
     if channels_last:
-        lanes = min(32, 1 << int(channels // vector - 1).bit_length())
+        lanes = 32 if staged else min(32, 1 << int(channels // vector - 1).bit_length())
         kernel, tile, block = (
-            f"align_channels_lastI{element}Li{vector}E",
+            f"align_{'staged' if staged else 'channels_last'}I{element}Li{vector}E",
             (8, 8),
             (lanes, min(256 // lanes, 64)),
         )
@@ -105,8 +147,7 @@ def affine_align(module, interpreter, input, matrices, batch_index, size, conven
         groups = -(-channels // 128)
     across, down = -(-size[1] // tile[0]), -(-size[0] // tile[1])
     tiling = np.array([across, down], np.uint32).tobytes()
-    grid = (count * across * down, groups)
-    report = interpreter.run(
-        module, kernel, grid, block, [p, tiling], device=device, stats=True, race=True, sample=1
+    report = run(
+        interpreter, module, kernel, (count * across * down, groups), block, [p, tiling], device=device
     )
     return output, report

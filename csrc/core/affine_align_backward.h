@@ -5,6 +5,7 @@
 #include "core/affine_footprint.h"
 #include "core/convention.h"
 #include "core/dtype.h"
+#include "core/index_width.h"
 
 struct CUstream_st;
 
@@ -30,6 +31,13 @@ struct AffineAlignBackward {
   template <class T>
   HOST_DEVICE Affine<T> to_input(int64_t instance) const {
     return affine_cast<T>(sampling_transform(matrix<T>(instance), convention, height, width));
+  }
+
+  // Whether 32 bits hold every offset in the gradient and in another tensor that has the input's shape.
+  bool offsets_fit_int32(const int64_t (&input_strides)[4]) const {
+    return fits_int32({instances, channels, out_height, out_width}, grad_strides) &&
+           fits_int32({batch, channels, height, width}, input_strides) &&
+           sides_fit_int32({channels, height, width, out_height, out_width});
   }
 };
 

@@ -10,10 +10,10 @@ namespace pose2seg {
 
 // Integers [first, last] between two bounds and inside [0, extent); a NaN bounds nothing. Clamped before the
 // conversion, for a bound may be beyond every integer, and after, for T may not hold the extent.
-template <class T>
-HOST_DEVICE void integers_between(T low, T high, int64_t extent, int64_t& first, int64_t& last) {
-  first = int64_t(std::fmin(std::fmax(std::ceil(low), T(0)), T(extent)));
-  last = int64_t(std::fmax(std::fmin(std::floor(high), T(extent)), T(-1)));
+template <class T, class Index>
+HOST_DEVICE void integers_between(T low, T high, Index extent, Index& first, Index& last) {
+  first = Index(std::fmin(std::fmax(std::ceil(low), T(0)), T(extent)));
+  last = Index(std::fmax(std::fmin(std::floor(high), T(extent)), T(-1)));
   if (last >= extent) last = extent - 1;
 }
 
@@ -21,6 +21,7 @@ HOST_DEVICE void integers_between(T low, T high, int64_t extent, int64_t& first,
 // the map, and its weight. They sample within the square of side 2 around it, hence lie in a small
 // parallelogram of the output. Its rows, and its columns in each row, are bounded from outside, with room
 // for rounding; whether a pixel in there has the tap is for the arithmetic of the sampling itself to say.
+// Pixels are counted in the integer type that they are asked for with: int32_t where the sides are small.
 template <class T>
 struct AffineFootprint {
   Affine<T> to_map;
@@ -30,33 +31,37 @@ struct AffineFootprint {
   T column_per_x, column_per_y;
   T row_per_x, row_per_y, row_at_origin, row_reach;
 
-  HOST_DEVICE bool overlaps(int64_t u0, int64_t u1, int64_t v0, int64_t v1) const {
+  template <class Index>
+  HOST_DEVICE bool overlaps(Index u0, Index u1, Index v0, Index v1) const {
     return T(u1) > left && T(u0) < right && T(v1) > top && T(v0) < bottom;
   }
 
-  HOST_DEVICE void rows(int64_t u, int64_t v, int64_t& first, int64_t& last) const {
+  template <class Index>
+  HOST_DEVICE void rows(Index u, Index v, Index& first, Index& last) const {
     const T centre = row_per_x * T(u) + row_per_y * T(v) + row_at_origin;
-    integers_between(centre - row_reach, centre + row_reach, out_height, first, last);
+    integers_between(centre - row_reach, centre + row_reach, Index(out_height), first, last);
   }
 
-  HOST_DEVICE void columns(int64_t u, int64_t v, int64_t row, int64_t& first, int64_t& last) const {
+  template <class Index>
+  HOST_DEVICE void columns(Index u, Index v, Index row, Index& first, Index& last) const {
     const T x = T(u) - to_map.x(T(0), T(row)), y = T(v) - to_map.y(T(0), T(row));
     const T x0 = (x - reach_x) * column_per_x, x1 = (x + reach_x) * column_per_x;
     const T y0 = (y - reach_y) * column_per_y, y1 = (y + reach_y) * column_per_y;
     integers_between(std::fmax(std::fmin(x0, x1), std::fmin(y0, y1)),
-                     std::fmin(std::fmax(x0, x1), std::fmax(y0, y1)), out_width, first, last);
+                     std::fmin(std::fmax(x0, x1), std::fmax(y0, y1)), Index(out_width), first, last);
   }
 
   // Of the tap of an output pixel on (u, v); 0 where it has none.
-  HOST_DEVICE T weight(int64_t u, int64_t v, int64_t column, int64_t row) const {
+  template <class Index>
+  HOST_DEVICE T weight(Index u, Index v, Index column, Index row) const {
     const T x = to_map.x(T(column), T(row)), y = to_map.y(T(column), T(row));
-    return bilinear_taps(x, y, height, width).weight(u, v);
+    return bilinear_taps(x, y, Index(height), Index(width)).weight(u, v);
   }
 
   // visit(column, row, weight) for each output pixel with a tap on (u, v), by rows, then columns.
-  template <class Visit>
-  HOST_DEVICE void visit(int64_t u, int64_t v, const Visit& visit) const {
-    int64_t row, last_row, column, last_column;
+  template <class Index, class Visit>
+  HOST_DEVICE void visit(Index u, Index v, const Visit& visit) const {
+    Index row, last_row, column, last_column;
     for (rows(u, v, row, last_row); row <= last_row; ++row)
       for (columns(u, v, row, column, last_column); column <= last_column; ++column)
         if (const T tap = weight(u, v, column, row); tap != 0) visit(column, row, tap);

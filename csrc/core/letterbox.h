@@ -33,11 +33,11 @@ struct LetterboxParams {
 
 // The taps along one axis only, which all pixels of a column or of a row share.
 HOST_DEVICE BilinearTaps<float> column_taps(const LetterboxImage& image, int64_t column) {
-  return bilinear_taps(image.step * float(column) + image.left, 0.0f, 1, image.width);
+  return bilinear_taps(image.step * float(column) + image.left, 0.0f, int64_t(1), image.width);
 }
 
 HOST_DEVICE BilinearTaps<float> row_taps(const LetterboxImage& image, int64_t row) {
-  return bilinear_taps(0.0f, image.step * float(row) + image.top, image.height, 1);
+  return bilinear_taps(0.0f, image.step * float(row) + image.top, image.height, int64_t(1));
 }
 
 // All three channels of one output pixel.

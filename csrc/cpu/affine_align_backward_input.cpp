@@ -28,7 +28,7 @@ void find_sources(const AffineAlignBackwardInputParams& p, int64_t image, int64_
   nearby.clear();
   for (int64_t n = 0; n < p.instances; ++n)
     if (p.batch_index[n] == image &&
-        footprint(n).overlaps(0, p.width - 1, first / p.width, (last - 1) / p.width))
+        footprint(n).overlaps(int64_t(0), p.width - 1, first / p.width, (last - 1) / p.width))
       nearby.push_back(n);
   sources.clear();
   for (int64_t pixel = first; pixel < last; ++pixel) {

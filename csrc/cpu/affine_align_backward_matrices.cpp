@@ -21,11 +21,16 @@ struct Row {
   const std::vector<BilinearTaps<Compute>>& taps;
 
   Gradient<Compute> at(int64_t channel, int64_t column) const {
-    const T* plane = input + channel * p.input_strides[1];
-    const auto value = [&](int64_t x, int64_t y) {
-      return Compute(plane[y * p.input_strides[2] + x * p.input_strides[3]]);
+    const BilinearTaps<Compute>& t = taps[column];
+    const T* upper_left =
+        input + channel * p.input_strides[1] + t.y * p.input_strides[2] + t.x * p.input_strides[3];
+    const auto value = [&](bool present, int64_t offset) {
+      return present ? Compute(upper_left[offset]) : 0;
     };
-    const auto slope = taps[column].gradient(value);
+    const int64_t right = p.input_strides[3], lower = p.input_strides[2];
+    const auto slope =
+        t.gradient(value(t.has_upper && t.has_left, 0), value(t.has_upper && t.has_right, right),
+                   value(t.has_lower && t.has_left, lower), value(t.has_lower && t.has_right, lower + right));
     const auto by = Compute(grad[channel * p.grad_strides[1] + column * p.grad_strides[3]]);
     return {by * slope.x, by * slope.y};
   }
@@ -48,7 +53,7 @@ struct Row {
       ll += g * Compute(lower_left[c]);
       lr += g * Compute(lower_right[c]);
     }
-    return {(1 - t.lower) * (ur - ul) + t.lower * (lr - ll), (1 - t.right) * (ll - ul) + t.right * (lr - ur)};
+    return t.gradient(ul, ur, ll, lr);
   }
 };
 

@@ -3,12 +3,13 @@
 #include "core/affine_align.h"
 #include "cuda/affine_align_channels_last.cuh"
 #include "cuda/affine_align_planes.cuh"
+#include "cuda/affine_align_staged.cuh"
 #include "cuda/dispatch.cuh"
 #include "cuda/launch.cuh"
 
 // Reads the four taps of every output pixel in every channel, and writes each output once. A block owns a
-// tile of one instance's output pixels; grid.x counts the tiles, grid.y the groups of channels. The two ways
-// in which tensors lie in memory have a kernel each, explained in its file. docs/kernels.md counts what they
+// tile of one instance's output pixels; grid.x counts the tiles, grid.y the groups of channels. The ways in
+// which tensors lie in memory have a kernel each, explained in its file. docs/kernels.md counts what they
 // move.
 
 namespace pose2seg {
@@ -51,26 +52,29 @@ void launch_channels_last(const AffineAlignParams& params, cudaStream_t stream) 
   launch(align_channels_last<T, Index, kVector>, grid, block, stream, p, tiling);
 }
 
-// Whether every pixel of a (N, C, H, W) tensor starts at a multiple of `count` elements and 16 bytes.
-bool pixels_line_up(const void* data, const int64_t (&strides)[4], int count) {
-  return reinterpret_cast<uintptr_t>(data) % kVectorBytes == 0 && strides[0] % count == 0 &&
-         strides[2] % count == 0 && strides[3] % count == 0;
+template <class T, class Index, int kVector>
+void launch_staged(const AffineAlignParams& p, cudaStream_t stream) {
+  const Tiling tiling = tiling_of<ChannelsLastTile>(p);
+  const dim3 grid = grid_of(p, tiling, kVectorsPerLane<kVector> * kWarpSize * kVector);
+  launch(align_staged<T, Index, kVector>, grid, dim3(kWarpSize, kStagingWarps), stream, p, tiling);
 }
 
 }  // namespace
 
 void affine_align_cuda(const AffineAlignParams& params, cudaStream_t stream) {
   const bool channels_last = params.input_strides[1] == 1 && params.output_strides[1] == 1;
-  dispatch_floating(params.dtype, [&](auto type) {
+  dispatch_cuda_floating(params.dtype, [&](auto type) {
     using T = decltype(type);
     constexpr int kVector = kVectorBytes / sizeof(T);
-    const bool whole_vectors = params.channels % kVector == 0 &&
-                               pixels_line_up(params.input, params.input_strides, kVector) &&
-                               pixels_line_up(params.output, params.output_strides, kVector);
+    const bool whole_input = has_whole_vectors(params.input, params.channels, params.input_strides, kVector);
+    const bool whole_output =
+        has_whole_vectors(params.output, params.channels, params.output_strides, kVector);
     dispatch_index(offsets_fit_int32(params), [&](auto index) {
       using Index = decltype(index);
-      if (channels_last && whole_vectors)
+      if (channels_last && whole_input && whole_output)
         launch_channels_last<T, Index, kVector>(params, stream);
+      else if (channels_last && whole_input && params.channels >= kWarpSize * kVector)
+        launch_staged<T, Index, kVector>(params, stream);
       else if (channels_last)
         launch_channels_last<T, Index, 1>(params, stream);
       else if (params.input_strides[3] == 1)

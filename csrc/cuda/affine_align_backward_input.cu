@@ -1,6 +1,7 @@
 #include "core/affine_align_backward.h"
 #include "cuda/dispatch.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/vector.cuh"
 
 // The gradient of the input, gathered: each input pixel sums over the output pixels that have a tap on it, in
 // a fixed order, so that no atomics and no zero fill are needed. A first pass, a thread per instance, finds
@@ -16,23 +17,25 @@ using Params = AffineAlignBackwardInputParams;
 constexpr int kThreads = 128;
 
 // A rectangle of input pixels, and the channels of it that one block computes.
+template <class Index>
 struct Tile {
-  int64_t image, u, v, channel;
+  Index image, u, v, channel;
 };
 
 // Blocks are numbered by channels, then columns, rows and images. Their number fits 32 bits, in which
 // division is quick.
-__device__ Tile tile_of_block(const Params& p, int tile_width, int tile_height, int tile_channels) {
+template <class Index>
+__device__ Tile<Index> tile_of_block(const Params& p, int tile_width, int tile_height, int tile_channels) {
   unsigned int index = blockIdx.x;
   const auto next = [&](int64_t extent, int size) {
     const auto tiles = static_cast<unsigned int>((extent + size - 1) / size);
     const unsigned int tile = index % tiles;
     index /= tiles;
-    return int64_t(tile) * size;
+    return Index(tile) * size;
   };
-  const int64_t channel = next(p.channels, tile_channels), u = next(p.width, tile_width),
-                v = next(p.height, tile_height);
-  return {index, u, v, channel};
+  const Index channel = next(p.channels, tile_channels), u = next(p.width, tile_width),
+              v = next(p.height, tile_height);
+  return {Index(index), u, v, channel};
 }
 
 int64_t tile_count(const Params& p, int tile_width, int tile_height, int tile_channels) {
@@ -48,17 +51,17 @@ __global__ void __launch_bounds__(kThreads) find_footprints(const Params p) {
 }
 
 // In shared memory: those of 32 instances that have taps on a tile, ascending.
-template <class T>
+template <class T, class Index>
 struct NearbyInstances {
   AffineFootprint<T> footprints[kWarpSize];
-  int64_t instances[kWarpSize];
+  Index grads[kWarpSize];  // offsets of their gradients
   int count;
 };
 
 // For the block's first warp: each lane looks at one instance.
-template <class T>
-__device__ void find_nearby(const Params& p, const Tile& tile, int tile_width, int tile_height,
-                            int64_t instance, int lane, NearbyInstances<T>& nearby) {
+template <class T, class Index>
+__device__ void find_nearby(const Params& p, const Tile<Index>& tile, int tile_width, int tile_height,
+                            int64_t instance, int lane, NearbyInstances<T, Index>& nearby) {
   const bool near =
       instance < p.instances && p.batch_index[instance] == tile.image &&
       p.footprint<T>(instance).overlaps(tile.u, tile.u + tile_width - 1, tile.v, tile.v + tile_height - 1);
@@ -66,21 +69,20 @@ __device__ void find_nearby(const Params& p, const Tile& tile, int tile_width, i
   const int index = __popc(lanes & ((1u << lane) - 1));
   if (near) {
     nearby.footprints[index] = p.footprint<T>(instance);
-    nearby.instances[index] = instance;
+    nearby.grads[index] = Index(instance) * Index(p.grad_strides[0]);
   }
   if (lane == 0) nearby.count = __popc(lanes);
 }
 
-// Calls body(footprint, gradient of the instance's first pixel) for the instances near the tile, ascending.
-template <class T, class Body>
-__device__ void for_each_nearby(const Params& p, const Tile& tile, int tile_width, int tile_height,
+// Calls body(footprint, offset of the gradient) for the instances near the tile, ascending.
+template <class T, class Index, class Body>
+__device__ void for_each_nearby(const Params& p, const Tile<Index>& tile, int tile_width, int tile_height,
                                 int thread, const Body& body) {
-  __shared__ NearbyInstances<accumulate_t<T>> nearby;
+  __shared__ NearbyInstances<T, Index> nearby;
   for (int64_t first = 0; first < p.instances; first += kWarpSize) {
     if (thread < kWarpSize) find_nearby(p, tile, tile_width, tile_height, first + thread, thread, nearby);
     __syncthreads();
-    for (int i = 0; i < nearby.count; ++i)
-      body(nearby.footprints[i], static_cast<const T*>(p.grad) + nearby.instances[i] * p.grad_strides[0]);
+    for (int i = 0; i < nearby.count; ++i) body(nearby.footprints[i], nearby.grads[i]);
     __syncthreads();
   }
 }
@@ -89,26 +91,28 @@ __device__ void for_each_nearby(const Params& p, const Tile& tile, int tile_widt
 // each other however the window is rotated, and writes whole sectors.
 constexpr int kPlanes = 8, kPlanesWidth = 16, kPlanesHeight = 16;
 
-template <class T>
+template <class T, class Index>
 __global__ void __launch_bounds__(kPlanesWidth* kPlanesHeight, 2) gather_planes(const Params p) {
   using Compute = accumulate_t<T>;
-  const Tile tile = tile_of_block(p, kPlanesWidth, kPlanesHeight, kPlanes);
-  const int64_t u = tile.u + threadIdx.x, v = tile.v + threadIdx.y;
+  const auto tile = tile_of_block<Index>(p, kPlanesWidth, kPlanesHeight, kPlanes);
+  const Index u = tile.u + threadIdx.x, v = tile.v + threadIdx.y;
   const bool inside = u < p.width && v < p.height;
   const int channels = int(min(int64_t(kPlanes), p.channels - tile.channel));
+  const T* grads = static_cast<const T*>(p.grad) + tile.channel * p.grad_strides[1];
+  const Index plane = Index(p.grad_strides[1]), line = Index(p.grad_strides[2]),
+              step = Index(p.grad_strides[3]);
   Compute sum[kPlanes] = {};
   const int thread = threadIdx.y * kPlanesWidth + threadIdx.x;
-  for_each_nearby<T>(p, tile, kPlanesWidth, kPlanesHeight, thread,
-                     [&](const AffineFootprint<Compute>& footprint, const T* grad) {
-                       if (!inside || !footprint.overlaps(u, u, v, v)) return;
-                       footprint.visit(u, v, [&](int64_t column, int64_t row, Compute weight) {
-                         const T* value = grad + tile.channel * p.grad_strides[1] + row * p.grad_strides[2] +
-                                          column * p.grad_strides[3];
+  for_each_nearby<Compute>(p, tile, kPlanesWidth, kPlanesHeight, thread,
+                           [&](const AffineFootprint<Compute>& footprint, Index grad) {
+                             if (!inside || !footprint.overlaps(u, u, v, v)) return;
+                             footprint.visit(u, v, [&](Index column, Index row, Compute weight) {
+                               const T* value = grads + (grad + row * line + column * step);
 #pragma unroll
-                         for (int c = 0; c < kPlanes; ++c)
-                           if (c < channels) sum[c] += weight * Compute(value[c * p.grad_strides[1]]);
-                       });
-                     });
+                               for (int c = 0; c < kPlanes; ++c)
+                                 if (c < channels) sum[c] += weight * Compute(value[c * plane]);
+                             });
+                           });
   if (!inside) return;
   T* to = static_cast<T*>(p.grad_input) + tile.image * p.grad_input_strides[0] +
           tile.channel * p.grad_input_strides[1] + v * p.grad_input_strides[2] + u * p.grad_input_strides[3];
@@ -123,52 +127,47 @@ __global__ void __launch_bounds__(kPlanesWidth* kPlanesHeight, 2) gather_planes(
 constexpr int kChannelsPerLane = 8, kLastWidth = 4, kLastHeight = 2;
 constexpr int kRowsAtOnce = 8, kColumnsAtOnce = 4;
 
-template <class T, int Vector>
-struct alignas(sizeof(T) * Vector) Channels {
-  T value[Vector];
-};
-
-template <class T, int Vector>
+template <class T, int kVector>
 struct ChannelSums {
   using Compute = accumulate_t<T>;
-  static constexpr int kStep = kWarpSize * Vector;  // channels between a lane's vectors
+  using Channels = Vector<T, kVector>;
+  static constexpr int kStep = kWarpSize * kVector;  // channels between a lane's vectors
 
   Compute sum[kChannelsPerLane] = {};
 
-  __device__ void add(Compute weight, const T* from, int64_t stride, int64_t channels) {
+  // `stride` counts only where vectors are of one channel.
+  template <class Index>
+  __device__ void add(Compute weight, const T* from, Index stride, Index channels) {
 #pragma unroll
-    for (int k = 0; k < kChannelsPerLane / Vector; ++k) {
+    for (int k = 0; k < kChannelsPerLane / kVector; ++k) {
       if (k * kStep >= channels) break;
-      if constexpr (Vector == 1) {
-        sum[k] += weight * Compute(from[k * kStep * stride]);
-      } else {
-        const auto vector = *reinterpret_cast<const Channels<T, Vector>*>(from + k * kStep);
+      const auto vector = *reinterpret_cast<const Channels*>(from + k * kStep * (kVector == 1 ? stride : 1));
 #pragma unroll
-        for (int i = 0; i < Vector; ++i) sum[k * Vector + i] += weight * Compute(vector.value[i]);
-      }
+      for (int i = 0; i < kVector; ++i) sum[k * kVector + i] += weight * Compute(vector.of[i]);
     }
   }
 
-  __device__ void store(T* to, int64_t channels) const {
+  template <class Index>
+  __device__ void store(T* to, Index channels) const {
 #pragma unroll
-    for (int k = 0; k < kChannelsPerLane / Vector; ++k) {
+    for (int k = 0; k < kChannelsPerLane / kVector; ++k) {
       if (k * kStep >= channels) break;
-      Channels<T, Vector> vector;
+      Channels vector;
 #pragma unroll
-      for (int i = 0; i < Vector; ++i) vector.value[i] = T(sum[k * Vector + i]);
-      *reinterpret_cast<Channels<T, Vector>*>(to + k * kStep) = vector;
+      for (int i = 0; i < kVector; ++i) vector.of[i] = T(sum[k * kVector + i]);
+      *reinterpret_cast<Channels*>(to + k * kStep) = vector;
     }
   }
 };
 
 // body(column, row, weight) on all lanes, for each output pixel with a tap on (u, v).
-template <class T, class Body>
-__device__ void for_each_source(const AffineFootprint<T>& footprint, int64_t u, int64_t v, int lane,
+template <class T, class Index, class Body>
+__device__ void for_each_source(const AffineFootprint<T>& footprint, Index u, Index v, int lane,
                                 const Body& body) {
-  int64_t block_row, last_row;
+  Index block_row, last_row;
   for (footprint.rows(u, v, block_row, last_row); block_row <= last_row; block_row += kRowsAtOnce) {
-    const int64_t row = block_row + lane / kColumnsAtOnce;
-    int64_t column = 0, last_column = -1;
+    const Index row = block_row + lane / kColumnsAtOnce;
+    Index column = 0, last_column = -1;
     if (row <= last_row) footprint.columns(u, v, row, column, last_column);
     for (column += lane % kColumnsAtOnce; __ballot_sync(kAllLanes, column <= last_column) != 0;
          column += kColumnsAtOnce) {
@@ -183,23 +182,25 @@ __device__ void for_each_source(const AffineFootprint<T>& footprint, int64_t u, 
   }
 }
 
-template <class T, int Vector>
+template <class T, class Index, int kVector>
 __global__ void __launch_bounds__(kWarpSize * kLastWidth * kLastHeight, 2)
     gather_channels_last(const Params p) {
   using Compute = accumulate_t<T>;
-  const Tile tile = tile_of_block(p, kLastWidth, kLastHeight, kWarpSize * kChannelsPerLane);
+  const auto tile = tile_of_block<Index>(p, kLastWidth, kLastHeight, kWarpSize * kChannelsPerLane);
   const int lane = int(threadIdx.x), warp = int(threadIdx.y);
-  const int64_t u = tile.u + warp % kLastWidth, v = tile.v + warp / kLastWidth;
+  const Index u = tile.u + warp % kLastWidth, v = tile.v + warp / kLastWidth;
   const bool inside = u < p.width && v < p.height;
-  const int64_t channel = tile.channel + lane * Vector, channels = p.channels - channel;
-  ChannelSums<T, Vector> sums;
-  for_each_nearby<T>(
+  const Index channel = tile.channel + lane * kVector, channels = Index(p.channels) - channel;
+  const Index stride = Index(p.grad_strides[1]), line = Index(p.grad_strides[2]),
+              step = Index(p.grad_strides[3]);
+  const T* grads = static_cast<const T*>(p.grad) + channel * p.grad_strides[1];
+  ChannelSums<T, kVector> sums;
+  for_each_nearby<Compute>(
       p, tile, kLastWidth, kLastHeight, warp * kWarpSize + lane,
-      [&](const AffineFootprint<Compute>& footprint, const T* grad) {
+      [&](const AffineFootprint<Compute>& footprint, Index grad) {
         if (!inside || !footprint.overlaps(u, u, v, v)) return;
-        for_each_source(footprint, u, v, lane, [&](int64_t column, int64_t row, Compute weight) {
-          const T* from = grad + row * p.grad_strides[2] + column * p.grad_strides[3];
-          sums.add(weight, from + channel * p.grad_strides[1], p.grad_strides[1], channels);
+        for_each_source(footprint, u, v, lane, [&](Index column, Index row, Compute weight) {
+          sums.add(weight, grads + (grad + row * line + column * step), stride, channels);
         });
       });
   if (inside)
@@ -208,30 +209,31 @@ __global__ void __launch_bounds__(kWarpSize * kLastWidth * kLastHeight, 2)
                channels);
 }
 
-// Whether every pixel's channels start at a multiple of 16 bytes and are whole vectors of them.
-bool has_vectors(const Params& p, int64_t vector) {
-  const auto address = reinterpret_cast<uintptr_t>(p.grad) | reinterpret_cast<uintptr_t>(p.grad_input);
-  const int64_t strides = p.grad_strides[0] | p.grad_strides[2] | p.grad_strides[3];
-  return address % 16 == 0 && strides % vector == 0 && p.channels % vector == 0 && p.grad_strides[1] == 1;
+template <class T, class Index>
+void gather(const Params& p, cudaStream_t stream) {
+  if (p.grad_input_strides[1] != 1) {
+    const int64_t tiles = tile_count(p, kPlanesWidth, kPlanesHeight, kPlanes);
+    launch(gather_planes<T, Index>, dim3(blocks_for(tiles, 1)), dim3(kPlanesWidth, kPlanesHeight), stream, p);
+    return;
+  }
+  constexpr int kVector = kVectorBytes / sizeof(T);
+  const bool whole_vectors = has_whole_vectors(p.grad, p.channels, p.grad_strides, kVector) &&
+                             has_whole_vectors(p.grad_input, p.channels, p.grad_input_strides, kVector);
+  const auto kernel =
+      whole_vectors ? gather_channels_last<T, Index, kVector> : gather_channels_last<T, Index, 1>;
+  const int64_t tiles = tile_count(p, kLastWidth, kLastHeight, kWarpSize * kChannelsPerLane);
+  launch(kernel, dim3(blocks_for(tiles, 1)), dim3(kWarpSize, kLastWidth * kLastHeight), stream, p);
 }
 
 }  // namespace
 
 void affine_align_backward_input_cuda(const AffineAlignBackwardInputParams& params, cudaStream_t stream) {
-  dispatch_floating(params.dtype, [&](auto type) {
+  dispatch_cuda_floating(params.dtype, [&](auto type) {
     using T = decltype(type);
     launch(find_footprints<accumulate_t<T>>, dim3(blocks_for(params.instances, kThreads)), dim3(kThreads),
            stream, params);
-    if (params.grad_input_strides[1] == 1) {
-      constexpr int kVector = 16 / sizeof(T);
-      const auto kernel =
-          has_vectors(params, kVector) ? gather_channels_last<T, kVector> : gather_channels_last<T, 1>;
-      const int64_t tiles = tile_count(params, kLastWidth, kLastHeight, kWarpSize * kChannelsPerLane);
-      launch(kernel, dim3(blocks_for(tiles, 1)), dim3(kWarpSize, kLastWidth * kLastHeight), stream, params);
-    } else {
-      const int64_t tiles = tile_count(params, kPlanesWidth, kPlanesHeight, kPlanes);
-      launch(gather_planes<T>, dim3(blocks_for(tiles, 1)), dim3(kPlanesWidth, kPlanesHeight), stream, params);
-    }
+    dispatch_index(params.offsets_fit_int32(params.grad_input_strides),
+                   [&](auto index) { gather<T, decltype(index)>(params, stream); });
   });
 }
 

@@ -1,6 +1,7 @@
 #include "core/affine_align_backward.h"
 #include "cuda/dispatch.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/vector.cuh"
 
 // The gradient of the matrices in two passes: a block per output row sums what its pixels say, then a warp
 // per instance sums its rows and goes back through the inverse. Both are trees of a fixed shape, so the bits
@@ -37,38 +38,68 @@ __device__ RowGradient sum_of_block(RowGradient mine, int lane, int warp) {
 }
 
 // Where in a row a thread begins, and by how much it goes on: lanes along the channels where they lie next
-// to each other, else along the columns; the warps along the other.
+// to each other, a vector each, else along the columns; the warps along the other.
+template <class Index>
 struct Stride {
-  int64_t channel, column, channel_step, column_step;
+  Index channel, column, channel_step, column_step;
 };
 
-__device__ Stride stride_of_thread(bool channels_last, int lane, int warp) {
-  if (channels_last) return {lane, warp, kWarpSize, kWarps};
+template <class Index>
+__device__ Stride<Index> stride_of_thread(bool channels_last, int lane, int warp, int vector) {
+  if (channels_last) return {lane * vector, warp, kWarpSize * vector, kWarps};
   return {warp, lane, kWarps, kWarpSize};
 }
 
-template <class T>
-__device__ RowGradient gradient_of_thread(const Params& p, const Affine<accumulate_t<T>>& to_input,
-                                          int64_t instance, int64_t image, int64_t row,
-                                          const Stride& stride) {
+// The gradient of a point by the slopes of kVector channels; `input` is where its upper left tap would be.
+template <class T, class Index, int kVector>
+__device__ Gradient<accumulate_t<T>> gradient_of_vector(const T* input, const T* grad,
+                                                        const BilinearTaps<accumulate_t<T>, Index>& taps,
+                                                        Index right, Index lower) {
   using Compute = accumulate_t<T>;
-  const T* input = static_cast<const T*>(p.input) + image * p.input_strides[0];
-  const T* grad = static_cast<const T*>(p.grad) + instance * p.grad_strides[0] + row * p.grad_strides[2];
+  using Channels = Vector<T, kVector>;
+  const auto load = [&](bool present, Index offset) {
+    return present ? *reinterpret_cast<const Channels*>(input + offset) : Channels{};
+  };
+  const Channels by = *reinterpret_cast<const Channels*>(grad);
+  const Channels upper_left = load(taps.has_upper && taps.has_left, 0),
+                 upper_right = load(taps.has_upper && taps.has_right, right),
+                 lower_left = load(taps.has_lower && taps.has_left, lower),
+                 lower_right = load(taps.has_lower && taps.has_right, lower + right);
+  Gradient<Compute> sum = {};
+#pragma unroll
+  for (int i = 0; i < kVector; ++i) {
+    const auto slope = taps.gradient(Compute(upper_left.of[i]), Compute(upper_right.of[i]),
+                                     Compute(lower_left.of[i]), Compute(lower_right.of[i]));
+    sum.x += Compute(by.of[i]) * slope.x;
+    sum.y += Compute(by.of[i]) * slope.y;
+  }
+  return sum;
+}
+
+template <class T, class Index, int kVector>
+__device__ RowGradient gradient_of_thread(const Params& p, const Affine<accumulate_t<T>>& to_input,
+                                          Index instance, Index image, Index row,
+                                          const Stride<Index>& stride) {
+  using Compute = accumulate_t<T>;
+  const T* input = static_cast<const T*>(p.input) + image * Index(p.input_strides[0]);
+  const T* grad =
+      static_cast<const T*>(p.grad) + (instance * Index(p.grad_strides[0]) + row * Index(p.grad_strides[2]));
+  const Index plane = Index(p.input_strides[1]), right = Index(p.input_strides[3]),
+              lower = Index(p.input_strides[2]), grad_plane = Index(p.grad_strides[1]);
   RowGradient sum = {};
-  for (int64_t column = stride.column; column < p.out_width; column += stride.column_step) {
+  for (Index column = stride.column; column < p.out_width; column += stride.column_step) {
     const Compute x = to_input.x(Compute(column), Compute(row)),
                   y = to_input.y(Compute(column), Compute(row));
-    const auto taps = bilinear_taps(x, y, p.height, p.width);
+    const auto taps = bilinear_taps(x, y, Index(p.height), Index(p.width));
     if (!taps.any()) continue;
+    const T* upper_left = input + (taps.y * lower + taps.x * right);
+    const T* by = grad + column * Index(p.grad_strides[3]);
     Gradient<Compute> pixel = {};
-    for (int64_t channel = stride.channel; channel < p.channels; channel += stride.channel_step) {
-      const T* plane = input + channel * p.input_strides[1];
-      const auto slope = taps.gradient([&](int64_t tap_x, int64_t tap_y) {
-        return Compute(plane[tap_y * p.input_strides[2] + tap_x * p.input_strides[3]]);
-      });
-      const auto by = Compute(grad[channel * p.grad_strides[1] + column * p.grad_strides[3]]);
-      pixel.x += by * slope.x;
-      pixel.y += by * slope.y;
+    for (Index channel = stride.channel; channel < p.channels; channel += stride.channel_step) {
+      const auto some = gradient_of_vector<T, Index, kVector>(upper_left + channel * plane,
+                                                              by + channel * grad_plane, taps, right, lower);
+      pixel.x += some.x;
+      pixel.y += some.y;
     }
     sum.x += pixel.x;
     sum.x_column += double(column) * pixel.x;
@@ -78,19 +109,21 @@ __device__ RowGradient gradient_of_thread(const Params& p, const Affine<accumula
   return sum;
 }
 
-template <class T>
+// kVector: channels that are loaded at once, which then lie next to each other in both tensors.
+template <class T, class Index, int kVector>
 __global__ void __launch_bounds__(kWarpSize* kWarps, 2) sum_rows(const Params p) {
   const int lane = int(threadIdx.x), warp = int(threadIdx.y);
   const auto rows = static_cast<unsigned int>(p.out_height);  // no more than blocks: division in 32 bits
-  const int64_t instance = blockIdx.x / rows, row = blockIdx.x % rows;
+  const Index instance = Index(blockIdx.x / rows), row = Index(blockIdx.x % rows);
   const int64_t image = p.batch_index[instance];
   __shared__ Affine<accumulate_t<T>> to_input;
   if (lane == 0 && warp == 0) to_input = p.to_input<accumulate_t<T>>(instance);
   __syncthreads();
   RowGradient sum = {};
   if (image >= 0 && image < p.batch)
-    sum = gradient_of_thread<T>(p, to_input, instance, image, row,
-                                stride_of_thread(p.input_strides[1] == 1, lane, warp));
+    sum = gradient_of_thread<T, Index, kVector>(
+        p, to_input, instance, Index(image), row,
+        stride_of_thread<Index>(p.input_strides[1] == 1, lane, warp, kVector));
   sum = sum_of_block(sum, lane, warp);
   if (lane == 0 && warp == 0) p.rows[blockIdx.x] = sum;
 }
@@ -107,14 +140,24 @@ __global__ void __launch_bounds__(kWarpSize) sum_instances(const Params p) {
   if (threadIdx.x == 0) store_matrix_gradient<T>(p, instance, sum);
 }
 
+template <class T, class Index>
+void launch_sum_rows(const Params& p, cudaStream_t stream) {
+  constexpr int kVector = kVectorBytes / sizeof(T);
+  const bool whole_vectors = has_whole_vectors(p.input, p.channels, p.input_strides, kVector) &&
+                             has_whole_vectors(p.grad, p.channels, p.grad_strides, kVector);
+  const auto kernel = whole_vectors ? sum_rows<T, Index, kVector> : sum_rows<T, Index, 1>;
+  const int64_t rows = p.instances * p.out_height;
+  launch(kernel, dim3(blocks_for(rows, 1)), dim3(kWarpSize, kWarps), stream, p);
+}
+
 }  // namespace
 
 void affine_align_backward_matrices_cuda(const AffineAlignBackwardMatricesParams& params,
                                          cudaStream_t stream) {
-  dispatch_floating(params.dtype, [&](auto type) {
+  dispatch_cuda_floating(params.dtype, [&](auto type) {
     using T = decltype(type);
-    const int64_t rows = params.instances * params.out_height;
-    launch(sum_rows<T>, dim3(blocks_for(rows, 1)), dim3(kWarpSize, kWarps), stream, params);
+    dispatch_index(params.offsets_fit_int32(params.input_strides),
+                   [&](auto index) { launch_sum_rows<T, decltype(index)>(params, stream); });
     launch(sum_instances<accumulate_t<T>>, dim3(blocks_for(params.instances, 1)), dim3(kWarpSize), stream,
            params);
   });

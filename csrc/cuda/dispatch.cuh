@@ -11,9 +11,9 @@
 
 namespace pose2seg {
 
-// Calls body(T{}) with the CUDA C++ type of `dtype`.
+// Calls body(T{}) with the CUDA C++ type of `dtype`; dispatch_floating of cpu/ has the CPU's.
 template <class Body>
-void dispatch_floating(DType dtype, const Body& body) {
+void dispatch_cuda_floating(DType dtype, const Body& body) {
   switch (dtype) {
     case DType::kDouble: return body(double{});
     case DType::kHalf: return body(__half{});

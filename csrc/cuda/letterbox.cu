@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(kThreads)
 
 void letterbox_cuda(const LetterboxParams& params, cudaStream_t stream) {
   const int64_t pixels = params.height * params.width;
-  dispatch_floating(params.dtype, [&](auto type) {
+  dispatch_cuda_floating(params.dtype, [&](auto type) {
     using Out = decltype(type);
     const auto kernel = pixels <= INT32_MAX ? letterbox_images<Out, int32_t> : letterbox_images<Out, int64_t>;
     for (int64_t first = 0; first < params.image_count; first += kImagesPerLaunch) {

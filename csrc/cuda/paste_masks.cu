@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(kThreads) paste(const PasteParams params, cons
 }  // namespace
 
 void paste_masks_cuda(const PasteParams& params, cudaStream_t stream) {
-  dispatch_floating(params.dtype, [&](auto type) {
+  dispatch_cuda_floating(params.dtype, [&](auto type) {
     using T = decltype(type);
     for_each_list(params, [&](const TargetList& list, int64_t, int64_t count) {
       int64_t largest = 0;

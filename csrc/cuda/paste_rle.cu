@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kStripeThreads)
 }  // namespace
 
 void paste_rle_cuda(const PasteRleParams& params, cudaStream_t stream) {
-  dispatch_floating(params.dtype, [&](auto type) {
+  dispatch_cuda_floating(params.dtype, [&](auto type) {
     using T = decltype(type);
     for_each_list(params, [&](const TargetList& list, int64_t first, int64_t count) {
       const dim3 grid(blocks_for(params.output.stripes, 1), static_cast<unsigned int>(count));

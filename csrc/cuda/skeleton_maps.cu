@@ -178,7 +178,7 @@ void launch_channels_last(const SkeletonMapsParams& p, cudaStream_t stream) {
 }  // namespace
 
 void skeleton_maps_cuda(const SkeletonMapsParams& params, cudaStream_t stream) {
-  dispatch_floating(params.output_dtype, [&](auto type) {
+  dispatch_cuda_floating(params.output_dtype, [&](auto type) {
     using Out = decltype(type);
     const bool channels_last = params.output_strides[1] == 1;
     if (params.drawing.keypoints_dtype == DType::kDouble)

@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
 void skeleton_maps_backward_cuda(const SkeletonMapsBackwardParams& params, cudaStream_t stream) {
   const SkeletonDrawing& d = params.drawing;
   const dim3 grid(blocks_for(d.maps * d.people * d.joints, 1));
-  dispatch_floating(params.grad_output_dtype, [&](auto type) {
+  dispatch_cuda_floating(params.grad_output_dtype, [&](auto type) {
     using Grad = decltype(type);
     const auto kernel =
         d.keypoints_dtype == DType::kDouble ? sum_gradient<double, Grad> : sum_gradient<float, Grad>;

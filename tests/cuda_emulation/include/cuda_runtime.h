@@ -65,6 +65,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
 
 inline void __syncthreads() { cuda_emulation::wait_for_block(); }
 inline int __syncthreads_and(int predicate) { return cuda_emulation::all_of_block(predicate != 0); }
+inline void __syncwarp(unsigned int mask = 0xffffffff) { cuda_emulation::wait_for_lanes(mask); }
 
 template <class T>
 T __shfl_sync(unsigned int mask, T value, int source) {

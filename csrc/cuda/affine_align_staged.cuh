@@ -1,0 +1,59 @@
+#pragma once
+
+#include "cuda/affine_align_channels_last.cuh"
+
+// The kernel of affine_align where the channels of a pixel lie next to each other and the pixels of the input
+// line up to 16 bytes, but those of the output do not: it is a part of a wider one, as in
+// align_with_skeleton.
+//
+// As align_channels_last, a warp a pixel; only that its vectors pass through shared memory, from where
+// neighbouring lanes store neighbouring channels, beginning at a whole sector wherever the pixel begins.
+
+namespace pose2seg {
+
+constexpr unsigned int kStagingWarps = kChannelsLastThreads / kWarpSize;
+
+// blockDim is (warp, pixels at once). The channels and strides of p count elements.
+template <class T, class Index, int kVector>
+__global__ void __launch_bounds__(kChannelsLastThreads, 4)
+    align_staged(const AffineAlignParams p, const Tiling tiling) {
+  using Channels = Vector<T, kVector>;
+  constexpr int kVectors = kVectorsPerLane<kVector>, kChunk = kVectors * kWarpSize;
+  constexpr int kSectorElements = kSectorBytes / sizeof(T);
+  __shared__ TileSamples<accumulate_t<T>, T, Index, ChannelsLastTile> samples;
+  __shared__ Channels staged[kStagingWarps][kChunk];
+  const int lane = int(threadIdx.x);
+  const bool all_present = samples.locate(p, tiling, threadIdx.y * kWarpSize + threadIdx.x);
+
+  const TapSteps steps = {p.input_strides[3] / kVector, p.input_strides[2] / kVector};
+  const int64_t first = group_of_block() * kChunk, rest = p.channels / kVector - first;
+  const int vectors = rest < kChunk ? int(rest) : kChunk;
+  Channels* const stage = staged[threadIdx.y];
+  const auto sample = [&](unsigned int pixel, int vector, auto count, auto all) {
+    sample_vectors<decltype(count)::value, decltype(all)::value>(
+        at_byte<Channels>(p.input, samples.offsets[pixel].input) + first + vector, stage + vector, steps,
+        samples.weights[pixel], samples.present[pixel]);
+  };
+  constexpr auto kOne = std::integral_constant<int, 1>{};
+  constexpr auto kMany = std::integral_constant<int, kVectors>{};
+
+  for (unsigned int pixel = threadIdx.y; pixel < ChannelsLastTile::kPixels; pixel += kStagingWarps) {
+    if (samples.present[pixel] == kNoPixel) continue;
+    if (all_present && vectors == kChunk)
+      sample(pixel, lane, kMany, std::true_type{});
+    else
+      for (int vector = lane; vector < vectors; vector += kWarpSize)
+        sample(pixel, vector, kOne, std::false_type{});
+    __syncwarp();
+    T* output = at_byte<T>(p.output, samples.offsets[pixel].output) + first * kVector;
+    const int skew = int(reinterpret_cast<uintptr_t>(output) / sizeof(T) % kSectorElements);
+    const T* values = reinterpret_cast<const T*>(stage);
+    for (int start = -skew; start < vectors * kVector; start += kWarpSize) {  // the lanes keep together
+      const int channel = start + lane;
+      if (channel >= 0 && channel < vectors * kVector) output[channel] = values[channel];
+    }
+    __syncwarp();
+  }
+}
+
+}  // namespace pose2seg
