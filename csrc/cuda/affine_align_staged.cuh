@@ -13,13 +13,25 @@ namespace pose2seg {
 
 constexpr unsigned int kStagingWarps = kChannelsLastThreads / kWarpSize;
 
+// Stores `count` channels by a warp whose lanes begin at a whole sector, wherever `output` begins: the lanes
+// before its first channel take the last ones. All lanes go through the loop together; at a pace of their own
+// they would store from different places at once.
+template <class T>
+__device__ void store_from_sectors(const T* values, T* output, int count, int lane) {
+  const int unaligned = int(reinterpret_cast<uintptr_t>(output) / sizeof(T) % (kSectorBytes / sizeof(T)));
+  const int channel = count < kWarpSize ? lane : lane - unaligned;
+  const int begin = channel < 0 ? channel + count : channel;
+  if (lane < count) output[begin] = values[begin];
+  for (int start = kWarpSize; start < count; start += kWarpSize)
+    if (start + lane < count) output[start + channel] = values[start + channel];
+}
+
 // blockDim is (warp, pixels at once). The channels and strides of p count elements.
 template <class T, class Index, int kVector>
 __global__ void __launch_bounds__(kChannelsLastThreads, 4)
     align_staged(const AffineAlignParams p, const Tiling tiling) {
   using Channels = Vector<T, kVector>;
   constexpr int kVectors = kVectorsPerLane<kVector>, kChunk = kVectors * kWarpSize;
-  constexpr int kSectorElements = kSectorBytes / sizeof(T);
   __shared__ TileSamples<accumulate_t<T>, T, Index, ChannelsLastTile> samples;
   __shared__ Channels staged[kStagingWarps][kChunk];
   const int lane = int(threadIdx.x);
@@ -46,12 +58,10 @@ __global__ void __launch_bounds__(kChannelsLastThreads, 4)
         sample(pixel, vector, kOne, std::false_type{});
     __syncwarp();
     T* output = at_byte<T>(p.output, samples.offsets[pixel].output) + first * kVector;
-    const int skew = int(reinterpret_cast<uintptr_t>(output) / sizeof(T) % kSectorElements);
-    const T* values = reinterpret_cast<const T*>(stage);
-    for (int start = -skew; start < vectors * kVector; start += kWarpSize) {  // the lanes keep together
-      const int channel = start + lane;
-      if (channel >= 0 && channel < vectors * kVector) output[channel] = values[channel];
-    }
+    if (vectors == kChunk)
+      store_from_sectors(stage->of, output, kChunk * kVector, lane);
+    else
+      store_from_sectors(stage->of, output, vectors * kVector, lane);
     __syncwarp();
   }
 }
