@@ -94,7 +94,7 @@ def accesses(report, kind):
     return [
         access
         for access in report.stats["mem"]
-        if access["space"] == "global" and access["kind"] == kind and access["lanes"] > access["requests"]
+        if f"{kind}.global" in access["text"] and access["lanes"] > access["requests"]
     ]
 
 

@@ -79,6 +79,24 @@ def test_has_the_bits_of_both_ops_in_the_layout_of_the_input(backend, channels, 
         assert torch.equal(moved[:, channels:], backend.skeleton_maps(keypoints, SIZE, limbs=limbs))
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("channels", [128, 264])
+def test_pixels_that_begin_at_no_multiple_of_16_bytes(backend, channels, dtype):
+    input, keypoints, matrices, batch_index = example(dtype, backend.device, channels)
+    input = input.contiguous(memory_format=torch.channels_last)
+    windows = backend.affine_align(input, matrices, batch_index, (9, 11))
+    for joints in (1, 3):
+        actual = backend.align_with_skeleton(
+            input, keypoints[:, :joints], matrices, batch_index, (9, 11), limbs=()
+        )
+        assert actual.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(actual[:, :channels], windows)
+        alone = backend.align_with_skeleton(
+            input[:, :0], keypoints[:, :joints], matrices, batch_index, (9, 11), limbs=()
+        )
+        assert torch.equal(actual[:, channels:], alone)
+
+
 def test_many_joints_and_limbs(backend):
     """More channels than one group of either kernel, even and odd, and cells that fill no block."""
     for joints in (40, 67):

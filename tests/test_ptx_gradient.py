@@ -1,0 +1,183 @@
+"""What nvcc makes of the gradients of affine_align: results, races and bounds, and what they move."""
+
+import numpy as np
+import ptx
+import pytest
+import torch
+from test_ptx import window
+
+from pose2seg_ops import reference
+
+TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+
+# csrc/core/affine_align_backward.h
+BACKWARD = [
+    *((name, np.uint64) for name in ("grad", "matrices", "batch_index")),
+    *((name, np.int64) for name in ("batch", "channels", "height", "width")),
+    *((name, np.int64) for name in ("instances", "out_height", "out_width")),
+    ("grad_strides", np.int64, 4),
+    *((name, np.int32) for name in ("convention", "dtype")),
+]
+BACKWARD_INPUT = np.dtype(
+    [*BACKWARD, ("grad_input", np.uint64), ("grad_input_strides", np.int64, 4), ("footprints", np.uint64)],
+    align=True,
+)
+BACKWARD_MATRICES = np.dtype(
+    [
+        *BACKWARD,
+        ("input", np.uint64),
+        ("input_strides", np.int64, 4),
+        ("grad_matrices", np.uint64),
+        ("rows", np.uint64),
+    ],
+    align=True,
+)
+FOOTPRINT_BYTES = {torch.float64: 176}  # of AffineFootprint; of all else:
+FOOTPRINT_BYTES_OF_FLOAT = 104
+
+
+@pytest.fixture(scope="module")
+def interpreter():
+    return ptx.load_interpreter()
+
+
+@pytest.fixture(scope="module")
+def backward_input(interpreter):
+    module = ptx.compile_ptx(interpreter, "affine_align_backward_input")
+    return lambda *arguments: launch_backward_input(interpreter, module, *arguments)
+
+
+@pytest.fixture(scope="module")
+def backward_matrices(interpreter):
+    module = ptx.compile_ptx(interpreter, "affine_align_backward_matrices")
+    return lambda *arguments: launch_backward_matrices(interpreter, module, *arguments)
+
+
+def describe(struct, device, grad, matrices, batch_index, input):
+    p = np.zeros((), struct)
+    for name, tensor in (("grad", grad), ("matrices", matrices), ("batch_index", batch_index)):
+        p[name] = device.bind(ptx.raw(tensor), name)
+    p["batch"], p["channels"], p["height"], p["width"] = input.shape
+    p["instances"], p["out_height"], p["out_width"] = len(grad), *grad.shape[2:]
+    p["grad_strides"] = grad.stride()
+    p["dtype"] = ptx.DTYPES.index(grad.dtype)
+    return p
+
+
+def vector_of(*tensors):
+    """Elements of 16 bytes where the channels of all tensors lie next to each other in whole ones, else 1."""
+    count = 16 // tensors[0].element_size()
+    whole = all(t.stride(1) == 1 and t.shape[1] % count == 0 for t in tensors)
+    return count if whole else 1
+
+
+def launch_backward_input(interpreter, module, grad, matrices, batch_index, input, index):
+    """As csrc/cuda/affine_align_backward_input.cu does; the gradient and what was counted."""
+    device = interpreter.Device()
+    result = torch.full_like(input, torch.nan)
+    size = FOOTPRINT_BYTES.get(grad.dtype, FOOTPRINT_BYTES_OF_FLOAT)
+    footprints = np.zeros(len(grad) * size // 8, np.uint64)
+    p = describe(BACKWARD_INPUT, device, grad, matrices, batch_index, input)
+    p["grad_input"], p["grad_input_strides"] = device.bind(ptx.raw(result), "grad_input"), result.stride()
+    p["footprints"] = device.bind(footprints, "footprints")
+    compute = "d" if grad.dtype == torch.float64 else "f"
+    blocks = -(-len(grad) // 128)
+    ptx.run(interpreter, module, f"find_footprintsI{compute}E", blocks, 128, [p], device)
+
+    batch, channels, height, width = input.shape
+    element = ptx.MANGLED[grad.dtype] + index
+    if result.stride(1) == 1:
+        vector = vector_of(grad, result)
+        kernel, block = f"gather_channels_lastI{element}Li{vector}E", (32, 8)
+        grid = batch * -(-height // 2) * -(-width // 4) * -(-channels // 256)
+    else:
+        kernel, block = f"gather_planesI{element}E", (16, 16)
+        grid = batch * -(-height // 16) * -(-width // 16) * -(-channels // 8)
+    return result, ptx.run(interpreter, module, kernel, grid, block, [p], device)
+
+
+def launch_backward_matrices(interpreter, module, grad, matrices, batch_index, input, index):
+    """As csrc/cuda/affine_align_backward_matrices.cu does; the gradient and what the first pass counted."""
+    device = interpreter.Device()
+    result, rows = torch.full_like(matrices, torch.nan), np.full((len(grad), grad.shape[2], 4), np.nan)
+    p = describe(BACKWARD_MATRICES, device, grad, matrices, batch_index, input)
+    p["input"], p["input_strides"] = device.bind(ptx.raw(input), "input"), input.stride()
+    p["grad_matrices"], p["rows"] = device.bind(ptx.raw(result), "grad_matrices"), device.bind(rows, "rows")
+    kernel = f"sum_rowsI{ptx.MANGLED[grad.dtype]}{index}Li{vector_of(grad, input)}E"
+    report = ptx.run(interpreter, module, kernel, rows.shape[0] * rows.shape[1], (32, 8), [p], device)
+    compute = "d" if grad.dtype == torch.float64 else "f"
+    ptx.run(interpreter, module, f"sum_instancesI{compute}E", len(grad), 32, [p], device)
+    return result, report
+
+
+def example(dtype, layout, channels, size):
+    generator = torch.Generator().manual_seed(0)
+    input = torch.randn(2, channels, 13, 11, generator=generator, dtype=torch.float64).to(dtype)
+    grad = torch.randn(4, channels, *size, generator=generator, dtype=torch.float64).to(dtype)
+    if layout == "channels_last":
+        input, grad = (t.contiguous(memory_format=torch.channels_last) for t in (input, grad))
+    if layout == "expanded":
+        grad = grad[..., :1].expand(-1, -1, -1, size[1])
+    geometry = torch.float64 if dtype == torch.float64 else torch.float32
+    angles = (7.3, 30.1, 100.7, 200.9)  # with which no point lies on a pixel, where the gradient jumps
+    matrices = torch.stack([window(angle, 0.7013, (5.317, 6.131), size, geometry) for angle in angles])
+    return grad, matrices, torch.tensor([0, 1, 7, 1]), input
+
+
+def expected_gradients(grad, matrices, batch_index, input):
+    inputs = input.double().requires_grad_(), matrices.double().requires_grad_()
+    output = reference.affine_align(*inputs, batch_index, tuple(grad.shape[2:]))
+    return torch.autograd.grad(output, inputs, grad.double())
+
+
+def assert_near(actual, expected, tolerance):
+    assert (actual.double() - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+@pytest.mark.parametrize("index", ["i", "l"], ids=["int32", "int64"])
+@pytest.mark.parametrize("dtype", ptx.DTYPES, ids=str)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "expanded"])
+@pytest.mark.parametrize(("channels", "size"), [(16, (16, 16)), (5, (9, 19))], ids=["small", "ragged"])
+class TestEqualsTheReference:
+    def test_input(self, backward_input, channels, size, layout, dtype, index):
+        arguments = example(dtype, layout, channels, size)
+        actual, _ = backward_input(*arguments, index)
+        assert_near(actual, expected_gradients(*arguments)[0], TOLERANCE[dtype])
+
+    def test_matrices(self, backward_matrices, channels, size, layout, dtype, index):
+        arguments = example(dtype, layout, channels, size)
+        actual, _ = backward_matrices(*arguments, index)
+        assert_near(actual, expected_gradients(*arguments)[1], min(TOLERANCE[dtype], 1e-5))
+
+
+def one_window(layout, angle):
+    generator = torch.Generator().manual_seed(0)
+    input = torch.rand(1, 64, 48, 48, generator=generator)
+    grad = torch.rand(1, 64, 32, 32, generator=generator)
+    if layout == "channels_last":
+        input, grad = (t.contiguous(memory_format=torch.channels_last) for t in (input, grad))
+    return grad, window(angle, 0.7, (23.8, 23.7), (32, 32))[None], torch.tensor([0]), input
+
+
+def sectors_per_request(accesses):
+    return sum(a["sectors"] for a in accesses) / sum(a["requests"] for a in accesses)
+
+
+@pytest.mark.parametrize("angle", [0, 30, 90])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_what_the_gradient_of_the_input_moves(backward_input, layout, angle):
+    """docs/kernels.md has the figures."""
+    actual, report = backward_input(*one_window(layout, angle), "i")
+    assert not actual.isnan().any()
+    stores = [a for a in ptx.accesses(report, "st") if a["kind"] == "st"]
+    assert ptx.efficiency(stores) >= 0.9
+    loads = [a for a in ptx.accesses(report, "ld") if a["bytes"] in (4, 16) and "f32" in a["text"]]
+    print(f"{layout} {angle}: {sectors_per_request(loads):.1f} sectors, {ptx.efficiency(loads):.0%}")
+
+
+@pytest.mark.parametrize("angle", [0, 30, 90])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_what_the_gradient_of_the_matrices_moves(backward_matrices, layout, angle):
+    _, report = backward_matrices(*one_window(layout, angle), "i")
+    loads = ptx.accesses(report, "ld")
+    print(f"{layout} {angle}: {sectors_per_request(loads):.1f} sectors, {ptx.efficiency(loads):.0%}")
