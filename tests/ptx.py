@@ -61,11 +61,11 @@ def raw(tensor: torch.Tensor) -> np.ndarray:
     return (flat.view(torch.int16) if tensor.dtype == torch.bfloat16 else flat).numpy()
 
 
-def run(interpreter, module, kernel, grid, block, arguments, device, halves_between_warp_barriers=False):
-    """Launches a kernel; fails on a race, also between blocks, and on a bank conflict above two.
+def run(interpreter, module, kernel, grid, block, arguments, device, conflict=2, halves_in_warps=False):
+    """Launches a kernel; fails on a race, also between blocks, and on a bank conflict above that.
 
-    `halves_between_warp_barriers`: lanes share words of shared memory, of which the interpreter then remembers
-    that several have read them, but no longer that a warp barrier followed. Such reports are left out.
+    `halves_in_warps`: lanes share words of shared memory, of which the interpreter then remembers that
+    several have read them, but not that a warp barrier followed. Such reports are left out.
     """
     report = interpreter.run(
         module,
@@ -79,18 +79,16 @@ def run(interpreter, module, kernel, grid, block, arguments, device, halves_betw
         race_global=True,
         sample=1,
     )
-    races = [
-        r for r in report.races if not (halves_between_warp_barriers and r["first"] == "several threads")
-    ]
+    races = [r for r in report.races if not (halves_in_warps and r["first"] == "several threads")]
     assert not races, report.report()
     assert not report.warnings, report.report()
     shared = [access["conflict"] for access in report.stats["mem"] if access["space"] == "shared"]
-    assert max(shared, default=1) <= 2, report.report()
+    assert max(shared, default=1) <= conflict, report.report()
     return report
 
 
 def accesses(report, kind):
-    """The instructions that load ("ld") or store ("st") global memory with more than a thread of each warp."""
+    """What loads ("ld") or stores ("st") global memory with more than a thread of each warp."""
     return [
         access
         for access in report.stats["mem"]
@@ -162,6 +160,6 @@ def affine_align(
         block,
         [p, tiling],
         device=device,
-        halves_between_warp_barriers=staged and input.element_size() == 2,
+        halves_in_warps=staged and input.element_size() == 2,
     )
     return output, report

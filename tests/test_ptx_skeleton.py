@@ -1,18 +1,13 @@
 """The skeleton kernels as nvcc compiles them, run by an interpreter of PTX that finds races and counts sectors."""
 
-import importlib
-import shutil
-import sys
-from pathlib import Path
-
 import numpy as np
+import ptx
 import pytest
 import torch
+from test_ptx import window
 
 from pose2seg_ops import COCO_LIMBS, reference
 
-ROOT = Path(__file__).resolve().parents[1]
-INTERPRETER = ROOT.parent / "shared" / "tools" / "ptxrun"
 LIMBS = ((0, 1), (1, 2), (2, 3), (3, 4), (4, 0))
 
 DRAWING = np.dtype(
@@ -52,28 +47,17 @@ BACKWARD = np.dtype(
 
 @pytest.fixture(scope="module")
 def ptxrun():
-    if not (INTERPRETER / "ptxrun.py").exists():
-        pytest.skip(f"no PTX interpreter in {INTERPRETER}")
-    if shutil.which("nvcc") is None:
-        pytest.skip("no nvcc")
-    sys.path.insert(0, str(INTERPRETER))
-    yield importlib.import_module("ptxrun")
-    sys.path.remove(str(INTERPRETER))
+    return ptx.load_interpreter()
 
 
 @pytest.fixture(scope="module")
 def forward_ptx(ptxrun):
-    return compile_kernel(ptxrun, "skeleton_maps")
+    return ptx.compile_ptx(ptxrun, "skeleton_maps")
 
 
 @pytest.fixture(scope="module")
 def backward_ptx(ptxrun):
-    return compile_kernel(ptxrun, "skeleton_maps_backward")
-
-
-def compile_kernel(ptxrun, name):
-    options = ["-std=c++17", "-O3", f"-I{ROOT / 'csrc'}"]
-    return ptxrun.Module(ptxrun.nvcc_ptx(str(ROOT / "csrc" / "cuda" / f"{name}.cu"), "compute_80", options))
+    return ptx.compile_ptx(ptxrun, "skeleton_maps_backward")
 
 
 def random_people(maps, people, joints, size, dtype):
@@ -98,24 +82,6 @@ def drawing(device, keypoints, size, limbs, overlap):
 
 def element_strides(array):
     return [stride // array.itemsize for stride in array.strides]
-
-
-def run(ptxrun, module, kernel, grid, block, arguments, device):
-    result = ptxrun.run(
-        module, kernel, grid, block, arguments, device=device, stats=True, race=True, sample=1
-    )
-    assert not result.races, result.report()
-    assert not result.warnings, result.report()
-    conflicts = [access["conflict"] for access in result.stats["mem"] if access["space"] == "shared"]
-    assert max(conflicts) <= 2, result.report()
-    return result
-
-
-def store_efficiency(result):
-    """Bytes stored by bytes of the sectors they lie in."""
-    stores = [a for a in result.stats["mem"] if a["space"] == "global" and a["kind"] == "st"]
-    assert stores
-    return sum(a["lanes"] * a["bytes"] for a in stores) / sum(32 * a["sectors"] for a in stores)
 
 
 def expected_maps(keypoints, size, limbs, overlap):
@@ -151,7 +117,7 @@ def draw_planes(ptxrun, module, kernel, cells, keypoints, output, limbs, overlap
     parameters["output_strides"] = element_strides(output)
     blocks_per_map = -(-output[0, 0].size // (256 * cells))
     grid = (len(keypoints) * blocks_per_map, -(-output.shape[1] // 20))
-    return run(ptxrun, module, kernel, grid, 256, [parameters, blocks_per_map], device)
+    return ptx.run(ptxrun, module, kernel, grid, 256, [parameters, blocks_per_map], device)
 
 
 def test_planes_are_written_by_whole_sectors(ptxrun, forward_ptx):
@@ -160,7 +126,7 @@ def test_planes_are_written_by_whole_sectors(ptxrun, forward_ptx):
     result = draw_planes(ptxrun, forward_ptx, "draw_planesIffLi4E", 4, keypoints, output, COCO_LIMBS, "last")
     expected = expected_maps(keypoints, (64, 64), COCO_LIMBS, "last")
     np.testing.assert_allclose(output, expected.numpy(), rtol=0, atol=1e-6)
-    assert store_efficiency(result) == 1
+    assert ptx.efficiency(ptx.accesses(result, "st")) == 1
 
 
 @pytest.mark.parametrize(
@@ -174,8 +140,17 @@ def test_planes_are_written_by_whole_sectors(ptxrun, forward_ptx):
 )
 def test_channels_last(ptxrun, forward_ptx, kernel, dtype, size, joints, features):
     limbs = COCO_LIMBS if joints == 17 else tuple((k, (k + 7) % joints) for k in range(joints))
-    channels = joints + 2 * len(limbs)
     keypoints = random_people(1, 1, joints, size, "f4")
+    output, _ = draw_channels_last(ptxrun, forward_ptx, kernel, keypoints, size, limbs, features, dtype)
+    drawn = output[..., features:].transpose(0, 3, 1, 2)
+    expected = expected_maps(keypoints, size, limbs, "last")
+    np.testing.assert_allclose(drawn, expected.numpy(), rtol=0, atol=5e-4 if dtype == "f2" else 1e-6)
+    assert np.isnan(output[..., :features]).all()
+
+
+def draw_channels_last(ptxrun, module, kernel, keypoints, size, limbs, features, dtype):
+    """Into the last channels of an output that begins with `features` others."""
+    channels = keypoints.shape[2] + 2 * len(limbs)
     output = np.full((1, *size, features + channels), np.nan, dtype)
     device = ptxrun.Device()
     parameters = np.zeros((), FORWARD)
@@ -184,15 +159,41 @@ def test_channels_last(ptxrun, forward_ptx, kernel, dtype, size, joints, feature
     parameters["output_strides"] = element_strides(output.transpose(0, 3, 1, 2))
     blocks_per_map = -(-size[0] * size[1] // 64)
     grid = (blocks_per_map, -(-(channels + 1) // 64))
-    result = run(ptxrun, forward_ptx, kernel, grid, 64, [parameters, blocks_per_map], device)
+    return output, ptx.run(ptxrun, module, kernel, grid, 64, [parameters, blocks_per_map], device)
 
-    drawn = output[..., features:].transpose(0, 3, 1, 2)
-    expected = expected_maps(keypoints, size, limbs, "last")
-    np.testing.assert_allclose(drawn, expected.numpy(), rtol=0, atol=5e-4 if dtype == "f2" else 1e-6)
-    assert np.isnan(output[..., :features]).all()
-    if size == (64, 64):
-        # 220 bytes of each cell's 1244 lie in 7.75 sectors on the average.
-        assert store_efficiency(result) >= 0.88
+
+@pytest.fixture(scope="module")
+def affine_align_ptx(ptxrun):
+    return ptx.compile_ptx(ptxrun, "affine_align")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_align_with_skeleton_is_written_by_whole_sectors(ptxrun, forward_ptx, affine_align_ptx, dtype):
+    """The two kernels that share the pixels of a channels_last output, at 256 channels beside 55 maps."""
+    size, features, maps = (32, 32), 256, 55
+    kernel, numpy_dtype = ("draw_channels_lastIffE", "f4")
+    if dtype == torch.float16:
+        kernel, numpy_dtype = ("draw_channels_lastIf6__halfE", "f2")
+    keypoints = random_people(1, 1, 17, size, "f4")
+    output, drawn = draw_channels_last(
+        ptxrun, forward_ptx, kernel, keypoints, size, COCO_LIMBS, features, numpy_dtype
+    )
+    maps_stores = ptx.accesses(drawn, "st")
+
+    # No kernel writes the maps alone in fewer sectors: each that a pixel's maps lie in, by one request.
+    first = np.arange(size[0] * size[1]) * output.shape[-1] * output.itemsize + features * output.itemsize
+    last = first + maps * output.itemsize - 1
+    fewest = (last // 32 - first // 32 + 1).sum()
+    assert sum(access["sectors"] for access in maps_stores) == fewest
+
+    input = torch.rand(1, features, 48, 48).to(dtype).contiguous(memory_format=torch.channels_last)
+    matrices = window(30, 0.7, (23.8, 23.7), size)[None]
+    _, sampled = ptx.affine_align(
+        affine_align_ptx, ptxrun, input, matrices, torch.tensor([0]), size, beside=maps
+    )
+    taps = [access for access in ptx.accesses(sampled, "ld") if access["bytes"] == 16]
+    assert ptx.efficiency(taps) >= 0.95
+    assert ptx.efficiency(maps_stores + ptx.accesses(sampled, "st")) >= 0.9
 
 
 @pytest.mark.parametrize(
@@ -214,7 +215,7 @@ def test_gradient(ptxrun, backward_ptx, kernel, size, people, dtypes, overlap):
     parameters["grad_output"] = device.bind(grad_output, "grad_output")
     parameters["grad_keypoints"] = device.bind(grad_keypoints, "grad_keypoints")
     parameters["grad_output_strides"] = element_strides(grad_output)
-    run(ptxrun, backward_ptx, kernel, 2 * people * 5, 128, [parameters], device)
+    ptx.run(ptxrun, backward_ptx, kernel, 2 * people * 5, 128, [parameters], device)
 
     leaf = torch.from_numpy(keypoints).requires_grad_()
     maps = reference.skeleton_maps(leaf, size, limbs=LIMBS, signed_visibility=True, limb_overlap=overlap)

@@ -59,21 +59,18 @@ struct AffineAlignBackwardInputParams : AffineAlignBackward {
   }
 };
 
-// Sums over the pixels of one output row, of what its loss changes by when the sampled point moves.
-struct RowGradient {
-  double x, x_column, y, y_column;  // by dx, column * dx, dy, column * dy
-};
-
 struct AffineAlignBackwardMatricesParams : AffineAlignBackward {
   const void* input;         // (batch, channels, height, width), any strides
   int64_t input_strides[4];  // in elements: N, C, H, W
   void* grad_matrices;       // (instances, 2, 3) contiguous
-  RowGradient* rows;         // (instances, out_height), between the two passes
+  Affine<double>* parts;     // (instances, parts): gradients of the sampling transform, from pass to pass
 };
 
-// The second pass: its share of the gradient of one instance's sampling transform.
-HOST_DEVICE Affine<double> transform_gradient(const RowGradient& sums, int64_t row) {
-  return {sums.x_column, double(row) * sums.x, sums.x, sums.y_column, double(row) * sums.y, sums.y};
+// The parts that the first pass sums: rows of output pixels on the CPU, tiles of them in CUDA.
+constexpr int kGradientTileColumns = 16, kGradientTileRows = 4;
+
+inline int64_t gradient_tiles(int64_t out_height, int64_t out_width) {
+  return ((out_height - 1) / kGradientTileRows + 1) * ((out_width - 1) / kGradientTileColumns + 1);
 }
 
 template <class T>

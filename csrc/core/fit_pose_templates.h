@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "core/centred_resize.h"
 #include "core/dtype.h"
 #include "core/similarity.h"
 
@@ -20,9 +21,9 @@ struct FitPoseTemplatesParams {
   FitScore score_kind;
   DType dtype;  // float or double, of everything but index
 
-  // Scale of the plain centred letterbox from source to output. A fit must magnify more than this.
-  HOST_DEVICE double resize_scale() const {
-    return std::fmin(output_height / source_height, output_width / source_width);
+  // From source to output. A fit must magnify more than this.
+  HOST_DEVICE CentredResize letterbox() const {
+    return centred_resize(source_height, source_width, output_height, output_width);
   }
 };
 
@@ -45,7 +46,7 @@ HOST_DEVICE BestFit fit_template(const FitPoseTemplatesParams& params, int64_t p
   const T* target = static_cast<const T*>(params.templates) + index * params.joints * 3;
   const PoseFit fit = fit_similarity(keypoints, target, params.joints, params.score_kind);
   const double magnification = fit.transform.scale() * std::sqrt(params.output_height * params.output_width);
-  if (!(fit.score > 0 && magnification > params.resize_scale())) return no_fit();
+  if (!(fit.score > 0 && magnification > params.letterbox().scale)) return no_fit();
   return {fit.transform, fit.score, index};
 }
 
@@ -60,9 +61,8 @@ HOST_DEVICE void store_fit(const FitPoseTemplatesParams& params, int64_t pose, c
                             -m.b * height, m.a * height, m.ty * height};
     for (int i = 0; i < 6; ++i) matrix[i] = T(rows[i]);
   } else {
-    const double scale = params.resize_scale();
-    const double rows[6] = {scale, 0,     (width - scale * params.source_width) / 2,
-                            0,     scale, (height - scale * params.source_height) / 2};
+    const CentredResize plain = params.letterbox();
+    const double rows[6] = {plain.scale, 0, plain.shift_x, 0, plain.scale, plain.shift_y};
     for (int i = 0; i < 6; ++i) matrix[i] = T(rows[i]);
   }
   params.index[pose] = best.index;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <type_traits>
+
 #include "core/host_device.h"
 
 namespace pose2seg {
@@ -7,17 +9,13 @@ namespace pose2seg {
 // a * b, rounded before it is added to anything. A compiler may otherwise fuse the two in one kernel and not
 // in another, and the same pixel would fall on either side of a threshold. (The CPU code is compiled with
 // -ffp-contract=off.)
-HOST_DEVICE float rounded_product(float a, float b) {
+template <class T>
+HOST_DEVICE T rounded_product(T a, T b) {
 #ifdef __CUDA_ARCH__
-  return __fmul_rn(a, b);
-#else
-  return a * b;
-#endif
-}
-
-HOST_DEVICE double rounded_product(double a, double b) {
-#ifdef __CUDA_ARCH__
-  return __dmul_rn(a, b);
+  if constexpr (std::is_same_v<T, double>)
+    return __dmul_rn(a, b);
+  else
+    return __fmul_rn(a, b);
 #else
   return a * b;
 #endif

@@ -69,8 +69,10 @@ void find_taps(const AffineAlignBackwardMatricesParams& p, int64_t instance, int
   }
 }
 
+// The row's part of the gradient of the sampling transform.
 template <class T>
-RowGradient row_gradient(const Row<T>& row, std::vector<Gradient<accumulate_t<T>>>& pixels) {
+Affine<double> row_gradient(const Row<T>& row, int64_t index,
+                            std::vector<Gradient<accumulate_t<T>>>& pixels) {
   const AffineAlignBackwardMatricesParams& p = row.p;
   const bool channels_last = p.input_strides[1] == 1 && p.grad_strides[1] == 1;
   std::fill(pixels.begin(), pixels.end(), Gradient<accumulate_t<T>>{});
@@ -83,14 +85,16 @@ RowGradient row_gradient(const Row<T>& row, std::vector<Gradient<accumulate_t<T>
       pixels[column].x += at.x;
       pixels[column].y += at.y;
     }
-  RowGradient sums = {};
+  Affine<double> sum = {};
   for (int64_t column = 0; column < p.out_width; ++column) {
-    sums.x += pixels[column].x;
-    sums.x_column += double(column) * pixels[column].x;
-    sums.y += pixels[column].y;
-    sums.y_column += double(column) * pixels[column].y;
+    sum.c += pixels[column].x;
+    sum.a += double(column) * pixels[column].x;
+    sum.f += pixels[column].y;
+    sum.d += double(column) * pixels[column].y;
   }
-  return sums;
+  sum.b = double(index) * sum.c;
+  sum.e = double(index) * sum.f;
+  return sum;
 }
 
 template <class T>
@@ -101,12 +105,12 @@ void sum_rows(const AffineAlignBackwardMatricesParams& p) {
     std::vector<Gradient<Compute>> pixels(p.out_width);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t instance = i / p.out_height, row = i % p.out_height, image = p.batch_index[instance];
-      p.rows[i] = {};
+      p.parts[i] = {};
       if (image < 0 || image >= p.batch) continue;
       find_taps<T>(p, instance, row, taps);
       const T* input = static_cast<const T*>(p.input) + image * p.input_strides[0];
       const T* grad = static_cast<const T*>(p.grad) + instance * p.grad_strides[0] + row * p.grad_strides[2];
-      p.rows[i] = row_gradient(Row<T>{p, input, grad, taps}, pixels);
+      p.parts[i] = row_gradient(Row<T>{p, input, grad, taps}, row, pixels);
     }
   });
 }
@@ -119,8 +123,7 @@ void affine_align_backward_matrices_cpu(const AffineAlignBackwardMatricesParams&
     sum_rows<T>(p);
     for (int64_t instance = 0; instance < p.instances; ++instance) {
       Affine<double> sum = {};
-      for (int64_t row = 0; row < p.out_height; ++row)
-        sum = sum + transform_gradient(p.rows[instance * p.out_height + row], row);
+      for (int64_t row = 0; row < p.out_height; ++row) sum = sum + p.parts[instance * p.out_height + row];
       store_matrix_gradient<accumulate_t<T>>(p, instance, sum);
     }
   });

@@ -11,6 +11,31 @@
 
 namespace pose2seg {
 
+// What one task computes: the pixels [first, last) of a map, in some of its channels.
+struct Task {
+  int64_t map, first, last, channel, channels;
+};
+
+struct TaskSize {
+  int64_t pixels, channels;
+};
+
+// All tasks, those of one run of pixels one after the other.
+struct Tasks {
+  int64_t maps, pixels, channels;
+  TaskSize size;
+
+  int64_t runs() const { return (pixels - 1) / size.pixels + 1; }
+  int64_t slices() const { return (channels - 1) / size.channels + 1; }
+  int64_t count() const { return maps * runs() * slices(); }
+
+  Task operator[](int64_t i) const {
+    const int64_t first = i / slices() % runs() * size.pixels, channel = i % slices() * size.channels;
+    return {i / slices() / runs(), first, std::min(first + size.pixels, pixels), channel,
+            std::min(size.channels, channels - channel)};
+  }
+};
+
 template <class Compute>
 struct WeightedPixel {
   int64_t offset;  // of its first channel, in elements
@@ -43,6 +68,13 @@ struct PixelRun {
   T* data;
   int64_t channels, channel_stride, pixel_stride;
 };
+
+// `strides`: N, C, H, W, of rows that follow each other without a gap.
+template <class T>
+PixelRun<T> pixels_of_task(void* data, const int64_t (&strides)[4], const Task& task) {
+  return {static_cast<T*>(data) + task.map * strides[0] + task.channel * strides[1] + task.first * strides[3],
+          task.channels, strides[1], strides[3]};
+}
 
 // sum (+)= the next `Sources` sources, over channels that lie next to each other.
 template <int Sources, class T, class Compute>

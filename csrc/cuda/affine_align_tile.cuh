@@ -5,6 +5,7 @@
 #include "core/affine_align.h"
 #include "core/bilinear.h"
 #include "cuda/launch.cuh"
+#include "cuda/tile_shape.cuh"
 
 // The geometry of affine_align's kernels: the tile of output pixels that a block owns, and where each of them
 // samples the input. It is worked out once a block, before any channel is touched, and shared by its threads.
@@ -18,20 +19,6 @@ struct Tiling {
 
 // A block's group of channels: grid.y, continued in grid.z where it ends.
 __device__ inline int64_t group_of_block() { return int64_t(blockIdx.z) * gridDim.y + blockIdx.y; }
-
-// A block's pixels. Those of a warp form a tile of their own, kWarpColumns wide.
-template <unsigned int kTileColumns, unsigned int kTileRows, unsigned int kWarpColumns>
-struct TileShape {
-  static constexpr unsigned int kColumns = kTileColumns, kRows = kTileRows, kPixels = kColumns * kRows;
-
-  static __device__ unsigned int column(unsigned int pixel) {
-    return pixel / kWarpSize % (kColumns / kWarpColumns) * kWarpColumns + pixel % kWarpColumns;
-  }
-  static __device__ unsigned int row(unsigned int pixel) {
-    constexpr unsigned int kWarpRows = kWarpSize / kWarpColumns;
-    return pixel / kWarpSize / (kColumns / kWarpColumns) * kWarpRows + pixel % kWarpSize / kWarpColumns;
-  }
-};
 
 // What all pixels of a tile have in common.
 template <class Compute>

@@ -68,7 +68,10 @@ template <class Pixels>
 __device__ void store_stripe(const Pixels& pixels, const MaskBoundaries& output, int64_t mask,
                              int64_t stripe) {
   constexpr uint32_t kAtOnce = 1024;
-  __shared__ uint32_t found[kAtOnce];
+  // A word of padding after every 32: neighbouring columns of a shape have as many boundaries, so that their
+  // ranks would fall into few banks.
+  __shared__ uint32_t found[kAtOnce + kAtOnce / kWarpSize];
+  const auto padded = [](uint32_t place) { return place + place / kWarpSize; };
   const int lane = threadIdx.x % kWarpSize;
   const uint32_t* counts = output.stripe_counts + mask * output.stripes;
   uint32_t before = 0;
@@ -83,7 +86,7 @@ __device__ void store_stripe(const Pixels& pixels, const MaskBoundaries& output,
   for (uint32_t start = 0; start < count; start += kAtOnce) {
     uint32_t rank = first_rank - start;  // below the start it wraps to a large number
     visit_boundaries(pixels, int(stripe) * kWarpSize + lane, [&](uint32_t position) {
-      if (rank < kAtOnce) found[rank] = position;
+      if (rank < kAtOnce) found[padded(rank)] = position;
       ++rank;
     });
     __syncthreads();
@@ -92,7 +95,7 @@ __device__ void store_stripe(const Pixels& pixels, const MaskBoundaries& output,
     const int last = int(min(kAtOnce, count - start));
     for (int i = int(threadIdx.x) - skew; i < last; i += kStripeThreads) {
       const int64_t place = int64_t(before) + start + i;
-      if (i >= 0 && place < output.capacity) boundaries[place] = found[i];
+      if (i >= 0 && place < output.capacity) boundaries[place] = found[padded(i)];
     }
     __syncthreads();
   }

@@ -18,9 +18,9 @@ constexpr int kBlocksPerMultiprocessor =
 // Calls visit(column, row) for the thread's cells of the box, in the order of the cells.
 template <class Visit>
 __device__ void visit_cells(const Box& box, const Visit& visit) {
-  const int width = box.right - box.left;
-  for (int cell = threadIdx.x; cell < width * (box.bottom - box.top); cell += kThreads)
-    visit(box.left + cell % width, box.top + cell / width);
+  const unsigned int width = box.right - box.left, cells = width * (box.bottom - box.top);
+  for (unsigned int cell = threadIdx.x; cell < cells; cell += kThreads)
+    visit(box.left + int(cell % width), box.top + int(cell / width));
 }
 
 template <class T>

@@ -83,7 +83,8 @@ at::Tensor affine_align_backward_matrices(const at::Tensor& grad, const at::Tens
   if (grad.numel() == 0 || input.numel() == 0) return at::zeros(matrices.sizes(), matrices.options());
 
   const auto grad_matrices = at::empty(matrices.sizes(), matrices.options());
-  const auto rows = at::empty({grad.size(0), grad.size(2), 4}, matrices.options().dtype(at::kDouble));
+  const int64_t parts = std::max(grad.size(2), gradient_tiles(grad.size(2), grad.size(3)));
+  const auto scratch = at::empty({grad.size(0), parts, 6}, matrices.options().dtype(at::kDouble));
   const auto grad_settled = settled(grad), input_settled = settled(input), matrices_dense = dense(matrices),
              index_dense = dense(batch_index);
   AffineAlignBackwardMatricesParams params = {};
@@ -91,8 +92,8 @@ at::Tensor affine_align_backward_matrices(const at::Tensor& grad, const at::Tens
   params.input = input_settled.const_data_ptr();
   std::copy_n(input_settled.strides().begin(), 4, params.input_strides);
   params.grad_matrices = grad_matrices.mutable_data_ptr();
-  static_assert(sizeof(RowGradient) == 4 * sizeof(double));
-  params.rows = reinterpret_cast<RowGradient*>(rows.mutable_data_ptr<double>());
+  static_assert(sizeof(Affine<double>) == 6 * sizeof(double));
+  params.parts = reinterpret_cast<Affine<double>*>(scratch.mutable_data_ptr<double>());
   run_on_device_of(grad, params, affine_align_backward_matrices_cpu,
                    CUDA_KERNEL(affine_align_backward_matrices_cuda));
   return grad_matrices;

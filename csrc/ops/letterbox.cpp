@@ -3,8 +3,8 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <cmath>
 
+#include "core/centred_resize.h"
 #include "ops/checks.h"
 #include "ops/device.h"
 #include "ops/ops.h"
@@ -22,28 +22,22 @@ void check_image(const at::Tensor& image, const at::Tensor& first) {
                     " x ", image.size(1));
 }
 
-double scale_of(const at::Tensor& image, at::IntArrayRef size) {
-  return std::min(static_cast<double>(size[0]) / static_cast<double>(image.size(0)),
-                  static_cast<double>(size[1]) / static_cast<double>(image.size(1)));
-}
-
 LetterboxImage describe(const at::Tensor& image, at::IntArrayRef size) {
   LetterboxImage described = {};
   described.pixels = image.const_data_ptr<uint8_t>();
   described.height = image.size(0);
   described.width = image.size(1);
   std::copy_n(image.strides().begin(), 3, described.strides);
-  const double scale = scale_of(image, size), step = 1 / scale;
+  const auto height = static_cast<double>(image.size(0)), width = static_cast<double>(image.size(1));
+  const auto out_height = static_cast<double>(size[0]), out_width = static_cast<double>(size[1]);
+  const CentredResize resize = centred_resize(height, width, out_height, out_width);
+  const double step = 1 / resize.scale;
   described.step = static_cast<float>(step);
-  described.left =
-      static_cast<float>((static_cast<double>(image.size(1)) - step * static_cast<double>(size[1])) / 2);
-  described.top =
-      static_cast<float>((static_cast<double>(image.size(0)) - step * static_cast<double>(size[0])) / 2);
-  described.scale = static_cast<float>(scale);
-  described.shift_x =
-      static_cast<float>((static_cast<double>(size[1]) - scale * static_cast<double>(image.size(1))) / 2);
-  described.shift_y =
-      static_cast<float>((static_cast<double>(size[0]) - scale * static_cast<double>(image.size(0))) / 2);
+  described.left = static_cast<float>((width - step * out_width) / 2);
+  described.top = static_cast<float>((height - step * out_height) / 2);
+  described.scale = static_cast<float>(resize.scale);
+  described.shift_x = static_cast<float>(resize.shift_x);
+  described.shift_y = static_cast<float>(resize.shift_y);
   return described;
 }
 

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cmath>
+
+#include "core/host_device.h"
+
+namespace pose2seg {
+
+// The plain letterbox: as large as the source fits into the output, and centred there. In pixels of the
+// output.
+struct CentredResize {
+  double scale, shift_x, shift_y;
+};
+
+HOST_DEVICE CentredResize centred_resize(double source_height, double source_width, double output_height,
+                                         double output_width) {
+  const double scale = std::fmin(output_height / source_height, output_width / source_width);
+  return {scale, (output_width - scale * source_width) / 2, (output_height - scale * source_height) / 2};
+}
+
+}  // namespace pose2seg
