@@ -1,10 +1,13 @@
-"""When kernels may count offsets in 32 bits: decided by a host function that allocates nothing."""
+"""Tensors of more than 2^31 elements: when kernels may count offsets in 32 bits, and that they then do not."""
 
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+import torch
+
+from pose2seg_ops import reference
 
 CSRC = Path(__file__).parents[1] / "csrc"
 
@@ -88,3 +91,62 @@ def test_expanded_gradients_have_sides_to_count(index_bits, dimension):
     size[dimension] = 2**32
     output = (1, size[1], *SMALL[2:])
     assert index_bits(output, contiguous(output), size, (0, 0, 0, 0))[1] == 64
+
+
+def far_apart(tensor):
+    """The same values, of which the second row lies 2^31 elements behind the first; no memory in between is used."""
+    rows = torch.empty(2**31 + tensor[0].numel(), dtype=tensor.dtype, device=tensor.device)
+    rows = rows.as_strided(tensor.shape, (2**31, *tensor.stride()[1:]))
+    return rows.copy_(tensor)
+
+
+MATRICES = torch.tensor([[[0.9, 0.3, 1.7], [-0.4, 1.1, 2.9]], [[1.3, 0.1, -2.3], [0.2, 0.8, 1.1]]])
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("channels", [3, 8])
+def test_affine_align_and_its_gradients(backend, memory_format, channels):
+    random = torch.Generator().manual_seed(0)
+    input, grad = (torch.randn(2, channels, *size, generator=random) for size in ((9, 7), (6, 8)))
+    input, grad = (t.to(backend.device, torch.bfloat16, memory_format=memory_format) for t in (input, grad))
+    index = torch.tensor([1, 0], device=backend.device)
+    results = []
+    for place in (lambda tensor: tensor, far_apart):
+        inputs = place(input).requires_grad_(), MATRICES.to(backend.device).requires_grad_()
+        output = backend.affine_align(*inputs, index, (6, 8))
+        results.append((output, *torch.autograd.grad(output, inputs, place(grad))))
+    for near, far in zip(*results, strict=True):
+        assert torch.equal(near, far)
+
+
+def test_affine_align_of_a_whole_tensor(backend):
+    input = torch.empty(1, 2, 32768, 32769, dtype=torch.bfloat16, device=backend.device)
+    corner = input[:, :, -8:, -8:]
+    corner.copy_(torch.arange(128).reshape(1, 2, 8, 8))
+    matrices = torch.tensor([[[1.0, 0, -32761], [0, 1, -32760]]], device=backend.device)
+    output = backend.affine_align(input, matrices, torch.tensor([0], device=backend.device), (8, 8))
+    assert torch.equal(output, corner)
+
+
+def test_the_gradient_of_skeleton_maps(backend):
+    keypoints = torch.tensor([[[3.0, 4, 2], [8, 5, 2]], [[2, 2, 2], [6, 7, 2]]], device=backend.device)
+    grad = torch.randn(2, 4, 10, 12, generator=torch.Generator().manual_seed(0)).bfloat16().to(backend.device)
+    results = []
+    for place in (lambda tensor: tensor, far_apart):
+        leaf = keypoints.clone().requires_grad_()
+        maps = backend.skeleton_maps(leaf, (10, 12), limbs=((0, 1),), dtype=torch.bfloat16)
+        results.append(torch.autograd.grad(maps, leaf, place(grad))[0])
+    assert torch.equal(*results)
+
+
+def test_encode_rle(backend):
+    masks = torch.rand(2, 9, 40, generator=torch.Generator().manual_seed(0)) < 0.3
+    masks = masks.to(backend.device)
+    assert backend.encode_rle(far_apart(masks)) == reference.encode_rle(masks)
+
+
+def test_letterbox(backend):
+    image = torch.randint(0, 256, (2, 5, 3), generator=torch.Generator().manual_seed(0)).byte()
+    image = image.to(backend.device)
+    near, far = (backend.letterbox([i], (8, 8), (0, 0, 0), (1, 1, 1))[0] for i in (image, far_apart(image)))
+    assert torch.equal(near, far)

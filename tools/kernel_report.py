@@ -32,7 +32,7 @@ DOCUMENT = ROOT / "docs" / "kernels.md"
 BEGIN, END = "<!-- kernel_report.py: begin -->", "<!-- kernel_report.py: end -->"
 
 # Kernels whose source promises 16-byte loads from global memory.
-WIDE_LOADS = re.compile(r"align_channels_last<.*, [248]>")
+WIDE_LOADS = re.compile(r"(align_channels_last|align_staged|gather_channels_last|sum_tiles)<.*, [248]>")
 
 
 @dataclass(frozen=True)

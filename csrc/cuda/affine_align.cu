@@ -7,10 +7,11 @@
 #include "cuda/dispatch.cuh"
 #include "cuda/launch.cuh"
 
-// Reads the four taps of every output pixel in every channel, and writes each output once. A block owns a
-// tile of one instance's output pixels; grid.x counts the tiles, grid.y the groups of channels. The ways in
-// which tensors lie in memory have a kernel each, explained in its file. docs/kernels.md counts what they
-// move.
+// Must move: the input under the windows, read once, and the output, written once. Does move: the output
+// once; the four taps of every pixel and channel, of which neighbours share most in the L1 cache. A block
+// owns a tile of one instance's output pixels; grid.x counts the tiles, grid.y the groups of channels. The
+// ways in which tensors lie in memory have a kernel each, explained in its file. docs/kernels.md counts what
+// they move.
 
 namespace pose2seg {
 namespace {

@@ -6,8 +6,9 @@
 // The gradient of the input, gathered: each input pixel sums over the output pixels that have a tap on it, in
 // a fixed order, so that no atomics and no zero fill are needed. A first pass, a thread per instance, finds
 // the footprints, about 100 bytes each. Must move: every gradient of the output read once, every gradient of
-// the input written once. Does move: the former once for each of its four taps, which are neighbours of each
-// other and of those of the next output pixel, so that caches serve most.
+// the input written once. Does move: the latter once; the former once for each of its four taps, which are
+// neighbours of each other and of those of the next output pixel, so that caches serve most; and, per block
+// and instance, 8 bytes of index and the footprints that reach the block.
 
 namespace pose2seg {
 namespace {

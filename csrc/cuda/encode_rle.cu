@@ -1,8 +1,9 @@
 #include "core/encode_rle.h"
 #include "cuda/boundaries.cuh"
 
-// Reads every mask twice, a warp 32 neighbouring bytes at a time; writes 4 bytes a boundary, and 1 KiB of
-// scratch per stripe of 32 columns.
+// Must move: every mask, read once, and 4 bytes a boundary. Does move: every mask twice, a warp 32
+// neighbouring bytes at a time, and 8 of its rows once more; the boundaries once; and 1 KiB of scratch per
+// stripe of 32 columns, written and read.
 
 namespace pose2seg {
 namespace {

@@ -1,8 +1,9 @@
 #include "core/fit_pose_templates.h"
 #include "cuda/launch.cuh"
 
-// A warp per pose, a lane per template; the lanes then agree on the best fit by shuffles. Reads each pose and
-// the templates (a few hundred bytes, from cache after the first touch), writes one matrix a pose.
+// A warp per pose, a lane per template; the lanes then agree on the best fit by shuffles. Must move: each
+// pose and the templates, read once, and a matrix, an index and a score a pose. Does move: those, and the
+// templates once for every pose, a few hundred bytes each, from cache after the first.
 
 namespace pose2seg {
 namespace {

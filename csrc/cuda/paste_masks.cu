@@ -3,10 +3,11 @@
 #include "cuda/launch.cuh"
 #include "cuda/paste.cuh"
 
-// Writes each mask byte once, zeros included; reads probabilities only inside the footprint, which is worked
-// out once a block. A thread has the pixels of one aligned word of 8 bytes, whichever rows they are in, and
-// stores it at once: a warp writes 256 bytes in a row. A mask may begin and end within a word, whose other
-// bytes belong to another mask; there it stores bytes.
+// Must move: every mask byte, zeros included, written once, and the probabilities, read once. Does move: the
+// masks once; four taps a pixel of the footprint, which is worked out once a block, and of which caches serve
+// most, for an RoI is a few KiB and smaller than where it goes. A thread has the pixels of one aligned word
+// of 8 bytes, whichever rows they are in, and stores it at once: a warp writes 256 bytes in a row. A mask may
+// begin and end within a word, whose other bytes belong to another mask; there it stores bytes.
 
 namespace pose2seg {
 namespace {

@@ -4,8 +4,9 @@
 #include "cuda/paste.cuh"
 
 // Samples the pixels of every footprint twice, once to count and once to store boundaries, since keeping the
-// masks in between would cost more memory than all else; reads probabilities, writes 4 bytes a boundary and 1
-// KiB of scratch per stripe of 32 columns.
+// masks in between would cost more memory than all else. Must move: the probabilities, read once, and 4 bytes
+// a boundary. Does move: four taps a pixel of the footprint, twice, which caches serve, for an RoI is a few
+// KiB; the boundaries once; and 1 KiB of scratch per stripe of 32 columns, written and read.
 
 namespace pose2seg {
 namespace {

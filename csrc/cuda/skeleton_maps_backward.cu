@@ -4,9 +4,10 @@
 #include "cuda/launch.cuh"
 
 // Writes the gradient of each keypoint once: a block per joint of a person, which reads the gradient of the
-// cells in the joint's disc and in the boxes of its limbs, neighbouring threads neighbouring columns. A limb
-// is so read twice, for either joint. Each thread sums its cells in order and the block adds up its threads
-// pairwise: the same bits on every run, without atomics.
+// cells in the joint's disc and in the boxes of its limbs, neighbouring threads neighbouring columns. Must
+// move: the gradients of the cells that are drawn, read once. Does move: those of limbs twice, for either
+// joint, and of joints the square around the disc. Each thread sums its cells in order and the block adds up
+// its threads pairwise: the same bits on every run, without atomics.
 
 namespace pose2seg {
 namespace {
