@@ -205,35 +205,39 @@ def test_paste_rle(ptxrun):
             assert torch.equal(buffers.mask(person, height, width), wanted)
 
 
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("size", [(16, 32), (13, 21)])
-def test_letterbox(ptxrun, size):
+def test_letterbox(ptxrun, size, layout):
     interpreter = Interpreter(ptxrun, "letterbox")
     image = torch.randint(0, 256, (23, 31, 3), generator=torch.Generator().manual_seed(0)).byte()
     expected, matrices = pose2seg_ops.letterbox([image], size, (0, 0, 0), (1, 1, 1))
     scale, shift_x, shift_y = (matrices[0, i, j].item() for i, j in ((0, 0), (0, 2), (1, 2)))
-    pixels, batch, stored = image.numpy(), np.zeros((1, 3, *size), "f4"), np.zeros((1, 2, 3), "f4")
+    pixels, stored = image.numpy(), np.zeros((1, 2, 3), "f4")
+    batch = torch.full((1, 3, *size), torch.nan)
+    if layout == "channels_last":
+        batch = batch.contiguous(memory_format=torch.channels_last)
     images = np.zeros((), [("images", LETTERBOX_IMAGE, 40)])
     geometry = (1 / scale, -shift_x / scale, -shift_y / scale, scale, shift_x, shift_y)
     images["images"][0] = (interpreter.bind(pixels), 23, 31, (93, 3, 1), geometry)
-    plane = size[0] * size[1]
     params = np.zeros((), LETTERBOX)
     params[()] = (
         0,
         1,
-        interpreter.bind(batch),
-        (3 * plane, plane, size[1], 1),
+        interpreter.bind(ptx.raw(batch)),
+        batch.stride(),
         *size,
         interpreter.bind(stored),
         [1 / 255] * 3,
         [0] * 3,
         0,
     )
-    result = interpreter.run("letterbox_imagesIfi", -(-plane // THREADS), [params[()], images[()], 0])
-    np.testing.assert_allclose(batch, expected.numpy(), atol=1e-5)
+    blocks = -(-size[0] * size[1] // THREADS)
+    kernel = f"letterbox_imagesIfiLb{int(layout == 'channels_last')}E"
+    result = interpreter.run(kernel, blocks, [params[()], images[()], 0])
+    np.testing.assert_allclose(batch.numpy(), expected.numpy(), atol=1e-5)
     np.testing.assert_array_equal(stored, matrices.numpy())
-    if plane % 8 == 0:
-        rows = [m for m in result.stats["mem"] if m["kind"] == "st" and m["requests"] > 6]
-        assert min(m["efficiency"] for m in rows) >= 0.9
+    if size[0] * size[1] % 8 == 0:
+        assert ptx.efficiency(ptx.accesses(result, "st")) >= 0.9
 
 
 def test_fit_pose_templates(ptxrun):

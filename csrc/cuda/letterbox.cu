@@ -7,8 +7,9 @@
 // Must move: every image, read once, or where it shrinks to less than half, its sectors under the taps; and
 // the output, written once. Does move: the output once; four taps of 3 bytes an output pixel, of which caches
 // serve most. A thread per output pixel and its three channels: neighbouring threads write neighbouring
-// pixels, of one plane after the other, or channels_last three times into the same sectors. The ragged
-// images' addresses and sizes travel with the launch, so nothing waits for a copy.
+// pixels, of one plane after the other. Channels that lie next to each other go through shared memory, to be
+// written in one row by the block. The ragged images' addresses and sizes travel with the launch, so nothing
+// waits for a copy.
 
 namespace pose2seg {
 namespace {
@@ -21,33 +22,49 @@ struct ImageList {
 };
 
 // Index: int32_t where it can number the pixels of an output, since 64-bit divisions are slow.
-template <class Out, class Index>
+// kInterleaved: the channels of a pixel lie next to each other, and pixel follows on pixel.
+template <class Out, class Index, bool kInterleaved>
 __global__ void __launch_bounds__(kThreads)
     letterbox_images(const LetterboxParams params, const ImageList list, int64_t first) {
+  __shared__ Out interleaved[kInterleaved ? kThreads * 3 : 1];
   const LetterboxImage& image = list.images[blockIdx.y];
-  const int64_t index = first + blockIdx.y, pixel = int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  const int64_t index = first + blockIdx.y, start = int64_t(blockIdx.x) * kThreads;
+  const int64_t pixel = start + threadIdx.x, pixels = params.height * params.width;
   if (pixel == 0) store_matrix(params, image, index);
-  if (pixel >= params.height * params.width) return;
-  const Index row = Index(pixel) / Index(params.width), column = Index(pixel) % Index(params.width);
-  Out* output = static_cast<Out*>(params.output) + index * params.output_strides[0] +
-                row * params.output_strides[2] + column * params.output_strides[3];
-  letterbox_pixel(params, image, column_taps(image, column), row_taps(image, row), output);
+  Out* output = static_cast<Out*>(params.output) + index * params.output_strides[0];
+  if (pixel < pixels) {
+    const Index row = Index(pixel) / Index(params.width), column = Index(pixel) % Index(params.width);
+    Out* to = kInterleaved ? interleaved + threadIdx.x * 3
+                           : output + row * params.output_strides[2] + column * params.output_strides[3];
+    letterbox_pixel(params, image, column_taps(image, column), row_taps(image, row), to);
+  }
+  if constexpr (kInterleaved) {
+    __syncthreads();
+    const int count = int(min(int64_t(kThreads), pixels - start)) * 3;
+    for (int i = int(threadIdx.x); i < count; i += kThreads) output[start * 3 + i] = interleaved[i];
+  }
+}
+
+template <class Out, class Index>
+void launch_images(const LetterboxParams& params, cudaStream_t stream) {
+  const int64_t* strides = params.output_strides;
+  const bool interleaved = strides[1] == 1 && strides[3] == 3 && strides[2] == 3 * params.width;
+  const auto kernel = interleaved ? letterbox_images<Out, Index, true> : letterbox_images<Out, Index, false>;
+  for (int64_t first = 0; first < params.image_count; first += kImagesPerLaunch) {
+    const int64_t count = std::min(kImagesPerLaunch, params.image_count - first);
+    ImageList list = {};
+    std::copy_n(params.images + first, count, list.images);
+    const dim3 grid(blocks_for(params.height * params.width, kThreads), static_cast<unsigned int>(count));
+    launch(kernel, grid, dim3(kThreads), stream, params, list, first);
+  }
 }
 
 }  // namespace
 
 void letterbox_cuda(const LetterboxParams& params, cudaStream_t stream) {
-  const int64_t pixels = params.height * params.width;
   dispatch_cuda_floating(params.dtype, [&](auto type) {
-    using Out = decltype(type);
-    const auto kernel = pixels <= INT32_MAX ? letterbox_images<Out, int32_t> : letterbox_images<Out, int64_t>;
-    for (int64_t first = 0; first < params.image_count; first += kImagesPerLaunch) {
-      const int64_t count = std::min(kImagesPerLaunch, params.image_count - first);
-      ImageList list = {};
-      std::copy_n(params.images + first, count, list.images);
-      const dim3 grid(blocks_for(pixels, kThreads), static_cast<unsigned int>(count));
-      launch(kernel, grid, dim3(kThreads), stream, params, list, first);
-    }
+    dispatch_index(params.height * params.width <= INT32_MAX,
+                   [&](auto index) { launch_images<decltype(type), decltype(index)>(params, stream); });
   });
 }
 
