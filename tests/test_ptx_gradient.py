@@ -58,7 +58,7 @@ def describe(struct, device, grad, matrices, batch_index, input):
     for name, tensor in (("grad", grad), ("matrices", matrices), ("batch_index", batch_index)):
         p[name] = device.bind(ptx.raw(tensor), name)
     p["batch"], p["channels"], p["height"], p["width"] = input.shape
-    p["instances"], p["out_height"], p["out_width"] = len(grad), *grad.shape[2:]
+    p["instances"], (p["out_height"], p["out_width"]) = len(grad), grad.shape[2:]
     p["grad_strides"] = grad.stride()
     p["dtype"] = ptx.DTYPES.index(grad.dtype)
     return p
