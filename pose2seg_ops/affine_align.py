@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from . import _C, _library, reference
-from ._pairs import as_size
+from ._arguments import as_size, names_bad_arguments
 
 _operators = torch.ops.pose2seg_ops
 
 
+@names_bad_arguments
 def affine_align(
     input: Tensor,
     matrices: Tensor,

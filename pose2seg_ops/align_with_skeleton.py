@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from . import _C, _library, reference
-from ._pairs import as_size, flatten_pairs
+from ._arguments import as_size, flatten_pairs, names_bad_arguments
 from ._points import move_points
 from .coco import COCO_LIMBS
 
 _operators = torch.ops.pose2seg_ops
 
 
+@names_bad_arguments
 def align_with_skeleton(
     input: Tensor,
     keypoints: Tensor,

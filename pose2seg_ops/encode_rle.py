@@ -4,9 +4,11 @@ import torch
 from torch import Tensor
 
 from . import _C, _library
+from ._arguments import names_bad_arguments
 from ._rle import RLE, as_dicts
 
 
+@names_bad_arguments
 def encode_rle(masks: Tensor) -> list[RLE]:
     """Encodes masks as `pycocotools.mask.encode` does, byte for byte, without a column-major copy.
 

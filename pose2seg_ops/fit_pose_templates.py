@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from . import _C, _library
-from ._pairs import as_size
+from ._arguments import as_size, names_bad_arguments
 
 _operators = torch.ops.pose2seg_ops
 
 
+@names_bad_arguments
 def fit_pose_templates(
     keypoints: Tensor,
     templates: Tensor,
@@ -60,4 +61,4 @@ def _fake(
     return keypoints.new_empty(poses, 2, 3), index, keypoints.new_empty(poses)
 
 
-_library.register("fit_pose_templates", _fake)
+_library.register_without_gradient("fit_pose_templates", _fake, "fit_pose_templates has no gradient")

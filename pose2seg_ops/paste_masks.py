@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from . import _C, _library
-from ._pairs import flatten_pairs
+from ._arguments import flatten_pairs, names_bad_arguments
 
 _operators = torch.ops.pose2seg_ops
 
 
+@names_bad_arguments
 def paste_masks(
     probabilities: Tensor,
     matrices: Tensor,

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from . import _C, _library
-from ._pairs import flatten_pairs
+from ._arguments import flatten_pairs, names_bad_arguments
 from ._rle import RLE, as_dicts
 
 
+@names_bad_arguments
 def paste_rle(
     probabilities: Tensor,
     matrices: Tensor,
@@ -37,7 +38,7 @@ def paste_rle(
         NotImplementedError: when the device is neither cpu nor cuda.
     """
     sizes = flatten_pairs(image_sizes, "image_sizes")
-    index = batch_index.cpu()
+    index = batch_index.cpu() if batch_index.is_cuda else batch_index  # read once
     characters, lengths = _C.paste_rle(probabilities, matrices, index, sizes, threshold)
     images = index.tolist()
     encoded = as_dicts(characters, lengths, [sizes[2 * image : 2 * image + 2] for image in images])

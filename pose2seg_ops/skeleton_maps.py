@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from . import _C, _library, reference
-from ._pairs import as_size, flatten_pairs
+from ._arguments import as_size, flatten_pairs, names_bad_arguments
 from .coco import COCO_LIMBS
 
 _operators = torch.ops.pose2seg_ops
 
 
+@names_bad_arguments
 def skeleton_maps(
     keypoints: Tensor,
     output_size: Sequence[int],
