@@ -117,6 +117,8 @@ def test_is_a_well_made_operator(backend):
     ("masks", "error", "message"),
     [
         (torch.zeros(4, 5), ValueError, r"masks must be \(N, H, W\), got \(4, 5\)"),
+        (torch.zeros(1, 1, 4, 5).bool(), ValueError, r"masks must be \(N, H, W\), got \(1, 1, 4, 5\)"),
+        (torch.zeros(1, 4, 5).long(), TypeError, "masks must be bool or uint8, got int64"),
         (torch.zeros(1, 4, 5), TypeError, "masks must be bool or uint8, got float32"),
         (torch.zeros(1, 4, 5, device="meta").bool(), NotImplementedError, "masks must be on a cpu or cuda device, got meta"),
         (torch.zeros(1, 1, 1).bool().expand(1, 1 << 16, 1 << 15), ValueError, r"masks must have fewer than 2\^31 pixels each, got 65536 x 32768"),

@@ -130,6 +130,30 @@ def test_what_cannot_be_fitted_is_letterboxed(implementation, pose):
     assert matrices[0].tolist() == [[0.5, 0, 16], [0, 0.5, 0]]
 
 
+@pytest.mark.parametrize("joints", [0, 17])
+def test_templates_without_joints_fit_nothing(implementation, joints):
+    templates = torch.zeros(2, joints, 3, dtype=torch.float64, device=implementation.device)
+    poses = random_poses(3, random_templates(2, joints)).to(implementation.device)
+    matrices, index, score = implementation.fit_pose_templates(poses, templates, (128, 128), (64, 64))
+    assert index.tolist() == [-1] * 3
+    assert score.tolist() == [0] * 3
+    assert matrices.tolist() == [[[0.5, 0, 0], [0, 0.5, 0]]] * 3
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e300])
+def test_a_template_that_is_not_finite_fits_nothing(implementation, value):
+    templates = random_templates(2).to(implementation.device)
+    templates[..., 2] = 1
+    poses = random_poses(5, templates.cpu()).to(implementation.device)
+    arguments = (128, 128), (64, 64)
+    expected = implementation.fit_pose_templates(poses, templates[1:], *arguments)
+    templates[0, 3, 0] = value
+    matrices, index, score = implementation.fit_pose_templates(poses, templates, *arguments)
+    assert torch.equal(matrices, expected[0])
+    assert torch.equal(index, torch.where(expected[1] == 0, 1, -1))
+    assert torch.equal(score, expected[2])
+
+
 def test_coinciding_joints_give_the_minimum_norm_similarity(implementation):
     templates = random_templates(1)
     templates[..., 2] = 1
@@ -173,6 +197,15 @@ def test_compiles_whole_for_any_number_of_poses(backend):
             assert torch.equal(actual, wanted)
 
 
+@pytest.mark.filterwarnings("ignore:Error detected in")
+def test_no_gradient_comes_of_a_compiled_fit(backend):
+    templates = random_templates(4).to(backend.device)
+    fit = torch.compile(backend.fit_pose_templates, fullgraph=True, backend="aot_eager")
+    poses = random_poses(3, templates.cpu()).to(backend.device).requires_grad_()
+    with pytest.raises(Exception, match="fit_pose_templates has no gradient"):
+        fit(poses, templates, (128, 128), (64, 48))[0].sum().backward()
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -180,6 +213,15 @@ def test_compiles_whole_for_any_number_of_poses(backend):
         ({"keypoints": torch.zeros(1, 17, 3).long()}, TypeError, "keypoints must be float32 .* got int64"),
         ({"templates": torch.zeros(2, 14, 3)}, ValueError, r"templates must be \(T, K, 3\) .* got \(2, 14, 3\)"),
         ({"templates": torch.zeros(2, 17, 3).double()}, TypeError, "templates must be float32 .* got float64"),
+        ({"keypoints": torch.zeros(1, 17, 2)}, ValueError, r"keypoints must be \(N, K, 3\), got \(1, 17, 2\)"),
+        ({"keypoints": torch.zeros(1, 17, 3).half()}, TypeError, "keypoints must be float32 or float64, got float16"),
+        ({"keypoints": torch.zeros(1, 17, 3, device="meta")}, NotImplementedError, "keypoints must be on a cpu or cuda device, got meta"),
+        ({"keypoints": torch.zeros(1, 17, 3).requires_grad_()}, NotImplementedError, "fit_pose_templates has no gradient, and keypoints requires one"),
+        ({"templates": torch.zeros(17, 3)}, ValueError, r"templates must be \(T, K, 3\) .* got \(17, 3\)"),
+        ({"templates": torch.zeros(2, 17, 3, device="meta")}, ValueError, "templates must be on cpu as keypoints is, got meta"),
+        ({"templates": torch.zeros(2, 17, 3).requires_grad_()}, NotImplementedError, "fit_pose_templates has no gradient, and templates requires one"),
+        ({"output_size": (4, 0)}, ValueError, r"output_size must be a positive \(height, width\), got \(4, 0\)"),
+        ({"source_size": (-1, 1)}, ValueError, r"source_size must be a positive \(height, width\), got \(-1, 1\)"),
         ({"source_size": (0, 1)}, ValueError, r"source_size must be a positive \(height, width\), got \(0, 1\)"),
         ({"output_size": (1, 2, 3)}, TypeError, r"output_size must be \(height, width\), two integers, got \(1, 2, 3\)"),
         ({"score": "best"}, ValueError, "score must be 'overlap' or 'norm', got 'best'"),

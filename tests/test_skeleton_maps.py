@@ -322,9 +322,12 @@ def test_strided_keypoints(backend):
     [
         ({"keypoints": torch.zeros(17, 3)}, ValueError, r"keypoints must be \(N, K, 3\) or \(N, P, K, 3\), got \(17, 3\)"),
         ({"keypoints": torch.zeros(1, 17, 2)}, ValueError, r"keypoints must be .* got \(1, 17, 2\)"),
+        ({"keypoints": torch.zeros(1, 1, 1, 17, 3)}, ValueError, r"keypoints must be .* got \(1, 1, 1, 17, 3\)"),
+        ({"keypoints": torch.zeros(1, 17, 3).long()}, TypeError, "keypoints must be float32 or float64, got int64"),
         ({"keypoints": torch.zeros(1, 17, 3).half()}, TypeError, "keypoints must be float32 .* got float16"),
         ({"keypoints": torch.zeros(1, 2**15, 3), "limbs": ()}, ValueError, "keypoints must have at most 32767 joints, got 32768"),
         ({"output_size": (4, -1)}, ValueError, r"output_size must be a positive \(height, width\), got \(4, -1\)"),
+        ({"output_size": (0, 4)}, ValueError, r"output_size must be a positive \(height, width\), got \(0, 4\)"),
         ({"limbs": ((0, 1, 2),)}, TypeError, r"limbs must be pairs of integers, got \(0, 1, 2\)"),
         ({"limbs": ((0, 17),)}, ValueError, r"limbs must name joints 0 to 16, got \(0, 17\) at 0"),
         ({"limbs": ((-1, 0),)}, ValueError, r"limbs must name joints 0 to 16, got \(-1, 0\) at 0"),
@@ -343,3 +346,25 @@ def test_bad_arguments(change, error, message):
         skeleton_maps(
             **({"keypoints": torch.zeros(1, 17, 3), "output_size": (8, 8), "limbs": COCO_LIMBS} | change)
         )
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"grad_output": torch.zeros(2, 15, 9)}, ValueError, r"grad_output must be \(N, K \+ 2 L, h, w\), got \(2, 15, 9\)"),
+        ({"grad_output": torch.zeros(2, 14, 9, 8)}, ValueError, r"grad_output must be \(N, K \+ 2 L, h, w\), got \(2, 14, 9, 8\)"),
+        ({"grad_output": torch.zeros(2, 15, 9, 8).int()}, TypeError, "grad_output must be float32, .* got int32"),
+        ({"keypoints": torch.zeros(2, 5, 2)}, ValueError, r"keypoints must be \(N, K, 3\) or .* got \(2, 5, 2\)"),
+        ({"limbs": [0, 1, 2]}, ValueError, "grad_output must be|limbs must be pairs of joints, got 3 numbers"),
+        ({"limbs": [0, 5] * 5}, ValueError, r"limbs must name joints 0 to 4, got \(0, 5\) at 0"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_of_the_gradient(change, error, message):
+    arguments = {
+        "grad_output": torch.zeros(2, 15, 9, 8),
+        "keypoints": torch.zeros(2, 5, 3),
+        "limbs": [0, 1] * 5,
+    }
+    style = {"sigma": 3.0, "limb_width": 1.0, "stride": 1, "signed_visibility": True, "limb_overlap": "last"}
+    with pytest.raises(error, match=message):
+        torch.ops.pose2seg_ops.skeleton_maps_backward(**(arguments | style | change))
