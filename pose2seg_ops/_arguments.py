@@ -15,6 +15,7 @@ from ._build_info import CUDA_VERSION, WHY_NO_CUDA
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
+_HALF_PRECISION = (torch.float16, torch.bfloat16)
 
 
 def as_size(value: Sequence[int], name: str) -> tuple[int, int]:
@@ -38,6 +39,21 @@ def flatten_pairs(pairs: Iterable[Sequence[int]], name: str) -> list[int]:
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be pairs of integers, got {reprlib.repr(pair)}") from None
     return flat
+
+
+def as_geometry(tensor: Tensor) -> Tensor:
+    """Matrices or keypoints; in float32 where they are of half precision because of autocast.
+
+    A network that predicts them gives them so, and an op with float32 arithmetic takes what it gets, as
+    torch's own do. Without autocast such a tensor is an error: half precision places nothing to the pixel.
+    """
+    if tensor.dtype in _HALF_PRECISION and _has_autocast(tensor.device.type):
+        return tensor.float()
+    return tensor
+
+
+def _has_autocast(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def names_bad_arguments(op: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from . import _C, _library, reference
-from ._arguments import as_size, names_bad_arguments
+from ._arguments import as_geometry, as_size, names_bad_arguments
 
 _operators = torch.ops.pose2seg_ops
 
@@ -36,7 +36,7 @@ def affine_align(
         input: Features (B, C, H, W); float32, float64, float16 or bfloat16; contiguous, channels_last or any
             strides. Pixel centres are at integers.
         matrices: (N, 2, 3), input -> output: `[x', y'] = M [x, y, 1]`, in pixels. float64 with float64 input,
-            else float32.
+            else float32; under autocast half precision as well, which is taken to float32.
         batch_index: (N,) int64, the image of each instance.
         output_size: (h, w) of every window, in pixels.
         convention: Where output pixel (i, j) (column, row) samples the input:
@@ -59,7 +59,7 @@ def affine_align(
 
     Source: the affine-align operation of Pose2Seg (Zhang et al., CVPR 2019, section 3.3).
     """
-    size = as_size(output_size, "output_size")
+    matrices, size = as_geometry(matrices), as_size(output_size, "output_size")
     if not _library.is_direct(input):
         if not _library.has_kernels(input):
             return reference.affine_align(input, matrices, batch_index, size, convention=convention)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from . import _C, _library
-from ._arguments import as_size, names_bad_arguments
+from ._arguments import as_geometry, as_size, names_bad_arguments
 
 _operators = torch.ops.pose2seg_ops
 
@@ -27,7 +27,8 @@ def fit_pose_templates(
     output would. The highest score wins; of equal ones, the first template. Arithmetic is float64.
 
     Args:
-        keypoints: Poses (N, K, 3), float32 or float64; x, y, visibility, in the source frame.
+        keypoints: Poses (N, K, 3), float32 or float64; x, y, visibility, in the source frame. Under autocast
+            half precision as well, which is taken to float32; so for `templates`.
         templates: (T, K, 3), same dtype, x and y in the unit square.
         source_size: (h, w) of the frame of the keypoints.
         output_size: (h, w) that the unit square is mapped to.
@@ -47,6 +48,7 @@ def fit_pose_templates(
 
     Source: Pose2Seg (Zhang et al., CVPR 2019, section 3.2).
     """
+    keypoints, templates = as_geometry(keypoints), as_geometry(templates)
     sizes = as_size(source_size, "source_size"), as_size(output_size, "output_size")
     if torch.compiler.is_compiling():
         return _operators.fit_pose_templates(keypoints, templates, *sizes, score)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from . import _C, _library
-from ._arguments import flatten_pairs, names_bad_arguments
+from ._arguments import as_geometry, flatten_pairs, names_bad_arguments
 
 _operators = torch.ops.pose2seg_ops
 
@@ -29,7 +29,7 @@ def paste_masks(
     Args:
         probabilities: (N, h, w); float32, float64, float16 or bfloat16.
         matrices: (N, 2, 3), image -> map, pixel centres at integers. float64 with float64 probabilities, else
-            float32.
+            float32; under autocast half precision as well, which is taken to float32.
         batch_index: (N,) int64, the image of each map. Its values decide the shapes of the result: on a CUDA
             device they are read back, which synchronises; leave the tensor on the CPU to avoid that.
         image_sizes: (H, W) of every image.
@@ -46,7 +46,7 @@ def paste_masks(
 
     Source: Pose2Seg (Zhang et al., CVPR 2019): the inverse of its affine-align.
     """
-    sizes = flatten_pairs(image_sizes, "image_sizes")
+    matrices, sizes = as_geometry(matrices), flatten_pairs(image_sizes, "image_sizes")
     if torch.compiler.is_compiling():
         return _operators.paste_masks(probabilities, matrices, batch_index, sizes, threshold)
     return _C.paste_masks(probabilities, matrices, batch_index, sizes, threshold)

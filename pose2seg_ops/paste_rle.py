@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from . import _C, _library
-from ._arguments import flatten_pairs, names_bad_arguments
+from ._arguments import as_geometry, flatten_pairs, names_bad_arguments
 from ._rle import RLE, as_dicts
 
 
@@ -37,7 +37,7 @@ def paste_rle(
         ValueError: for a shape, size, threshold or image index that is not, or images of 2^31 pixels or more.
         NotImplementedError: when the device is neither cpu nor cuda.
     """
-    sizes = flatten_pairs(image_sizes, "image_sizes")
+    matrices, sizes = as_geometry(matrices), flatten_pairs(image_sizes, "image_sizes")
     index = batch_index.cpu() if batch_index.is_cuda else batch_index  # read once
     characters, lengths = _C.paste_rle(probabilities, matrices, index, sizes, threshold)
     images = index.tolist()
