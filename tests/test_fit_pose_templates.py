@@ -3,6 +3,8 @@ import oracles
 import pytest
 import torch
 from golden import load_golden
+from hypothesis import strategies as st
+from strategies import in_memory, many_cases, memory, put, seeds, sizes, spikes
 
 from pose2seg_ops import fit_pose_templates, reference
 
@@ -23,8 +25,8 @@ def random_poses(count: int, templates: torch.Tensor, seed: int = 0) -> torch.Te
     return torch.from_numpy(np.stack((rotated_x, rotated_y, 2.0 * seen), -1))
 
 
-def random_templates(count: int, joints: int = 17) -> torch.Tensor:
-    random = np.random.default_rng(3)
+def random_templates(count: int, joints: int = 17, seed: int = 3) -> torch.Tensor:
+    random = np.random.default_rng(seed)
     known = random.random((count, joints, 1)) < 0.9
     return torch.from_numpy(np.concatenate((random.random((count, joints, 2)), known), -1))
 
@@ -174,6 +176,35 @@ def test_no_poses(implementation):
     templates = random_templates(2).float().to(implementation.device)
     matrices, index, score = implementation.fit_pose_templates(poses, templates, (128, 128), (64, 64))
     assert (matrices.shape, index.shape, score.shape) == ((0, 2, 3), (0,), (0,))
+
+
+@many_cases(
+    seed=seeds,
+    joints=st.integers(0, 17),
+    templates=st.integers(0, 4),
+    spiked_poses=spikes(),
+    spiked_templates=spikes(most=1),
+    source=sizes(200),
+    output=sizes(64),
+    score=st.sampled_from(("overlap", "norm")),
+    dtype=st.sampled_from((torch.float64, torch.float32)),
+    kind=memory,
+)
+def test_agrees_with_the_reference_on_any_poses(
+    backend, seed, joints, templates, spiked_poses, spiked_templates, source, output, score, dtype, kind
+):
+    known = random_templates(templates, joints, seed)
+    poses = random_poses(3, known if templates else random_templates(2, joints), seed)
+    pair = put(spiked_poses, poses.to(dtype)), put(spiked_templates, known.to(dtype))
+    strided = [in_memory(kind, tensor.to(backend.device)) for tensor in pair]
+    matrices, index, best = backend.fit_pose_templates(*strided, source, output, score=score)
+    expected = reference.fit_pose_templates(*(t.double() for t in pair), source, output, score=score)
+    assert (best >= 0).all()
+    assert (best <= 1 + 1e-6).all()
+    torch.testing.assert_close(best.cpu().double(), expected[2], rtol=1e-6, atol=1e-6)
+    assert torch.equal(index.cpu(), expected[1])
+    rounding = 1e-6 if dtype == torch.float32 else 1e-9
+    torch.testing.assert_close(matrices.cpu().double(), expected[0], rtol=rounding, atol=1e-3 * rounding)
 
 
 def test_is_a_well_made_operator(backend):
