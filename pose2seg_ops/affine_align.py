@@ -52,7 +52,7 @@ def affine_align(
         image, is all zeros.
 
     Raises:
-        TypeError: for a dtype that is not supported.
+        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
         ValueError: for a shape, device, size or convention that is not.
 
     On a device without kernels, which is neither cpu nor cuda, the pure-torch reference runs, and warns once.

@@ -45,7 +45,7 @@ def align_with_skeleton(
         cannot be sampled or drawn is zeros, as in the two ops.
 
     Raises:
-        TypeError: for a dtype that is not supported.
+        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
         ValueError: for a shape, device, size, convention or number that is not; a limb that names no joint.
         NotImplementedError: at a second derivative.
 

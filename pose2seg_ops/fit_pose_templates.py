@@ -42,7 +42,7 @@ def fit_pose_templates(
         pose coincide the similarity is the one of minimum norm.
 
     Raises:
-        TypeError: for a dtype that is not supported.
+        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
         ValueError: for a shape, size or score that is not.
         NotImplementedError: when a gradient is asked for, or the device is neither cpu nor cuda.
 

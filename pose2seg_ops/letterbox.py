@@ -39,8 +39,9 @@ def letterbox(
         device.
 
     Raises:
-        TypeError: when an image is not uint8, or the dtype is not supported.
-        ValueError: for no images, or a shape, device, size, deviation or memory format that is not supported.
+        TypeError: when an image is no dense uint8 tensor, or the dtype is not supported.
+        ValueError: for no images, or a shape, device, size or memory format that is not supported; for a mean
+            that is not finite, or a deviation that is not positive and finite.
         NotImplementedError: when the device is neither cpu nor cuda.
 
     Source: the input of Pose2Seg (Zhang et al., CVPR 2019).

@@ -40,7 +40,7 @@ def paste_masks(
         whose matrix is singular or not finite gives an empty mask.
 
     Raises:
-        TypeError: for a dtype that is not supported.
+        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
         ValueError: for a shape, size, threshold or image index that is not; maps are less than 32768 x 32768.
         NotImplementedError: when the device is neither cpu nor cuda.
 

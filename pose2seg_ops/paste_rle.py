@@ -33,7 +33,7 @@ def paste_rle(
         waiting for a CUDA device and of torch.compile holds here as well.
 
     Raises:
-        TypeError: for a dtype that is not supported.
+        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
         ValueError: for a shape, size, threshold or image index that is not, or images of 2^31 pixels or more.
         NotImplementedError: when the device is neither cpu nor cuda.
     """

@@ -58,7 +58,7 @@ def skeleton_maps(
         (N, K + 2 L, h, w): K confidence maps, then x and y of each of the L limbs.
 
     Raises:
-        TypeError: for a dtype that is not supported.
+        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
         ValueError: for a shape, size, number or limb_overlap out of range, or a limb that names no joint.
         NotImplementedError: at a second derivative.
 

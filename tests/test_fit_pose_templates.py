@@ -199,10 +199,10 @@ def test_agrees_with_the_reference_on_any_poses(
 ):
     known = random_templates(templates, joints, seed)
     poses = random_poses(3, known if templates else random_templates(2, joints), seed)
-    pair = put(spiked_poses, poses.to(dtype)), put(spiked_templates, known.to(dtype))
-    strided = [in_memory(kind, tensor.to(backend.device)) for tensor in pair]
+    poses, known = put(spiked_poses, poses.to(dtype)), put(spiked_templates, known.to(dtype))
+    strided = [in_memory(kind, tensor.to(backend.device)) for tensor in (poses, known)]
     matrices, index, best = backend.fit_pose_templates(*strided, source, output, score=score)
-    expected = reference.fit_pose_templates(*(t.double() for t in pair), source, output, score=score)
+    expected = reference.fit_pose_templates(poses.double(), known.double(), source, output, score=score)
     assert (best >= 0).all()
     assert (best <= 1 + 1e-6).all()
     torch.testing.assert_close(best.cpu().double(), expected[2], rtol=1e-6, atol=1e-6)
