@@ -42,9 +42,14 @@ def register(
 
 def register_gradient(name: str, fake: Callable[..., Any]) -> None:
     """Adds the fake kernel of the operator `<op>_backward...`. It has no gradient itself, and says so."""
+    register_without_gradient(name, fake, f"{name.partition('_backward')[0]} cannot be differentiated twice")
+
+
+def register_without_gradient(name: str, fake: Callable[..., Any], reason: str) -> None:
+    """Adds the fake kernel of an operator whose gradient is an error, NotImplementedError, and not a zero."""
 
     def backward(*_: Any) -> None:
-        raise NotImplementedError(f"{name.partition('_backward')[0]} cannot be differentiated twice")
+        raise NotImplementedError(reason)
 
     register(name, fake, backward=backward)
 
@@ -83,5 +88,5 @@ def has_kernels(tensor: Tensor) -> bool:
 def _warn_about(device: str) -> None:
     warnings.warn(
         f"pose2seg_ops has kernels for cpu and cuda, not for {device}: the pure-torch reference runs instead",
-        stacklevel=4,
+        stacklevel=5,
     )

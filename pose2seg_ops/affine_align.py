@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from . import _C, _library, reference
-from ._pairs import as_size
+from ._arguments import as_geometry, as_size, names_bad_arguments
 
 _operators = torch.ops.pose2seg_ops
 
 
+@names_bad_arguments
 def affine_align(
     input: Tensor,
     matrices: Tensor,
@@ -35,7 +36,7 @@ def affine_align(
         input: Features (B, C, H, W); float32, float64, float16 or bfloat16; contiguous, channels_last or any
             strides. Pixel centres are at integers.
         matrices: (N, 2, 3), input -> output: `[x', y'] = M [x, y, 1]`, in pixels. float64 with float64 input,
-            else float32.
+            else float32; under autocast half precision as well, which is taken to float32.
         batch_index: (N,) int64, the image of each instance.
         output_size: (h, w) of every window, in pixels.
         convention: Where output pixel (i, j) (column, row) samples the input:
@@ -51,14 +52,14 @@ def affine_align(
         image, is all zeros.
 
     Raises:
-        TypeError: for a dtype that is not supported.
+        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
         ValueError: for a shape, device, size or convention that is not.
 
     On a device without kernels, which is neither cpu nor cuda, the pure-torch reference runs, and warns once.
 
     Source: the affine-align operation of Pose2Seg (Zhang et al., CVPR 2019, section 3.3).
     """
-    size = as_size(output_size, "output_size")
+    matrices, size = as_geometry(matrices), as_size(output_size, "output_size")
     if not _library.is_direct(input):
         if not _library.has_kernels(input):
             return reference.affine_align(input, matrices, batch_index, size, convention=convention)

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from . import _C, _library, reference
-from ._pairs import as_size, flatten_pairs
+from ._arguments import as_geometry, as_size, flatten_pairs, names_bad_arguments
 from ._points import move_points
 from .coco import COCO_LIMBS
 
 _operators = torch.ops.pose2seg_ops
 
 
+@names_bad_arguments
 def align_with_skeleton(
     input: Tensor,
     keypoints: Tensor,
@@ -35,7 +36,7 @@ def align_with_skeleton(
     Args:
         input, matrices, batch_index, output_size, convention: As in `affine_align`.
         keypoints: (N, K, 3), the pose of each instance: x, y in pixels of `input`, and visibility. float64
-            with float64 input, else float32.
+            with float64 input, else float32 (or, under autocast, half precision).
         limbs, sigma, limb_width, signed_visibility: As in `skeleton_maps`, in pixels of the output.
 
     Returns:
@@ -44,7 +45,7 @@ def align_with_skeleton(
         cannot be sampled or drawn is zeros, as in the two ops.
 
     Raises:
-        TypeError: for a dtype that is not supported.
+        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
         ValueError: for a shape, device, size, convention or number that is not; a limb that names no joint.
         NotImplementedError: at a second derivative.
 
@@ -52,6 +53,7 @@ def align_with_skeleton(
     """
     size = as_size(output_size, "output_size")
     style = flatten_pairs(limbs, "limbs"), sigma, limb_width, signed_visibility
+    keypoints, matrices = as_geometry(keypoints), as_geometry(matrices)
     arguments = input, keypoints, matrices, batch_index, size, convention, *style
     if not _library.is_direct(input):
         if not _library.has_kernels(input):

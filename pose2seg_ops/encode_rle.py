@@ -4,9 +4,11 @@ import torch
 from torch import Tensor
 
 from . import _C, _library
+from ._arguments import names_bad_arguments
 from ._rle import RLE, as_dicts
 
 
+@names_bad_arguments
 def encode_rle(masks: Tensor) -> list[RLE]:
     """Encodes masks as `pycocotools.mask.encode` does, byte for byte, without a column-major copy.
 
@@ -23,7 +25,7 @@ def encode_rle(masks: Tensor) -> list[RLE]:
         operator `torch.ops.pose2seg_ops.encode_rle` gives the same bytes as a tensor.
 
     Raises:
-        TypeError: for masks that are not bool or uint8.
+        TypeError: for masks that are no dense tensor of bool or uint8.
         ValueError: for a shape that is not (N, H, W), or masks of 2^31 pixels or more.
         NotImplementedError: when the device is neither cpu nor cuda.
 

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from . import _C, _library
-from ._pairs import as_size
+from ._arguments import as_geometry, as_size, names_bad_arguments
 
 _operators = torch.ops.pose2seg_ops
 
 
+@names_bad_arguments
 def fit_pose_templates(
     keypoints: Tensor,
     templates: Tensor,
@@ -26,7 +27,8 @@ def fit_pose_templates(
     output would. The highest score wins; of equal ones, the first template. Arithmetic is float64.
 
     Args:
-        keypoints: Poses (N, K, 3), float32 or float64; x, y, visibility, in the source frame.
+        keypoints: Poses (N, K, 3), float32 or float64; x, y, visibility, in the source frame. Under autocast
+            half precision as well, which is taken to float32; so for `templates`.
         templates: (T, K, 3), same dtype, x and y in the unit square.
         source_size: (h, w) of the frame of the keypoints.
         output_size: (h, w) that the unit square is mapped to.
@@ -40,12 +42,13 @@ def fit_pose_templates(
         pose coincide the similarity is the one of minimum norm.
 
     Raises:
-        TypeError: for a dtype that is not supported.
+        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
         ValueError: for a shape, size or score that is not.
         NotImplementedError: when a gradient is asked for, or the device is neither cpu nor cuda.
 
     Source: Pose2Seg (Zhang et al., CVPR 2019, section 3.2).
     """
+    keypoints, templates = as_geometry(keypoints), as_geometry(templates)
     sizes = as_size(source_size, "source_size"), as_size(output_size, "output_size")
     if torch.compiler.is_compiling():
         return _operators.fit_pose_templates(keypoints, templates, *sizes, score)
@@ -60,4 +63,4 @@ def _fake(
     return keypoints.new_empty(poses, 2, 3), index, keypoints.new_empty(poses)
 
 
-_library.register("fit_pose_templates", _fake)
+_library.register_without_gradient("fit_pose_templates", _fake, "fit_pose_templates has no gradient")

@@ -1,16 +1,18 @@
 """Letterboxing: photographs of any size into one normalised network input."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
 from . import _C, _library
-from ._pairs import as_size
+from ._arguments import as_size, names_bad_arguments
 
 _operators = torch.ops.pose2seg_ops
 
 
+@names_bad_arguments
 def letterbox(
     images: Sequence[Tensor],
     size: int | Sequence[int],
@@ -37,13 +39,14 @@ def letterbox(
         device.
 
     Raises:
-        TypeError: when an image is not uint8, or the dtype is not supported.
-        ValueError: for no images, or a shape, device, size, deviation or memory format that is not supported.
+        TypeError: when an image is no dense uint8 tensor, or the dtype is not supported.
+        ValueError: for no images, or a shape, device, size or memory format that is not supported; for a mean
+            that is not finite, or a deviation that is not positive and finite.
         NotImplementedError: when the device is neither cpu nor cuda.
 
     Source: the input of Pose2Seg (Zhang et al., CVPR 2019).
     """
-    target = (size, size) if isinstance(size, int) else as_size(size, "size")
+    target = as_size((size, size) if isinstance(size, (int, Integral)) else size, "size")
     if memory_format not in (torch.contiguous_format, torch.channels_last):
         raise ValueError(f"memory_format must be contiguous_format or channels_last, got {memory_format}")
     channels_last = memory_format == torch.channels_last

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from . import _C, _library
-from ._pairs import flatten_pairs
+from ._arguments import as_geometry, flatten_pairs, names_bad_arguments
 
 _operators = torch.ops.pose2seg_ops
 
 
+@names_bad_arguments
 def paste_masks(
     probabilities: Tensor,
     matrices: Tensor,
@@ -28,7 +29,7 @@ def paste_masks(
     Args:
         probabilities: (N, h, w); float32, float64, float16 or bfloat16.
         matrices: (N, 2, 3), image -> map, pixel centres at integers. float64 with float64 probabilities, else
-            float32.
+            float32; under autocast half precision as well, which is taken to float32.
         batch_index: (N,) int64, the image of each map. Its values decide the shapes of the result: on a CUDA
             device they are read back, which synchronises; leave the tensor on the CPU to avoid that.
         image_sizes: (H, W) of every image.
@@ -39,13 +40,13 @@ def paste_masks(
         whose matrix is singular or not finite gives an empty mask.
 
     Raises:
-        TypeError: for a dtype that is not supported.
+        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
         ValueError: for a shape, size, threshold or image index that is not; maps are less than 32768 x 32768.
         NotImplementedError: when the device is neither cpu nor cuda.
 
     Source: Pose2Seg (Zhang et al., CVPR 2019): the inverse of its affine-align.
     """
-    sizes = flatten_pairs(image_sizes, "image_sizes")
+    matrices, sizes = as_geometry(matrices), flatten_pairs(image_sizes, "image_sizes")
     if torch.compiler.is_compiling():
         return _operators.paste_masks(probabilities, matrices, batch_index, sizes, threshold)
     return _C.paste_masks(probabilities, matrices, batch_index, sizes, threshold)

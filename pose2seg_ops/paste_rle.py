@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from . import _C, _library
-from ._pairs import flatten_pairs
+from ._arguments import as_geometry, flatten_pairs, names_bad_arguments
 from ._rle import RLE, as_dicts
 
 
+@names_bad_arguments
 def paste_rle(
     probabilities: Tensor,
     matrices: Tensor,
@@ -32,12 +33,12 @@ def paste_rle(
         waiting for a CUDA device and of torch.compile holds here as well.
 
     Raises:
-        TypeError: for a dtype that is not supported.
+        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
         ValueError: for a shape, size, threshold or image index that is not, or images of 2^31 pixels or more.
         NotImplementedError: when the device is neither cpu nor cuda.
     """
-    sizes = flatten_pairs(image_sizes, "image_sizes")
-    index = batch_index.cpu()
+    matrices, sizes = as_geometry(matrices), flatten_pairs(image_sizes, "image_sizes")
+    index = batch_index.cpu() if batch_index.is_cuda else batch_index  # read once
     characters, lengths = _C.paste_rle(probabilities, matrices, index, sizes, threshold)
     images = index.tolist()
     encoded = as_dicts(characters, lengths, [sizes[2 * image : 2 * image + 2] for image in images])

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from . import _C, _library, reference
-from ._pairs import as_size, flatten_pairs
+from ._arguments import as_geometry, as_size, flatten_pairs, names_bad_arguments
 from .coco import COCO_LIMBS
 
 _operators = torch.ops.pose2seg_ops
 
 
+@names_bad_arguments
 def skeleton_maps(
     keypoints: Tensor,
     output_size: Sequence[int],
@@ -39,7 +40,8 @@ def skeleton_maps(
     than cpu and cuda the reference runs.
 
     Args:
-        keypoints: (N, K, 3), or (N, P, K, 3) for P people in each map; float32 or float64; x, y, visibility.
+        keypoints: (N, K, 3), or (N, P, K, 3) for P people in each map; x, y, visibility; float32 or float64,
+            and under autocast half precision, which is taken to float32.
             Within a map people are drawn in order, and confidences keep the maximum.
         output_size: (h, w) of the maps, in cells.
         limbs: Pairs of joints (from, to), at most 256.
@@ -56,7 +58,7 @@ def skeleton_maps(
         (N, K + 2 L, h, w): K confidence maps, then x and y of each of the L limbs.
 
     Raises:
-        TypeError: for a dtype that is not supported.
+        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
         ValueError: for a shape, size, number or limb_overlap out of range, or a limb that names no joint.
         NotImplementedError: at a second derivative.
 
@@ -64,6 +66,7 @@ def skeleton_maps(
     """
     size = as_size(output_size, "output_size")
     style = flatten_pairs(limbs, "limbs"), sigma, limb_width, stride, signed_visibility, limb_overlap
+    keypoints = as_geometry(keypoints)
     arguments = keypoints, size, *style, dtype
     if not _library.is_direct(keypoints):
         if not _library.has_kernels(keypoints):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
+from strategies import generator, in_memory, many_cases, memory, seeds
 
 from pose2seg_ops import encode_rle
 
@@ -87,15 +87,19 @@ def test_any_strides(implementation, view):
     assert implementation.encode_rle(viewed) == pycocotools_rle(view(masks))
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    shape=st.tuples(*(st.integers(0, n) for n in (3, 80, 80))),
+@many_cases(
+    seed=seeds,
+    shape=st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(0, 80)),
     density=st.floats(0, 1),
-    seed=st.integers(0, 99),
+    largest=st.sampled_from((1, 255)),
+    dtype=st.sampled_from((torch.bool, torch.uint8)),
+    kind=memory,
 )
-def test_equals_pycocotools_on_any_shape(shape, density, seed):
-    masks = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < density
-    assert encode_rle(masks) == pycocotools_rle(masks)
+def test_equals_pycocotools_on_any_masks(backend, seed, shape, density, largest, dtype, kind):
+    random = generator(seed)
+    values = torch.randint(1, largest + 1, shape, generator=random, dtype=torch.uint8)
+    masks = (values * (torch.rand(shape, generator=random) < density)).to(dtype)
+    assert backend.encode_rle(in_memory(kind, masks.to(backend.device))) == pycocotools_rle(masks)
 
 
 def test_the_number_of_threads_changes_nothing(backend):
@@ -117,6 +121,8 @@ def test_is_a_well_made_operator(backend):
     ("masks", "error", "message"),
     [
         (torch.zeros(4, 5), ValueError, r"masks must be \(N, H, W\), got \(4, 5\)"),
+        (torch.zeros(1, 1, 4, 5).bool(), ValueError, r"masks must be \(N, H, W\), got \(1, 1, 4, 5\)"),
+        (torch.zeros(1, 4, 5).long(), TypeError, "masks must be bool or uint8, got int64"),
         (torch.zeros(1, 4, 5), TypeError, "masks must be bool or uint8, got float32"),
         (torch.zeros(1, 4, 5, device="meta").bool(), NotImplementedError, "masks must be on a cpu or cuda device, got meta"),
         (torch.zeros(1, 1, 1).bool().expand(1, 1 << 16, 1 << 15), ValueError, r"masks must have fewer than 2\^31 pixels each, got 65536 x 32768"),

@@ -3,6 +3,8 @@ import oracles
 import pytest
 import torch
 from golden import load_golden
+from hypothesis import strategies as st
+from strategies import in_memory, many_cases, memory, put, seeds, sizes, spikes
 
 from pose2seg_ops import fit_pose_templates, reference
 
@@ -23,8 +25,8 @@ def random_poses(count: int, templates: torch.Tensor, seed: int = 0) -> torch.Te
     return torch.from_numpy(np.stack((rotated_x, rotated_y, 2.0 * seen), -1))
 
 
-def random_templates(count: int, joints: int = 17) -> torch.Tensor:
-    random = np.random.default_rng(3)
+def random_templates(count: int, joints: int = 17, seed: int = 3) -> torch.Tensor:
+    random = np.random.default_rng(seed)
     known = random.random((count, joints, 1)) < 0.9
     return torch.from_numpy(np.concatenate((random.random((count, joints, 2)), known), -1))
 
@@ -130,6 +132,30 @@ def test_what_cannot_be_fitted_is_letterboxed(implementation, pose):
     assert matrices[0].tolist() == [[0.5, 0, 16], [0, 0.5, 0]]
 
 
+@pytest.mark.parametrize("joints", [0, 17])
+def test_templates_without_joints_fit_nothing(implementation, joints):
+    templates = torch.zeros(2, joints, 3, dtype=torch.float64, device=implementation.device)
+    poses = random_poses(3, random_templates(2, joints)).to(implementation.device)
+    matrices, index, score = implementation.fit_pose_templates(poses, templates, (128, 128), (64, 64))
+    assert index.tolist() == [-1] * 3
+    assert score.tolist() == [0] * 3
+    assert matrices.tolist() == [[[0.5, 0, 0], [0, 0.5, 0]]] * 3
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e300])
+def test_a_template_that_is_not_finite_fits_nothing(implementation, value):
+    templates = random_templates(2).to(implementation.device)
+    templates[..., 2] = 1
+    poses = random_poses(5, templates.cpu()).to(implementation.device)
+    arguments = (128, 128), (64, 64)
+    expected = implementation.fit_pose_templates(poses, templates[1:], *arguments)
+    templates[0, 3, 0] = value
+    matrices, index, score = implementation.fit_pose_templates(poses, templates, *arguments)
+    assert torch.equal(matrices, expected[0])
+    assert torch.equal(index, torch.where(expected[1] == 0, 1, -1))
+    assert torch.equal(score, expected[2])
+
+
 def test_coinciding_joints_give_the_minimum_norm_similarity(implementation):
     templates = random_templates(1)
     templates[..., 2] = 1
@@ -150,6 +176,39 @@ def test_no_poses(implementation):
     templates = random_templates(2).float().to(implementation.device)
     matrices, index, score = implementation.fit_pose_templates(poses, templates, (128, 128), (64, 64))
     assert (matrices.shape, index.shape, score.shape) == ((0, 2, 3), (0,), (0,))
+
+
+# Of what templates are documented to hold; beside a joint at 1e30 such a one would be lost in rounding.
+unit_square = (0.0, -0.0, 1e-45, 1e-30, 0.5, 1.0, torch.nan, torch.inf, -torch.inf)
+
+
+@many_cases(
+    seed=seeds,
+    joints=st.integers(0, 17),
+    templates=st.integers(0, 4),
+    spiked_poses=spikes(),
+    spiked_templates=spikes(*unit_square),
+    source=sizes(200),
+    output=sizes(64),
+    score=st.sampled_from(("overlap", "norm")),
+    dtype=st.sampled_from((torch.float64, torch.float32)),
+    kind=memory,
+)
+def test_agrees_with_the_reference_on_any_poses(
+    backend, seed, joints, templates, spiked_poses, spiked_templates, source, output, score, dtype, kind
+):
+    known = random_templates(templates, joints, seed)
+    poses = random_poses(3, known if templates else random_templates(2, joints), seed)
+    poses, known = put(spiked_poses, poses.to(dtype)), put(spiked_templates, known.to(dtype))
+    strided = [in_memory(kind, tensor.to(backend.device)) for tensor in (poses, known)]
+    matrices, index, best = backend.fit_pose_templates(*strided, source, output, score=score)
+    expected = reference.fit_pose_templates(poses.double(), known.double(), source, output, score=score)
+    assert (best >= 0).all()
+    assert (best <= 1 + 1e-6).all()
+    torch.testing.assert_close(best.cpu().double(), expected[2], rtol=1e-6, atol=1e-6)
+    assert torch.equal(index.cpu(), expected[1])
+    rounding = 1e-6 if dtype == torch.float32 else 1e-9
+    torch.testing.assert_close(matrices.cpu().double(), expected[0], rtol=rounding, atol=1e-3 * rounding)
 
 
 def test_is_a_well_made_operator(backend):
@@ -173,6 +232,15 @@ def test_compiles_whole_for_any_number_of_poses(backend):
             assert torch.equal(actual, wanted)
 
 
+@pytest.mark.filterwarnings("ignore:Error detected in")
+def test_no_gradient_comes_of_a_compiled_fit(backend):
+    templates = random_templates(4).to(backend.device)
+    fit = torch.compile(backend.fit_pose_templates, fullgraph=True, backend="aot_eager")
+    poses = random_poses(3, templates.cpu()).to(backend.device).requires_grad_()
+    with pytest.raises(Exception, match="fit_pose_templates has no gradient"):
+        fit(poses, templates, (128, 128), (64, 48))[0].sum().backward()
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -180,6 +248,15 @@ def test_compiles_whole_for_any_number_of_poses(backend):
         ({"keypoints": torch.zeros(1, 17, 3).long()}, TypeError, "keypoints must be float32 .* got int64"),
         ({"templates": torch.zeros(2, 14, 3)}, ValueError, r"templates must be \(T, K, 3\) .* got \(2, 14, 3\)"),
         ({"templates": torch.zeros(2, 17, 3).double()}, TypeError, "templates must be float32 .* got float64"),
+        ({"keypoints": torch.zeros(1, 17, 2)}, ValueError, r"keypoints must be \(N, K, 3\), got \(1, 17, 2\)"),
+        ({"keypoints": torch.zeros(1, 17, 3).half()}, TypeError, "keypoints must be float32 or float64, got float16"),
+        ({"keypoints": torch.zeros(1, 17, 3, device="meta")}, NotImplementedError, "keypoints must be on a cpu or cuda device, got meta"),
+        ({"keypoints": torch.zeros(1, 17, 3).requires_grad_()}, NotImplementedError, "fit_pose_templates has no gradient, and keypoints requires one"),
+        ({"templates": torch.zeros(17, 3)}, ValueError, r"templates must be \(T, K, 3\) .* got \(17, 3\)"),
+        ({"templates": torch.zeros(2, 17, 3, device="meta")}, ValueError, "templates must be on cpu as keypoints is, got meta"),
+        ({"templates": torch.zeros(2, 17, 3).requires_grad_()}, NotImplementedError, "fit_pose_templates has no gradient, and templates requires one"),
+        ({"output_size": (4, 0)}, ValueError, r"output_size must be a positive \(height, width\), got \(4, 0\)"),
+        ({"source_size": (-1, 1)}, ValueError, r"source_size must be a positive \(height, width\), got \(-1, 1\)"),
         ({"source_size": (0, 1)}, ValueError, r"source_size must be a positive \(height, width\), got \(0, 1\)"),
         ({"output_size": (1, 2, 3)}, TypeError, r"output_size must be \(height, width\), two integers, got \(1, 2, 3\)"),
         ({"score": "best"}, ValueError, "score must be 'overlap' or 'norm', got 'best'"),

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 from golden import load_golden
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
+from strategies import generator, in_memory, many_cases, memory, put, seeds, sizes, spikes
 from test_paste_masks import example, intersection_over_union
 
 from pose2seg_ops import encode_rle, paste_masks, paste_rle
@@ -48,15 +48,28 @@ def random_example(seed: int, scale: float, dtype: torch.dtype):
     return probabilities, matrices, torch.from_numpy(random.integers(0, 3, 20)), [(70, 40), (1, 1), (20, 90)]
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    seed=st.integers(0, 10**6),
-    scale=st.sampled_from([1e-30, 1e-3, 0.1, 1.0, 10.0, 1e5, 1e30]),
-    dtype=st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16]),
+@many_cases(
+    seed=seeds,
+    roi=sizes(7),
+    image=sizes(40),
+    scale=st.sampled_from((1e-30, 1e-3, 0.1, 1.0, 10.0, 1e5, 1e30)),
+    spiked_matrices=spikes(),
+    spiked_probabilities=spikes(),
+    threshold=st.sampled_from((0.0, 0.5, 1.0)),
+    dtype=st.sampled_from((torch.float64, torch.float32, torch.float16, torch.bfloat16)),
+    kind=memory,
 )
-def test_equals_the_masks_encoded_for_any_matrix(seed, scale, dtype):
-    arguments = random_example(seed, scale, dtype)
-    assert paste_rle(*arguments) == encoded_masks(arguments)
+def test_equals_the_masks_encoded_whatever_comes(
+    backend, seed, roi, image, scale, spiked_matrices, spiked_probabilities, threshold, dtype, kind
+):
+    random = generator(seed)
+    probabilities = put(spiked_probabilities, torch.rand(3, *roi, generator=random).to(dtype))
+    matrices = torch.randn(3, 2, 3, generator=random, dtype=torch.float64) * torch.tensor([scale, scale, 4])
+    matrices = put(spiked_matrices, matrices.to(torch.float64 if dtype == torch.float64 else torch.float32))
+    tensors = [in_memory(kind, tensor.to(backend.device)) for tensor in (probabilities, matrices)]
+    arguments = *tensors, torch.randint(0, 2, (3,), generator=random), [image, (1, 9)]
+    masks = backend.paste_masks(*arguments, threshold=threshold)
+    assert backend.paste_rle(*arguments, threshold=threshold) == [encode_rle(m.cpu()) for m in masks]
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0])
@@ -111,6 +124,16 @@ def test_is_a_well_made_operator(backend):
     ("change", "error", "message"),
     [
         ({"probabilities": torch.zeros(5, 1, 8, 10)}, ValueError, r"probabilities must be \(N, h, w\), got \(5, 1, 8, 10\)"),
+        ({"probabilities": torch.zeros(5, 8, 10).byte()}, TypeError, "probabilities must be float32, .* got uint8"),
+        ({"probabilities": torch.zeros(5, 8, 10, device="meta").double()}, NotImplementedError, "probabilities must be on a cpu or cuda device, got meta"),
+        ({"matrices": torch.zeros(5, 3, 3).double()}, ValueError, r"matrices must be \(N, 2, 3\), .* got \(5, 3, 3\)"),
+        ({"matrices": torch.zeros(5, 2, 3, device="meta").double()}, ValueError, "matrices must be on cpu as probabilities is, got meta"),
+        ({"batch_index": torch.tensor([0, -1, 0, 0, 0])}, ValueError, "batch_index must name .* got -1 at 1"),
+        ({"batch_index": torch.zeros(5, device="meta").long()}, ValueError, "batch_index must be on cpu, or where probabilities is, got meta"),
+        ({"image_sizes": [(4, 4), (0, 3)]}, ValueError, r"image_sizes must be a positive \(height, width\), got \(0, 3\)"),
+        ({"image_sizes": [(4, 4), (3, -1)]}, ValueError, r"image_sizes must be a positive \(height, width\), got \(3, -1\)"),
+        ({"image_sizes": []}, ValueError, "batch_index must name one of the 0 images .* got 1 at 0"),
+        ({"threshold": torch.nan}, ValueError, r"threshold must be in \[0, 1\], got nan"),
         ({"matrices": torch.zeros(5, 2, 3)}, TypeError, "matrices must be float64 with float64 probabilities, got float32"),
         ({"batch_index": torch.tensor([0, 0, 0, 2, 0])}, ValueError, "batch_index must name one of the 2 images .* got 2 at 3"),
         ({"batch_index": torch.zeros(5)}, TypeError, "batch_index must be int64, got float32"),

@@ -3,8 +3,6 @@ import oracles
 import pytest
 import torch
 from golden import load_golden
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from pose2seg_ops import COCO_LIMBS, reference, skeleton_maps
 
@@ -119,22 +117,6 @@ def test_unlabelled_joints_are_not_drawn(implementation, visibility):
     maps = implementation.skeleton_maps(keypoints, (16, 16), limbs=((0, 1),))
     assert maps[0, 1].max() == 1
     assert torch.count_nonzero(maps[0, [0, 2, 3]]) == 0
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    shape=st.tuples(*(st.integers(0, 3) for _ in range(2)), st.integers(1, 4)),
-    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    stride=st.integers(1, 5),
-    seed=st.integers(0, 1000),
-)
-def test_agrees_with_the_reference_on_any_shape(shape, size, stride, seed):
-    maps, people, joints = shape
-    keypoints = random_people(maps, people, joints, 10.0 * stride, seed)
-    limbs = tuple((k, (k + 1) % joints) for k in range(joints))
-    actual = skeleton_maps(keypoints, size, limbs=limbs, stride=stride, signed_visibility=True)
-    expected = reference.skeleton_maps(keypoints, size, limbs=limbs, stride=stride, signed_visibility=True)
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
 
 
 def test_maps_wider_than_float32_counts():
@@ -272,38 +254,6 @@ def test_compiles_whole_for_any_number_of_maps(backend):
         torch.testing.assert_close(*results)
 
 
-coordinates = st.one_of(
-    st.floats(-20, 30, width=32),
-    st.sampled_from(
-        [0.0, -0.0, 1e-45, -1e-40, 0.5, 7.5, 1e7, 1e30, -1e30, 3e38, torch.inf, -torch.inf, torch.nan]
-    ),
-)
-visibilities = st.sampled_from([2.0, 2.0, 1.0, 0.0, -1.0, 1e-45, torch.inf, torch.nan])
-
-
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    keypoints=st.lists(st.tuples(coordinates, coordinates, visibilities), min_size=6, max_size=6),
-    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    stride=st.sampled_from([1, 2, 7, 2**40]),
-    limb_overlap=st.sampled_from(["last", "mean"]),
-    dtype=st.sampled_from([torch.float32, torch.float64]),
-)
-def test_extreme_keypoints(backend, keypoints, size, stride, limb_overlap, dtype):
-    """Values and gradient stay finite; they are the reference's but where a limb's line is lost in rounding."""
-    leaf = torch.tensor(keypoints, dtype=dtype, device=backend.device).reshape(1, 2, 3, 3).requires_grad_()
-    style = {"limbs": ((0, 1), (1, 2)), "stride": stride, "limb_overlap": limb_overlap}
-    maps = backend.skeleton_maps(leaf, size, signed_visibility=True, **style)
-    assert (maps.abs() <= 1.5).all()  # the direction of denormal numbers is rounded to this
-    (gradient,) = torch.autograd.grad(maps.sum(), leaf)
-    assert gradient.isfinite().all()
-    assert torch.count_nonzero(gradient[~leaf.detach().isfinite()]) == 0
-    expected = reference.skeleton_maps(leaf, size, signed_visibility=True, **style)
-    torch.testing.assert_close(maps[:, :3], expected[:, :3], rtol=0, atol=1e-5)
-    if not ((leaf.abs() > 1e6) | (leaf.abs() < 1e-30) & (leaf != 0)).any():
-        torch.testing.assert_close(maps, expected, rtol=0, atol=1e-5)
-
-
 def test_knows_its_shape_without_a_device(backend):
     keypoints = torch.zeros(3, 2, 5, 3, device="meta")
     maps = backend.skeleton_maps(keypoints, (6, 7), limbs=FIVE_LIMBS, dtype=torch.half)
@@ -322,9 +272,12 @@ def test_strided_keypoints(backend):
     [
         ({"keypoints": torch.zeros(17, 3)}, ValueError, r"keypoints must be \(N, K, 3\) or \(N, P, K, 3\), got \(17, 3\)"),
         ({"keypoints": torch.zeros(1, 17, 2)}, ValueError, r"keypoints must be .* got \(1, 17, 2\)"),
+        ({"keypoints": torch.zeros(1, 1, 1, 17, 3)}, ValueError, r"keypoints must be .* got \(1, 1, 1, 17, 3\)"),
+        ({"keypoints": torch.zeros(1, 17, 3).long()}, TypeError, "keypoints must be float32 or float64, got int64"),
         ({"keypoints": torch.zeros(1, 17, 3).half()}, TypeError, "keypoints must be float32 .* got float16"),
         ({"keypoints": torch.zeros(1, 2**15, 3), "limbs": ()}, ValueError, "keypoints must have at most 32767 joints, got 32768"),
         ({"output_size": (4, -1)}, ValueError, r"output_size must be a positive \(height, width\), got \(4, -1\)"),
+        ({"output_size": (0, 4)}, ValueError, r"output_size must be a positive \(height, width\), got \(0, 4\)"),
         ({"limbs": ((0, 1, 2),)}, TypeError, r"limbs must be pairs of integers, got \(0, 1, 2\)"),
         ({"limbs": ((0, 17),)}, ValueError, r"limbs must name joints 0 to 16, got \(0, 17\) at 0"),
         ({"limbs": ((-1, 0),)}, ValueError, r"limbs must name joints 0 to 16, got \(-1, 0\) at 0"),
@@ -343,3 +296,25 @@ def test_bad_arguments(change, error, message):
         skeleton_maps(
             **({"keypoints": torch.zeros(1, 17, 3), "output_size": (8, 8), "limbs": COCO_LIMBS} | change)
         )
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"grad_output": torch.zeros(2, 15, 9)}, ValueError, r"grad_output must be \(N, K \+ 2 L, h, w\), got \(2, 15, 9\)"),
+        ({"grad_output": torch.zeros(2, 14, 9, 8)}, ValueError, r"grad_output must be \(N, K \+ 2 L, h, w\), got \(2, 14, 9, 8\)"),
+        ({"grad_output": torch.zeros(2, 15, 9, 8).int()}, TypeError, "grad_output must be float32, .* got int32"),
+        ({"keypoints": torch.zeros(2, 5, 2)}, ValueError, r"keypoints must be \(N, K, 3\) or .* got \(2, 5, 2\)"),
+        ({"limbs": [0, 1, 2]}, ValueError, "grad_output must be|limbs must be pairs of joints, got 3 numbers"),
+        ({"limbs": [0, 5] * 5}, ValueError, r"limbs must name joints 0 to 4, got \(0, 5\) at 0"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_of_the_gradient(change, error, message):
+    arguments = {
+        "grad_output": torch.zeros(2, 15, 9, 8),
+        "keypoints": torch.zeros(2, 5, 3),
+        "limbs": [0, 1] * 5,
+    }
+    style = {"sigma": 3.0, "limb_width": 1.0, "stride": 1, "signed_visibility": True, "limb_overlap": "last"}
+    with pytest.raises(error, match=message):
+        torch.ops.pose2seg_ops.skeleton_maps_backward(**(arguments | style | change))

@@ -17,6 +17,12 @@ std::string shape_text(at::IntArrayRef sizes) {
   return text.str();
 }
 
+void check_strided(const at::Tensor& tensor, const char* name) {
+  TORCH_CHECK_TYPE(!tensor.is_nested(), name, " must be a dense tensor, got a nested one");
+  TORCH_CHECK_TYPE(tensor.layout() == at::kStrided, name, " must be a dense tensor, got one of layout ",
+                   tensor.layout());
+}
+
 }  // namespace
 
 const char* dtype_name(at::ScalarType type) {
@@ -26,14 +32,19 @@ const char* dtype_name(at::ScalarType type) {
     case at::kHalf: return "float16";
     case at::kBFloat16: return "bfloat16";
     case at::kByte: return "uint8";
-    case at::kLong: return "int64";
+    case at::kChar: return "int8";
+    case at::kShort: return "int16";
     case at::kInt: return "int32";
+    case at::kLong: return "int64";
+    case at::kComplexFloat: return "complex64";
+    case at::kComplexDouble: return "complex128";
     case at::kBool: return "bool";
     default: return c10::toString(type);
   }
 }
 
 void check_shape(const at::Tensor& tensor, const char* name, const char* expected, at::IntArrayRef sizes) {
+  check_strided(tensor, name);
   bool matches = tensor.dim() == static_cast<int64_t>(sizes.size());
   for (int64_t i = 0; matches && i < tensor.dim(); ++i) matches = sizes[i] < 0 || tensor.size(i) == sizes[i];
   TORCH_CHECK_VALUE(matches, name, " must be ", expected, ", got ", shape_text(tensor.sizes()));
@@ -53,7 +64,14 @@ void check_geometry_dtype(const at::Tensor& tensor, const char* name, const at::
                    dtype_name(tensor.scalar_type()));
 }
 
+void check_geometry(const at::Tensor& tensor, const char* name) {
+  const auto type = tensor.scalar_type();
+  TORCH_CHECK_TYPE(type == at::kFloat || type == at::kDouble, name, " must be float32 or float64, got ",
+                   dtype_name(type));
+}
+
 void check_index(const at::Tensor& index, const char* name, int64_t instances) {
+  check_strided(index, name);
   TORCH_CHECK_TYPE(index.scalar_type() == at::kLong, name, " must be int64, got ",
                    dtype_name(index.scalar_type()));
   TORCH_CHECK_VALUE(index.dim() == 1 && index.size(0) == instances, name, " must be (", instances,
@@ -67,8 +85,7 @@ void check_device(const at::Tensor& tensor, const char* name) {
 #ifndef POSE2SEG_WITH_CUDA
   TORCH_CHECK(
       tensor.is_cpu(), name, " is on ", tensor.device(),
-      ", but this pose2seg_ops was built without CUDA kernels: install a CUDA toolkit (nvcc) and a CUDA "
-      "build of torch, then install pose2seg_ops again");
+      ", but pose2seg_ops was built without CUDA kernels; pose2seg_ops._build_info.WHY_NO_CUDA says why");
 #endif
 }
 
@@ -85,7 +102,7 @@ void check_size(at::IntArrayRef size, const char* name) {
 
 void check_no_gradient(const at::Tensor& tensor, const char* name, const char* op) {
   TORCH_CHECK_NOT_IMPLEMENTED(!(tensor.requires_grad() && at::GradMode::is_enabled()), op,
-                              " has no gradient yet, and ", name,
+                              " has no gradient, and ", name,
                               " requires one: detach it, or use pose2seg_ops.reference.", op);
 }
 

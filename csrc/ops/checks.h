@@ -13,10 +13,13 @@
 
 namespace pose2seg {
 
-// `expected` describes the shape, as in "(N, 2, 3)"; -1 in `sizes` admits any.
+// A dense tensor. `expected` describes the shape, as in "(N, 2, 3)"; -1 in `sizes` admits any.
 void check_shape(const at::Tensor& tensor, const char* name, const char* expected, at::IntArrayRef sizes);
 
 void check_floating(const at::Tensor& tensor, const char* name);
+
+// float32 or float64.
+void check_geometry(const at::Tensor& tensor, const char* name);
 
 // float32, or float64 beside float64 data: geometry never has fewer than 24 bits.
 void check_geometry_dtype(const at::Tensor& tensor, const char* name, const at::Tensor& data,
@@ -32,7 +35,7 @@ void check_same_device(const at::Tensor& tensor, const char* name, const at::Ten
 // A positive (height, width).
 void check_size(at::IntArrayRef size, const char* name);
 
-// The gradients come with a later release; until then asking for one is an error, not a silent zero.
+// Asking for a gradient that an op does not have is an error, not a silent zero.
 void check_no_gradient(const at::Tensor& tensor, const char* name, const char* op);
 
 // One of the names that affine_align documents.

@@ -25,7 +25,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> fit_pose_templates(const at::Tens
   FitPoseTemplatesParams params = {};
   params.score_kind = parse_score(score);
   check_shape(keypoints, "keypoints", "(N, K, 3)", {-1, -1, 3});
-  check_geometry_dtype(keypoints, "keypoints", keypoints, "keypoints");
+  check_geometry(keypoints, "keypoints");
   check_device(keypoints, "keypoints");
   check_no_gradient(keypoints, "keypoints", "fit_pose_templates");
   check_shape(templates, "templates", "(T, K, 3) with as many joints as keypoints",

@@ -55,9 +55,15 @@ std::tuple<at::Tensor, at::Tensor> letterbox(at::TensorList images, at::IntArray
                    "dtype must be float32, float16 or bfloat16, got ", dtype_name(dtype));
   LetterboxParams params = {};
   for (int channel = 0; channel < 3; ++channel) {
-    TORCH_CHECK_VALUE(std[channel] > 0, "std must be positive, got ", std[channel], " for channel ", channel);
+    TORCH_CHECK_VALUE(std::isfinite(mean[channel]), "mean must be finite, got ", mean[channel],
+                      " for channel ", channel);
+    TORCH_CHECK_VALUE(std[channel] > 0 && std::isfinite(std[channel]),
+                      "std must be positive and finite, got ", std[channel], " for channel ", channel);
     params.multiply[channel] = static_cast<float>(1 / (255 * std[channel]));
     params.add[channel] = static_cast<float>(-mean[channel] / std[channel]);
+    TORCH_CHECK_VALUE(std::isfinite(params.multiply[channel]) && std::isfinite(params.add[channel]),
+                      "mean and std must give values that float32 holds, got ", mean[channel], " and ",
+                      std[channel], " for channel ", channel);
   }
 
   std::vector<LetterboxImage> described;

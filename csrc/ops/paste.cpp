@@ -16,6 +16,8 @@ void check_paste(const at::Tensor& probabilities, const at::Tensor& matrices, co
   check_geometry_dtype(matrices, "matrices", probabilities, "probabilities");
   check_same_device(matrices, "matrices", probabilities, "probabilities");
   check_index(batch_index, "batch_index", probabilities.size(0));
+  TORCH_CHECK_VALUE(batch_index.is_cpu() || batch_index.device() == probabilities.device(),
+                    "batch_index must be on cpu, or where probabilities is, got ", batch_index.device());
   TORCH_CHECK_VALUE(image_sizes.size() % 2 == 0, "image_sizes must be pairs, got ", image_sizes.size(),
                     " numbers");
   for (size_t i = 0; i < image_sizes.size(); i += 2) {

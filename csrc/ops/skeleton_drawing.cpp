@@ -69,7 +69,7 @@ void check_keypoints_of_maps(const at::Tensor& keypoints) {
   } else {
     check_shape(keypoints, "keypoints", "(N, K, 3) or (N, P, K, 3)", {-1, -1, 3});
   }
-  check_geometry_dtype(keypoints, "keypoints", keypoints, "keypoints");
+  check_geometry(keypoints, "keypoints");
   check_device(keypoints, "keypoints");
 }
 

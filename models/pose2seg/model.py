@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pose2seg.backbone import Backbone
 from pose2seg.geometry import compose, transform_keypoints
 from pose2seg.seg_module import SegModule
+from pose2seg.transfer import to_device
 from pose2seg_ops import (
     COCO_KEYPOINTS,
     COCO_LIMBS,
@@ -157,9 +158,9 @@ class Pose2Seg(nn.Module):
         weight = self.backbone.conv1.weight
         # As the ops want it: coordinates and matrices of half-precision features are float32.
         geometry = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        photographs = [_as_tensor(image, weight.device) for image in images]
-        people, image_of_each = _gather_people(keypoints, len(photographs), weight.device, geometry)
-        batch_index = image_of_each.to(weight.device)
+        on_host = [_as_tensor(image) for image in images]
+        poses, image_of_each = _gather_people(keypoints, len(on_host), geometry)
+        people, batch_index, *photographs = to_device([poses, image_of_each, *on_host], weight.device)
 
         inputs, letterboxes = letterbox(photographs, INPUT_SIZE, IMAGENET_MEAN, IMAGENET_STD)
         to_input = letterboxes[batch_index].to(geometry)
@@ -175,15 +176,13 @@ class Pose2Seg(nn.Module):
         return _Pasting(probabilities, to_align, image_of_each, sizes)
 
 
-def _gather_people(
-    keypoints: Sequence[Any], images: int, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
+def _gather_people(keypoints: Sequence[Any], images: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """All poses in one tensor (N, 17, 3), and the image of each, (N,) on the CPU."""
     if images == 0:
         raise ValueError("images must hold at least one image, got none")
     if len(keypoints) != images:
         raise ValueError(f"keypoints must be one array per image, got {len(keypoints)} for {images} images")
-    poses = [_as_tensor(pose, device, dtype) for pose in keypoints]
+    poses = [_as_tensor(pose, dtype) for pose in keypoints]
     poses = [pose.reshape(0, KEYPOINTS, 3) if pose.shape == (0,) else pose for pose in poses]  # from []
     for i, pose in enumerate(poses):
         if pose.ndim != 3 or pose.shape[1:] != (KEYPOINTS, 3):
@@ -192,8 +191,8 @@ def _gather_people(
     return torch.cat(poses), torch.repeat_interleave(counts)
 
 
-def _as_tensor(data: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+def _as_tensor(data: Any, dtype: torch.dtype | None = None) -> Tensor:
     """Anything that holds numbers as a tensor; without a copy where torch can use its memory."""
     if isinstance(data, np.ndarray):  # torch takes no negative strides, and warns of memory that is read-only
         data = np.require(data, requirements=("C_CONTIGUOUS", "WRITEABLE"))
-    return torch.as_tensor(data, dtype=dtype, device=device)
+    return torch.as_tensor(data, dtype=dtype)

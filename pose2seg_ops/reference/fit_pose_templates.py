@@ -56,7 +56,7 @@ def _least_squares_similarity(source: Tensor, target: Tensor, common: Tensor) ->
     """Best `[a b tx; -b a ty]` over the common joints, and each joint's squared error."""
     weight = common[..., None].double()
     count = weight.sum(-2).clamp(min=1)
-    source = torch.where(common[..., None], source, 0.0)
+    source, target = (torch.where(common[..., None], points, 0.0) for points in (source, target))
     source_mean = (source * weight).sum(-2) / count
     target_mean = (target * weight).sum(-2) / count
     x, y = ((source - source_mean[..., None, :]) * weight).unbind(-1)

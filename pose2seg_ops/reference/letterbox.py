@@ -1,6 +1,7 @@
 """Pure-torch `letterbox`: bilinear resize about the centre, zero border, BGR to RGB, normalised."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ def letterbox(
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> tuple[Tensor, Tensor]:
     """See `pose2seg_ops.letterbox`."""
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = (size, size) if isinstance(size, (int, Integral)) else size
     batch, matrices = [], []
     for image in images:
         scale = min(height / image.shape[0], width / image.shape[1])

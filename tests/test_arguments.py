@@ -1,0 +1,171 @@
+"""Arguments of another type than the ops take: every op names the argument, and what came."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from every_op import OPS, good_arguments
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import pose2seg_ops
+from pose2seg_ops import _arguments, letterbox, paste_masks, skeleton_maps
+
+TENSORS = [
+    (op, name)
+    for op in OPS
+    for name, value in good_arguments(op).items()
+    if isinstance(value, torch.Tensor) or name == "images"
+]
+
+
+def call_with(backend, op: str, name: str, value: Any) -> Any:
+    return getattr(backend, op)(**(good_arguments(op, backend.device) | {name: value}))
+
+
+@pytest.mark.parametrize(("op", "name"), TENSORS)
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (None, "None"),
+        (3, "3"),
+        ("text", "'text'"),
+        ([[1.0, 2.0]], r"list of list of 1\.0, 2\.0"),
+        (np.zeros((3, 2, 3), np.float32), r"numpy\.ndarray"),
+        ([np.zeros(3)], r"list of numpy\.ndarray"),
+        (iter([torch.zeros(1)]), "list_iterator"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_tensor_is_named(backend, op, name, value, got):
+    expected = "a list of tensors" if name == "images" else "a tensor"
+    with pytest.raises(TypeError, match=rf"^{name} must be {expected}, got {got}$") as raised:
+        call_with(backend, op, name, value)
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__  # the complaint of the binding is not shown
+
+
+@pytest.mark.parametrize("op", ["affine_align", "align_with_skeleton"])
+@pytest.mark.parametrize(
+    "leaf", [torch.Tensor.requires_grad_, torch.nn.Parameter], ids=["tensor", "parameter"]
+)
+def test_nor_beside_what_wants_a_gradient(backend, op, leaf):
+    arguments = good_arguments(op, backend.device)
+    arguments["input"] = leaf(arguments["input"])
+    for name in ("matrices", "batch_index"):
+        for value in (None, [1]):
+            with pytest.raises(TypeError, match=f"^{name} must be a tensor, got "):
+                getattr(backend, op)(**(arguments | {name: value}))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize(("op", "name"), TENSORS)
+def test_what_is_not_dense_is_named(backend, op, name):
+    value = good_arguments(op, backend.device)[name]
+    dense = value[0] if name == "images" else value
+    for other in (dense.to_sparse(), torch.nested.nested_tensor([dense[:1], dense[:2]])):
+        with pytest.raises(TypeError, match=f"^{name} must be a dense tensor, got "):
+            call_with(backend, op, name, [other] if name == "images" else other)
+
+
+@pytest.mark.parametrize(("op", "name"), TENSORS)
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int32, torch.complex64, torch.int8], ids=str)
+def test_dtypes_that_no_op_takes(backend, op, name, dtype):
+    if op == "encode_rle" and dtype == torch.bool:
+        pytest.skip("masks are bool")
+    value = good_arguments(op, backend.device)[name]
+    other = [image.to(dtype) for image in value] if name == "images" else value.to(dtype)
+    text = str(dtype).removeprefix("torch.")
+    with pytest.raises(TypeError, match=f"^{name} must be (bool or )?(float32|int64|uint8).*, got {text}"):
+        call_with(backend, op, name, other)
+
+
+@pytest.mark.parametrize(
+    ("op", "change", "message"),
+    [
+        ("affine_align", {"convention": None}, "convention must be a string, got None"),
+        ("affine_align", {"output_size": None}, r"output_size must be \(height, width\), two integers, got None"),
+        ("affine_align", {"output_size": (6.0, 7)}, r"output_size must be .*, two integers, got \(6.0, 7\)"),
+        ("affine_align", {"output_size": (2**70, 7)}, r"output_size must be integers of 64 bits, got tuple of 1180\d+, 7"),
+        ("align_with_skeleton", {"sigma": "3"}, "sigma must be a number, got '3'"),
+        ("align_with_skeleton", {"limb_width": None}, "limb_width must be a number, got None"),
+        ("align_with_skeleton", {"limbs": None}, "limbs must be pairs of integers, got None"),
+        ("skeleton_maps", {"limbs": 3}, "limbs must be pairs of integers, got 3"),
+        ("skeleton_maps", {"limbs": "ab"}, "limbs must be pairs of integers, got 'a'"),
+        ("skeleton_maps", {"limbs": [(0.0, 1.0)]}, r"limbs must be pairs of integers, got \(0.0, 1.0\)"),
+        ("skeleton_maps", {"limbs": ((0, 2**70),)}, "limbs must be integers of 64 bits, got tuple of tuple of 0, 1180"),
+        ("skeleton_maps", {"sigma": 1j}, "sigma must be a number, got 1j"),
+        ("skeleton_maps", {"sigma": torch.zeros(2)}, "sigma must be a number, got torch.Tensor"),
+        ("skeleton_maps", {"stride": 2.0}, "stride must be an integer of 64 bits, got 2.0"),
+        ("skeleton_maps", {"stride": 2**70}, "stride must be an integer of 64 bits, got 1180"),
+        ("skeleton_maps", {"signed_visibility": "yes"}, "signed_visibility must be True or False, got 'yes'"),
+        ("skeleton_maps", {"limb_overlap": 0}, "limb_overlap must be a string, got 0"),
+        ("skeleton_maps", {"dtype": np.float32}, "dtype must be a torch.dtype or None, got type"),
+        ("fit_pose_templates", {"score": None}, "score must be a string, got None"),
+        ("fit_pose_templates", {"source_size": 4}, r"source_size must be \(height, width\), two integers, got 4"),
+        ("paste_masks", {"image_sizes": None}, "image_sizes must be pairs of integers, got None"),
+        ("paste_masks", {"image_sizes": [(4.0, 4)]}, r"image_sizes must be pairs of integers, got \(4.0, 4\)"),
+        ("paste_masks", {"threshold": None}, "threshold must be a number, got None"),
+        ("paste_rle", {"image_sizes": None}, "image_sizes must be pairs of integers, got None"),
+        ("paste_rle", {"threshold": "half"}, "threshold must be a number, got 'half'"),
+        ("letterbox", {"size": None}, r"size must be \(height, width\), two integers, got None"),
+        ("letterbox", {"mean": None}, "mean must be a list of numbers, got None"),
+        ("letterbox", {"mean": 0.5}, "mean must be a list of numbers, got 0.5"),
+        ("letterbox", {"mean": torch.zeros(3)}, "mean must be a list of numbers, got torch.Tensor"),
+        ("letterbox", {"std": ("a", "b", "c")}, "std must be a list of numbers, got tuple of 'a', 'b', 'c'"),
+        ("letterbox", {"images": torch.zeros(1, 4, 4, 3).byte()}, "images must be a list of tensors, got torch.Tensor"),
+        ("letterbox", {"dtype": "float32"}, "dtype must be a torch.dtype, got 'float32'"),
+    ],
+)  # fmt: skip
+def test_numbers_and_names(op, change, message):
+    with pytest.raises(TypeError, match=f"^{message}"):
+        getattr(pose2seg_ops, op)(**(good_arguments(op) | change))
+
+
+def test_numbers_of_numpy_are_numbers():
+    of_numpy: Any
+    for of_numpy in (np.int64, np.int32, np.uint8):
+        batch, _ = letterbox(**(good_arguments("letterbox") | {"size": of_numpy(8)}))
+        assert batch.shape == (2, 3, 8, 8)
+        arguments = good_arguments("skeleton_maps") | {"output_size": (of_numpy(6), of_numpy(7))}
+        maps = skeleton_maps(**arguments, stride=of_numpy(2), sigma=np.float64(2))
+        assert torch.equal(maps, skeleton_maps(**good_arguments("skeleton_maps"), stride=2, sigma=2.0))
+    arguments = good_arguments("paste_masks")
+    sizes = np.array(arguments["image_sizes"])
+    masks = paste_masks(**(arguments | {"image_sizes": sizes}), threshold=np.float64(0.5))
+    for ours, theirs in zip(masks, paste_masks(**arguments), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_what_does_not_fit_the_signature_is_what_python_says():
+    op: Any = skeleton_maps
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'output_size'"):
+        op(torch.zeros(1, 4, 3))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        op(torch.zeros(1, 4, 3), (4, 4), colour=3)
+    with pytest.raises(TypeError, match="takes 2 positional arguments but 3"):
+        op(torch.zeros(1, 4, 3), (4, 4), ())
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_every_annotation_has_a_check(op):
+    for parameter in inspect.signature(getattr(pose2seg_ops, op)).parameters.values():
+        assert parameter.annotation in _arguments.EXPECTED or parameter.name == "memory_format"
+
+
+def test_a_cuda_tensor_without_cuda_kernels_is_told_why(monkeypatch):
+    @_arguments.names_bad_arguments
+    def op(input: torch.Tensor) -> None:
+        raise RuntimeError("what the extension says")
+
+    with FakeTensorMode():
+        on_gpu = torch.empty(1, device="cuda:0")
+    monkeypatch.setattr(_arguments, "CUDA_VERSION", None)
+    monkeypatch.setattr(_arguments, "WHY_NO_CUDA", "nvcc was not found")
+    message = "^input is on cuda:0, but pose2seg_ops was built without CUDA kernels: nvcc was not found$"
+    with pytest.raises(RuntimeError, match=message):
+        op(on_gpu)
+    monkeypatch.setattr(_arguments, "CUDA_VERSION", "13.0")
+    with pytest.raises(RuntimeError, match="what the extension says"):
+        op(on_gpu)
