@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from pose2seg import InputError, Pose2Seg, cli, load_templates, save_checkpoint
+from pose2seg.commands import arguments as shared_arguments
+from pose2seg.commands import predict
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +88,7 @@ def test_what_the_user_can_put_right_is_one_line_and_exit_code_2(
     replaced: dict[str, str],
     message: str,
 ) -> None:
-    try:
-        code: object = cli.main(arguments(files, *inputs, **replaced))
-    except SystemExit as exit:  # from argparse
-        code = exit.code
-    assert code == 2
+    assert cli.main(arguments(files, *inputs, **replaced)) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("pose2seg: error: ")
@@ -124,7 +122,7 @@ def test_the_device_is_cuda_where_there_are_a_gpu_and_kernels_for_it(
     monkeypatch: pytest.MonkeyPatch, kernels: str | None, gpus: int, expected: str
 ) -> None:
     pretend(monkeypatch, kernels, gpus)
-    assert cli._device("auto") == torch.device(expected)
+    assert shared_arguments.find_device("auto") == torch.device(expected)
 
 
 @pytest.mark.parametrize(
@@ -140,14 +138,14 @@ def test_a_device_that_is_not_there_is_told_why(
 ) -> None:
     pretend(monkeypatch, kernels, gpus)
     with pytest.raises(InputError) as raised:
-        cli._device(name)
+        shared_arguments.find_device(name)
     assert str(raised.value) == message
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, kernels: str | None, gpus: int) -> None:
     """As if pose2seg_ops were built with the `kernels` of a CUDA version, on a machine with `gpus` GPUs."""
-    monkeypatch.setattr(cli, "CUDA_VERSION", kernels)
-    monkeypatch.setattr(cli, "WHY_NO_CUDA", None if kernels else "nvcc was not found")
+    monkeypatch.setattr(shared_arguments, "CUDA_VERSION", kernels)
+    monkeypatch.setattr(shared_arguments, "WHY_NO_CUDA", None if kernels else "nvcc was not found")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
 
@@ -167,7 +165,7 @@ def test_a_lack_of_memory_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     exhaust: Callable[[], object],
 ) -> None:
-    monkeypatch.setattr(cli, "predict_to_file", lambda *_, **__: exhaust())
+    monkeypatch.setattr(predict, "predict_to_file", lambda *_, **__: exhaust())
     assert cli.main(arguments(files, "1.png")) == 2
     assert capsys.readouterr().err == "pose2seg: error: out of memory: try a smaller --batch-size\n"
 
@@ -176,7 +174,7 @@ def test_our_own_mistakes_are_not_hidden(files: Path, monkeypatch: pytest.Monkey
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(cli, "predict_to_file", fail)
+    monkeypatch.setattr(predict, "predict_to_file", fail)
     with pytest.raises(RuntimeError, match="a mistake"):
         cli.main(arguments(files, "1.png"))
 
@@ -200,7 +198,7 @@ def test_interruption_is_exit_code_130(files: Path, monkeypatch: pytest.MonkeyPa
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "predict_to_file", interrupt)
+    monkeypatch.setattr(predict, "predict_to_file", interrupt)
     assert cli.main(arguments(files, "1.png")) == 130
 
 
