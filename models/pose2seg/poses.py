@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, read_json, shown
+from pose2seg.records import Record, records
 from pose2seg_ops import COCO_KEYPOINTS
 
 
@@ -68,43 +68,15 @@ def read_poses(path: Path | str) -> PoseFile:
     path = Path(path)
     content = read_json(path)
     if isinstance(content, dict):
-        return PoseFile(_read_annotations(_Record(content, str(path))), _trailing_paths)
+        return PoseFile(_read_annotations(Record(content, str(path))), _trailing_paths)
     if isinstance(content, list):
-        return PoseFile(_read_results(_records(content, str(path))), _identifiers)
+        return PoseFile(_read_results(records(content, str(path))), _identifiers)
     raise InputError(
         f"{path}: expected COCO annotations (an object) or results (a list), got {type(content).__name__}"
     )
 
 
-@dataclass(frozen=True)
-class _Record:
-    """A JSON object and where it stands, for messages."""
-
-    content: dict[str, Any]
-    where: str
-
-    def get(self, name: str, *types: type) -> Any:
-        value = self.content.get(name)
-        if type(value) not in types:
-            expected = " or ".join(_JSON_TYPES[t] for t in types)
-            raise InputError(f'{self.where}: "{name}" must be {expected}, got {shown(value)}')
-        return value
-
-    def list_of_records(self, name: str) -> Iterator["_Record"]:
-        return _records(self.get(name, list), f"{self.where}: {name}")
-
-
-_JSON_TYPES = {int: "an integer", str: "a string", list: "a list", NoneType: "absent"}
-
-
-def _records(content: list[Any], where: str) -> Iterator[_Record]:
-    for i, entry in enumerate(content):
-        if not isinstance(entry, dict):
-            raise InputError(f"{where}[{i}] must be an object, got {shown(entry)}")
-        yield _Record(entry, f"{where}[{i}]")
-
-
-def _read_annotations(file: _Record) -> dict[str, ImagePoses]:
+def _read_annotations(file: Record) -> dict[str, ImagePoses]:
     by_name: dict[str, ImagePoses] = {}
     by_id: dict[int | str, ImagePoses] = {}
     for image in file.list_of_records("images"):
@@ -132,7 +104,7 @@ def _read_annotations(file: _Record) -> dict[str, ImagePoses]:
     return by_name
 
 
-def _read_results(results: Iterator[_Record]) -> dict[str, ImagePoses]:
+def _read_results(results: Iterator[Record]) -> dict[str, ImagePoses]:
     images: dict[str, ImagePoses] = {}
     for result in results:
         image_id = result.get("image_id", int, str)
@@ -145,13 +117,8 @@ def _read_results(results: Iterator[_Record]) -> dict[str, ImagePoses]:
     return images
 
 
-def _keypoints(record: _Record) -> npt.NDArray[np.float32]:
-    numbers = record.get("keypoints", list)
-    expected = 3 * len(COCO_KEYPOINTS)
-    if len(numbers) != expected:
-        raise InputError(f'{record.where}: "keypoints" must be {expected} numbers, got {len(numbers)}')
-    finite = [finite_number(number, f'{record.where}: "keypoints"') for number in numbers]
-    return np.array(finite, np.float32).reshape(-1, 3)
+def _keypoints(record: Record) -> npt.NDArray[np.float32]:
+    return record.numbers("keypoints", 3 * len(COCO_KEYPOINTS)).reshape(-1, 3)
 
 
 def _trailing_paths(image: Path) -> Iterator[str]:
