@@ -93,15 +93,24 @@ def _read_annotations(file: Record) -> dict[str, ImagePoses]:
         image_id = annotation.get("image_id", int, str)
         if image_id not in by_id:
             raise InputError(f'{annotation.where}: no image has the id {image_id!r} that "image_id" names')
-        if annotation.content.get("iscrowd", 0) or "keypoints" not in annotation.content:
-            continue
-        keypoints = _keypoints(annotation)
-        if not np.isin(keypoints[:, 2], (0, 1, 2)).all():
-            raise InputError(f'{annotation.where}: visibility in "keypoints" must be 0, 1 or 2')
-        if keypoints[:, 2].any():
+        keypoints = labelled_keypoints(annotation)
+        if keypoints is not None:
             person = Person(keypoints, annotation_id=annotation.get("id", int, NoneType))
             by_id[image_id].people.append(person)
     return by_name
+
+
+def labelled_keypoints(annotation: Record) -> npt.NDArray[np.float32] | None:
+    """The pose of a COCO annotation, (17, 3); None for a crowd, or where no joint is labelled.
+
+    Raises InputError if it is of another form.
+    """
+    if annotation.content.get("iscrowd", 0) or "keypoints" not in annotation.content:
+        return None
+    keypoints = _keypoints(annotation)
+    if not np.isin(keypoints[:, 2], (0, 1, 2)).all():
+        raise InputError(f'{annotation.where}: visibility in "keypoints" must be 0, 1 or 2')
+    return keypoints if keypoints[:, 2].any() else None
 
 
 def _read_results(results: Iterator[Record]) -> dict[str, ImagePoses]:
