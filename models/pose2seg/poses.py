@@ -1,16 +1,16 @@
 """Reading people's poses from COCO annotation files and COCO keypoint result files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, read_json, shown
+from pose2seg.records import Record, records
 from pose2seg_ops import COCO_KEYPOINTS
 
 
@@ -68,43 +68,15 @@ def read_poses(path: Path | str) -> PoseFile:
     path = Path(path)
     content = read_json(path)
     if isinstance(content, dict):
-        return PoseFile(_read_annotations(_Record(content, str(path))), _trailing_paths)
+        return PoseFile(_read_annotations(Record(content, str(path))), _trailing_paths)
     if isinstance(content, list):
-        return PoseFile(_read_results(_records(content, str(path))), _identifiers)
+        return PoseFile(_read_results(records(content, str(path))), _identifiers)
     raise InputError(
         f"{path}: expected COCO annotations (an object) or results (a list), got {type(content).__name__}"
     )
 
 
-@dataclass(frozen=True)
-class _Record:
-    """A JSON object and where it stands, for messages."""
-
-    content: dict[str, Any]
-    where: str
-
-    def get(self, name: str, *types: type) -> Any:
-        value = self.content.get(name)
-        if type(value) not in types:
-            expected = " or ".join(_JSON_TYPES[t] for t in types)
-            raise InputError(f'{self.where}: "{name}" must be {expected}, got {shown(value)}')
-        return value
-
-    def list_of_records(self, name: str) -> Iterator["_Record"]:
-        return _records(self.get(name, list), f"{self.where}: {name}")
-
-
-_JSON_TYPES = {int: "an integer", str: "a string", list: "a list", NoneType: "absent"}
-
-
-def _records(content: list[Any], where: str) -> Iterator[_Record]:
-    for i, entry in enumerate(content):
-        if not isinstance(entry, dict):
-            raise InputError(f"{where}[{i}] must be an object, got {shown(entry)}")
-        yield _Record(entry, f"{where}[{i}]")
-
-
-def _read_annotations(file: _Record) -> dict[str, ImagePoses]:
+def _read_annotations(file: Record) -> dict[str, ImagePoses]:
     by_name: dict[str, ImagePoses] = {}
     by_id: dict[int | str, ImagePoses] = {}
     for image in file.list_of_records("images"):
@@ -123,20 +95,18 @@ def _read_annotations(file: _Record) -> dict[str, ImagePoses]:
             raise InputError(f'{annotation.where}: no image has the id {image_id!r} that "image_id" names')
         if annotation.content.get("iscrowd", 0) or "keypoints" not in annotation.content:
             continue
-        keypoints = _keypoints(annotation)
-        if not np.isin(keypoints[:, 2], (0, 1, 2)).all():
-            raise InputError(f'{annotation.where}: visibility in "keypoints" must be 0, 1 or 2')
+        keypoints = read_labelled_joints(annotation)
         if keypoints[:, 2].any():
             person = Person(keypoints, annotation_id=annotation.get("id", int, NoneType))
             by_id[image_id].people.append(person)
     return by_name
 
 
-def _read_results(results: Iterator[_Record]) -> dict[str, ImagePoses]:
+def _read_results(results: Iterator[Record]) -> dict[str, ImagePoses]:
     images: dict[str, ImagePoses] = {}
     for result in results:
         image_id = result.get("image_id", int, str)
-        keypoints = _keypoints(result)
+        keypoints = read_joints(result)
         keypoints[:, 2] = np.where(keypoints[:, 2] > 0, 2, 0)
         poses = images.setdefault(str(image_id), ImagePoses(image_id))
         score = finite_number(result.content.get("score"), f'{result.where}: "score"')
@@ -145,13 +115,30 @@ def _read_results(results: Iterator[_Record]) -> dict[str, ImagePoses]:
     return images
 
 
-def _keypoints(record: _Record) -> npt.NDArray[np.float32]:
+def read_joints(record: Record, joints: Sequence[str] = COCO_KEYPOINTS) -> npt.NDArray[np.float32]:
+    """The "keypoints" of a record, which lists `joints`, as (17, 3): COCO's joints; those not listed are 0.
+
+    Raises InputError if they are not three finite numbers each.
+    """
     numbers = record.get("keypoints", list)
-    expected = 3 * len(COCO_KEYPOINTS)
-    if len(numbers) != expected:
-        raise InputError(f'{record.where}: "keypoints" must be {expected} numbers, got {len(numbers)}')
+    if len(numbers) != 3 * len(joints):
+        raise InputError(f'{record.where}: "keypoints" must be {3 * len(joints)} numbers, got {len(numbers)}')
     finite = [finite_number(number, f'{record.where}: "keypoints"') for number in numbers]
-    return np.array(finite, np.float32).reshape(-1, 3)
+    keypoints = np.zeros((len(COCO_KEYPOINTS), 3), np.float32)
+    for joint, values in zip(joints, np.array(finite, np.float32).reshape(-1, 3), strict=True):
+        if joint in COCO_KEYPOINTS:
+            keypoints[COCO_KEYPOINTS.index(joint)] = values
+    return keypoints
+
+
+def read_labelled_joints(
+    annotation: Record, joints: Sequence[str] = COCO_KEYPOINTS
+) -> npt.NDArray[np.float32]:
+    """`read_joints` of an annotation. Raises InputError if a visibility is not COCO's: 0, 1 or 2."""
+    keypoints = read_joints(annotation, joints)
+    if not np.isin(keypoints[:, 2], (0, 1, 2)).all():
+        raise InputError(f'{annotation.where}: visibility in "keypoints" must be 0, 1 or 2')
+    return keypoints
 
 
 def _trailing_paths(image: Path) -> Iterator[str]:
