@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, read_image, read_json, shown
-from pose2seg.poses import read_labelled_joints
+from pose2seg.poses import labelled_keypoints
 from pose2seg.records import Record
 from pose2seg.segmentation import decode, read_segmentation
 from pose2seg_ops import COCO_KEYPOINTS, RLE
@@ -145,12 +145,9 @@ def _read_people(file: Record, images: dict[int | str, PersonImage]) -> None:
         image_id = annotation.get("image_id", int, str)
         if image_id not in images:
             raise InputError(f'{annotation.where}: no image has the id {image_id!r} that "image_id" names')
-        if annotation.content.get("iscrowd", 0) or not annotation.content.get("keypoints"):
-            continue
-        keypoints = read_labelled_joints(
-            annotation, joints.get(annotation.content.get("category_id"), COCO_KEYPOINTS)
-        )
-        if keypoints[:, 2].any() and annotation.content.get("segmentation"):
+        listed = joints.get(annotation.content.get("category_id"), COCO_KEYPOINTS)
+        keypoints = labelled_keypoints(annotation, listed) if annotation.content.get("keypoints") else None
+        if keypoints is not None and annotation.content.get("segmentation"):
             annotation_id = annotation.get("id", int)
             try:
                 person = _read_person(annotation, annotation_id, keypoints, images[image_id].size)
@@ -177,10 +174,11 @@ def _read_person(
 ) -> PersonMask:
     segmentation = read_segmentation(annotation.content["segmentation"], size)
     area = annotation.content.get("area", int(coco_mask.area(segmentation)))
-    box = annotation.content.get("bbox", coco_mask.toBbox(segmentation).tolist())
-    if not isinstance(box, list) or len(box) != 4:
-        raise InputError(f'"bbox" must be x, y, width and height, got {shown(box)}')
-    x, y, width, height = (finite_number(number, '"bbox"') for number in box)
+    box = coco_mask.toBbox(segmentation)
+    if "bbox" in annotation.content:
+        annotation.numbers("bbox", 4)  # or InputError
+        box = annotation.content["bbox"]
+    x, y, width, height = map(float, box)
     return PersonMask(
         annotation_id, keypoints, segmentation, finite_number(area, '"area"'), (x, y, width, height)
     )

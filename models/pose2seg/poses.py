@@ -93,20 +93,39 @@ def _read_annotations(file: Record) -> dict[str, ImagePoses]:
         image_id = annotation.get("image_id", int, str)
         if image_id not in by_id:
             raise InputError(f'{annotation.where}: no image has the id {image_id!r} that "image_id" names')
-        if annotation.content.get("iscrowd", 0) or "keypoints" not in annotation.content:
-            continue
-        keypoints = read_labelled_joints(annotation)
-        if keypoints[:, 2].any():
+        keypoints = labelled_keypoints(annotation)
+        if keypoints is not None:
             person = Person(keypoints, annotation_id=annotation.get("id", int, NoneType))
             by_id[image_id].people.append(person)
     return by_name
+
+
+def labelled_keypoints(
+    annotation: Record, joints: Sequence[str] = COCO_KEYPOINTS
+) -> npt.NDArray[np.float32] | None:
+    """The pose of a COCO annotation, (17, 3); None for a crowd, or where no joint is labelled.
+
+    joints: those that the annotation lists. Those that COCO lacks are left out, the others of COCO missing.
+
+    Raises InputError if it is of another form.
+    """
+    if annotation.content.get("iscrowd", 0) or "keypoints" not in annotation.content:
+        return None
+    listed = annotation.numbers("keypoints", 3 * len(joints)).reshape(-1, 3)
+    if not np.isin(listed[:, 2], (0, 1, 2)).all():
+        raise InputError(f'{annotation.where}: visibility in "keypoints" must be 0, 1 or 2')
+    keypoints = np.zeros((len(COCO_KEYPOINTS), 3), np.float32)
+    for joint, point in zip(joints, listed, strict=True):
+        if joint in COCO_KEYPOINTS:
+            keypoints[COCO_KEYPOINTS.index(joint)] = point
+    return keypoints if keypoints[:, 2].any() else None
 
 
 def _read_results(results: Iterator[Record]) -> dict[str, ImagePoses]:
     images: dict[str, ImagePoses] = {}
     for result in results:
         image_id = result.get("image_id", int, str)
-        keypoints = read_joints(result)
+        keypoints = _keypoints(result)
         keypoints[:, 2] = np.where(keypoints[:, 2] > 0, 2, 0)
         poses = images.setdefault(str(image_id), ImagePoses(image_id))
         score = finite_number(result.content.get("score"), f'{result.where}: "score"')
@@ -115,30 +134,8 @@ def _read_results(results: Iterator[Record]) -> dict[str, ImagePoses]:
     return images
 
 
-def read_joints(record: Record, joints: Sequence[str] = COCO_KEYPOINTS) -> npt.NDArray[np.float32]:
-    """The "keypoints" of a record, which lists `joints`, as (17, 3): COCO's joints; those not listed are 0.
-
-    Raises InputError if they are not three finite numbers each.
-    """
-    numbers = record.get("keypoints", list)
-    if len(numbers) != 3 * len(joints):
-        raise InputError(f'{record.where}: "keypoints" must be {3 * len(joints)} numbers, got {len(numbers)}')
-    finite = [finite_number(number, f'{record.where}: "keypoints"') for number in numbers]
-    keypoints = np.zeros((len(COCO_KEYPOINTS), 3), np.float32)
-    for joint, values in zip(joints, np.array(finite, np.float32).reshape(-1, 3), strict=True):
-        if joint in COCO_KEYPOINTS:
-            keypoints[COCO_KEYPOINTS.index(joint)] = values
-    return keypoints
-
-
-def read_labelled_joints(
-    annotation: Record, joints: Sequence[str] = COCO_KEYPOINTS
-) -> npt.NDArray[np.float32]:
-    """`read_joints` of an annotation. Raises InputError if a visibility is not COCO's: 0, 1 or 2."""
-    keypoints = read_joints(annotation, joints)
-    if not np.isin(keypoints[:, 2], (0, 1, 2)).all():
-        raise InputError(f'{annotation.where}: visibility in "keypoints" must be 0, 1 or 2')
-    return keypoints
+def _keypoints(record: Record) -> npt.NDArray[np.float32]:
+    return record.numbers("keypoints", 3 * len(COCO_KEYPOINTS)).reshape(-1, 3)
 
 
 def _trailing_paths(image: Path) -> Iterator[str]:
