@@ -90,3 +90,9 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     finally:
         if unfinished.exists():
             unfinished.unlink()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `atomic_writer` leaves in a folder if it is killed; nobody may be writing there."""
+    for path in folder.glob("." + "[0-9a-f]" * 16):
+        path.unlink()

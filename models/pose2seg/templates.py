@@ -37,7 +37,7 @@ def load_templates(path: Path | str) -> Tensor:
     numbers = [finite_number(x, f"{path}: templates[{i}]") for i, row in enumerate(rows) for x in row]
     templates = torch.tensor(numbers, dtype=torch.float32).reshape(-1, joints, 3)
     templates[templates[:, :, 2] < _MINIMUM_VISIBILITY] = 0
-    return torch.cat([templates, templates[:, _MIRRORED]])
+    return torch.cat([templates, templates[:, MIRRORED]])
 
 
 def _mirrored(joint: str) -> str:
@@ -46,4 +46,5 @@ def _mirrored(joint: str) -> str:
     return joint.replace("right_", "left_")
 
 
-_MIRRORED = [COCO_KEYPOINTS.index(_mirrored(joint)) for joint in COCO_KEYPOINTS]
+#: For each COCO joint, the one on the other side of the body.
+MIRRORED = [COCO_KEYPOINTS.index(_mirrored(joint)) for joint in COCO_KEYPOINTS]
