@@ -106,3 +106,9 @@ def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
     _, encoded = cv2.imencode(".png", image)
     with atomic_writer(path) as file:
         file.write(encoded.tobytes())
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `atomic_writer` leaves in a folder if it is killed; nobody may be writing there."""
+    for path in folder.glob("." + "[0-9a-f]" * 16):
+        path.unlink()

@@ -1,6 +1,6 @@
 """Reading people's poses from COCO annotation files and COCO keypoint result files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -100,16 +100,24 @@ def _read_annotations(file: Record) -> dict[str, ImagePoses]:
     return by_name
 
 
-def labelled_keypoints(annotation: Record) -> npt.NDArray[np.float32] | None:
+def labelled_keypoints(
+    annotation: Record, joints: Sequence[str] = COCO_KEYPOINTS
+) -> npt.NDArray[np.float32] | None:
     """The pose of a COCO annotation, (17, 3); None for a crowd, or where no joint is labelled.
+
+    joints: those that the annotation lists. Those that COCO lacks are left out, the others of COCO missing.
 
     Raises InputError if it is of another form.
     """
     if annotation.content.get("iscrowd", 0) or "keypoints" not in annotation.content:
         return None
-    keypoints = _keypoints(annotation)
-    if not np.isin(keypoints[:, 2], (0, 1, 2)).all():
+    listed = annotation.numbers("keypoints", 3 * len(joints)).reshape(-1, 3)
+    if not np.isin(listed[:, 2], (0, 1, 2)).all():
         raise InputError(f'{annotation.where}: visibility in "keypoints" must be 0, 1 or 2')
+    keypoints = np.zeros((len(COCO_KEYPOINTS), 3), np.float32)
+    for joint, point in zip(joints, listed, strict=True):
+        if joint in COCO_KEYPOINTS:
+            keypoints[COCO_KEYPOINTS.index(joint)] = point
     return keypoints if keypoints[:, 2].any() else None
 
 
