@@ -13,8 +13,8 @@ from pose2seg.errors import InputError
 from pose2seg.files import atomic_writer, finite_number, read_json
 from pose2seg_ops import COCO_KEYPOINTS, COCO_LIMBS
 
-#: The templates of this package: what `pose2seg templates` makes of the people of COCO 2017. They are close to
-#: the official ones, 0.7 % of a box in the mean, and not the same: official weights go with the official file.
+#: The templates of this package: what `pose2seg templates` makes of the people of COCO 2017. They are close
+#: to the official ones, 0.7 % of a box in the mean, and not the same; official weights want theirs.
 DEFAULT_TEMPLATES = Path(__file__).with_name("templates.json")
 
 _MINIMUM_VISIBILITY = 0.4
