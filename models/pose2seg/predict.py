@@ -105,7 +105,7 @@ def segment_photographs(
     """Each photograph, its image and the masks of its people; `batch_size` images go at once."""
     for start in range(0, len(photographs), batch_size):
         batch = photographs[start : start + batch_size]
-        images = [_read_photograph(photograph) for photograph in batch]
+        images = [read_photograph(photograph) for photograph in batch]
         masks = model.predict_rle(images, [poses.keypoints for _, poses in batch], threshold=threshold)
         yield from zip(batch, images, masks, strict=True)
 
@@ -134,7 +134,8 @@ def _decode(masks: list[RLE], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return np.ascontiguousarray(coco_mask.decode(masks).transpose(2, 0, 1)).view(np.bool_)
 
 
-def _read_photograph(photograph: Photograph) -> npt.NDArray[np.uint8]:
+def read_photograph(photograph: Photograph) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) uint8 BGR. Raises InputError if it is not of the size that its poses are for."""
     path, poses = photograph
     image = read_image(path)
     height, width = image.shape[:2]
