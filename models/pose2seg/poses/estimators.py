@@ -49,8 +49,8 @@ class KeypointRCNN:
             from torchvision.models import detection
         except (ImportError, RuntimeError) as error:  # RuntimeError: it is made for another build of torch
             raise InputError(
-                f"no torchvision for torch {torch.__version__} is installed: {error}; "
-                "pip install 'pose2seg_ops[estimators]'"
+                f"no torchvision that fits torch {torch.__version__} is installed ({error}): "
+                "pip install torchvision, from the same index as torch"
             ) from error
         weights = detection.KeypointRCNN_ResNet50_FPN_Weights.DEFAULT
         try:
