@@ -1,51 +1,28 @@
-"""The training: its steps, its files, and that it can stop anywhere."""
+"""The steps of a training, and the recipes."""
 
-import csv
-import json
 import math
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from people import draw_dataset
-from pose2seg import Architecture, Pose2Seg, load_model
+from pose2seg import Architecture
 from pose2seg.dataset import PersonImage
 from pose2seg.geometry import compose
-from pose2seg.training import PRESETS, Augmentation, Recipe, Similarity, make_model, train
+from pose2seg.training import PRESETS, Augmentation, Recipe, Similarity, make_model
 from pose2seg.training.loader import Batch, BatchSampler, make_loader
 from pose2seg.training.targets import mask_targets, network_input
 from pose2seg.training.trainer import Trainer
-from pose2seg.training.validation import mean_iou
+from tiny_training import TEMPLATES, TINY, rows, train_tiny
 
 CPU = torch.device("cpu")
-TEMPLATES = torch.ones(1, 17, 3)
-TINY = Recipe(
-    architecture=Architecture((1, 1, 1, 1), 4, 8, 8, 1),
-    epochs=2,
-    batch_size=2,
-    people=4,
-    learning_rate=1e-3,
-    average_decay=0.9,
-    augmentation=Augmentation(input=Similarity(20, (0.8, 1.2), 0.1), flip=0.5, brightness=0.2),
-    input_size=64,
-)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several would wait for each other longer than these networks take."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -61,38 +38,6 @@ def batches(images: Sequence[PersonImage], recipe: Recipe) -> list[Batch]:
 
 def trainer(recipe: Recipe) -> Trainer:
     return Trainer(make_model(recipe, TEMPLATES), recipe, 3, CPU)
-
-
-def train_tiny(images: Sequence[PersonImage], output: Path, recipe: Recipe = TINY, **options: Any) -> None:
-    train(make_model(recipe, TEMPLATES), images, recipe, output, **{"workers": 0, **options})
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
-def assert_same(first: Any, second: Any) -> None:
-    """The same bits in both."""
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, Mapping):
-        assert first.keys() == second.keys()
-        for key in first:
-            assert_same(first[key], second[key])
-    elif isinstance(first, (list, tuple)):
-        for a, b in zip(first, second, strict=True):
-            assert_same(a, b)
-    else:
-        assert first == second
-
-
-def assert_same_training(first: Path, second: Path) -> None:
-    for name in ("losses.csv", "metrics.csv", "recipe.json"):
-        assert (first / name).read_text() == (second / name).read_text()
-    assert_same(*(torch.load(folder / "state.pt", weights_only=True) for folder in (first, second)))
-    for name in ("best.safetensors", "last.safetensors"):
-        assert_same(*(safetensors.torch.load_file(folder / name) for folder in (first, second)))
 
 
 def test_the_official_recipe_is_that_of_the_original() -> None:
@@ -243,138 +188,3 @@ def test_frozen_batch_norms_keep_their_statistics(images: list[PersonImage]) -> 
 def test_synchronised_batch_norms_need_gpus() -> None:
     with pytest.raises(ValueError, match="synchronised batch norms need GPUs, got cpu"):
         trainer(replace(TINY, batch_norm="synchronised"))
-
-
-def test_what_a_training_leaves(images: list[PersonImage], tmp_path: Path) -> None:
-    train_tiny(images, tmp_path / "run", validation=images[:2])
-    output = tmp_path / "run"
-    assert sorted(path.name for path in output.iterdir()) == [
-        "best.safetensors",
-        "last.safetensors",
-        "losses.csv",
-        "metrics.csv",
-        "recipe.json",
-        "state.pt",
-    ]
-    losses = rows(output / "losses.csv")
-    assert [int(row["step"]) for row in losses] == [1, 2, 3, 4, 5, 6]
-    assert {float(row["learning_rate"]) for row in losses} == {1e-3}
-    metrics = rows(output / "metrics.csv")
-    assert [(row["step"], row["epoch"]) for row in metrics] == [("3", "1"), ("6", "2")]
-    model = load_model(output / "last.safetensors")
-    assert model.architecture == TINY.architecture
-    assert mean_iou(model, images[:2])["mean_iou"] == pytest.approx(float(metrics[-1]["mean_iou"]))
-    assert json.loads((output / "recipe.json").read_text())["learning_rate"] == 1e-3
-
-
-def test_the_best_model_is_kept(images: list[PersonImage], tmp_path: Path) -> None:
-    scores = iter([0.2, 0.5, 0.5, 0.3])
-    seen = []
-
-    def evaluate(model: Pose2Seg, validation: Sequence[PersonImage]) -> dict[str, float]:
-        assert not model.training
-        assert len(validation) == 1
-        seen.append(model.segnet.conv1.weight.detach().clone())
-        return {"AP": next(scores), "other": -1}
-
-    train_tiny(images, tmp_path, replace(TINY, epochs=4), validation=images[:1], evaluate=evaluate)
-    assert torch.equal(load_model(tmp_path / "best.safetensors").segnet.conv1.weight, seen[1])
-    assert torch.equal(load_model(tmp_path / "last.safetensors").segnet.conv1.weight, seen[3])
-
-
-def test_without_images_to_validate_there_is_no_best_model(images: list[PersonImage], tmp_path: Path) -> None:
-    train_tiny(images, tmp_path / "run")
-    assert not (tmp_path / "run/best.safetensors").exists()
-    assert (tmp_path / "run/metrics.csv").read_text() == ""
-
-
-class Stopped(Exception):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("stop", "precision"),
-    [(1, "float32"), (3, "float32"), (4, "float32"), (5, "float32"), (6, "float32"), (5, "float16")],
-)
-def test_a_stopped_training_goes_on_bit_for_bit(
-    images: list[PersonImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, precision: Any
-) -> None:
-    recipe = replace(TINY, precision=precision)
-    options: dict[str, Any] = {"save_every": 2, "validation": images[:2]}
-    train_tiny(images, tmp_path / "whole", recipe, **options)
-    take_step = Trainer.step
-
-    def stop_after(self: Trainer, batch: Batch) -> torch.Tensor:
-        loss = take_step(self, batch)
-        if self.steps == stop:
-            raise Stopped
-        return loss
-
-    monkeypatch.setattr(Trainer, "step", stop_after)
-    with pytest.raises(Stopped):
-        train_tiny(images, tmp_path / "stopped", recipe, **options)
-    monkeypatch.setattr(Trainer, "step", take_step)
-    torch.manual_seed(99)
-    train_tiny(images, tmp_path / "stopped", recipe, resume=True, **options)
-    assert_same_training(tmp_path / "stopped", tmp_path / "whole")
-
-
-def test_a_finished_training_stays_as_it_is(images: list[PersonImage], tmp_path: Path) -> None:
-    train_tiny(images, tmp_path / "run", validation=images[:2])
-    shutil.copytree(tmp_path / "run", tmp_path / "before")
-    train_tiny(images, tmp_path / "run", validation=images[:2], resume=True)
-    assert_same_training(tmp_path / "run", tmp_path / "before")
-
-
-# Dies in the middle of the write, of a state or a model, that exceeds so many bytes in all.
-KILLED = """
-import io, os, signal, sys
-from pathlib import Path
-sys.path[:0] = sys.argv[3:]
-from people import draw_dataset
-import test_training
-
-test_training.torch.set_num_threads(1)
-bytes_left = int(sys.argv[2])
-
-class Deadly(io.BufferedWriter):
-    def write(self, content):
-        global bytes_left
-        bytes_left -= len(content)
-        if bytes_left < 0:
-            super().write(content[: len(content) // 2])
-            self.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().write(content)
-
-open_file = Path.open
-def open_deadly(path, mode="r", *args, **kwargs):
-    return Deadly(io.FileIO(path, "w")) if mode == "wb" else open_file(path, mode, *args, **kwargs)
-Path.open = open_deadly
-
-folder = Path(sys.argv[1])
-images = draw_dataset(folder / "images", (1, 2, 3, 1, 2))
-test_training.train_tiny(images, folder / "killed", save_every=1, validation=images[:2], resume=True)
-"""
-
-
-def run_killed(folder: Path, bytes_left: int) -> None:
-    paths = [
-        str(Path(__file__).parent),
-        str(Path(__file__).parents[1] / "models"),
-        str(Path(__file__).parents[1]),
-    ]
-    command = [sys.executable, "-c", KILLED, str(folder), str(bytes_left), *paths]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == -9, done.stderr
-
-
-def test_kill_9_in_the_middle_of_a_write_loses_nothing(images: list[PersonImage], tmp_path: Path) -> None:
-    train_tiny(images, tmp_path / "whole", save_every=1, validation=images[:2])
-    state = (tmp_path / "whole/state.pt").stat().st_size
-    for bytes_left in (state // 2, state + 1000, 3 * state):
-        run_killed(tmp_path, bytes_left)
-    train_tiny(images, tmp_path / "killed", save_every=1, validation=images[:2], resume=True)
-    assert_same_training(tmp_path / "killed", tmp_path / "whole")
-    names = {path.name for path in (tmp_path / "killed").iterdir()}
-    assert names == {path.name for path in (tmp_path / "whole").iterdir()}
