@@ -1,9 +1,14 @@
 """Pictures of masks and poses."""
 
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pose2seg.templates import without_rare_joints
 from pose2seg_ops import COCO_LIMBS
 
 Image = npt.NDArray[np.uint8]
@@ -21,8 +26,10 @@ _COLOURS: tuple[Colour, ...] = (
     (180, 130, 250),
 )
 _WHITE = (255, 255, 255)
+_GREY = (150, 150, 150)
 _OPACITY = 0.5
 _SUBPIXEL_BITS = 4
+_PANEL = 320
 
 
 def draw_overlay(image: Image, masks: npt.NDArray[np.bool_], keypoints: npt.NDArray[np.float32]) -> Image:
@@ -42,6 +49,25 @@ def draw_overlay(image: Image, masks: npt.NDArray[np.bool_], keypoints: npt.NDAr
     for pose, colour in zip(keypoints, colours, strict=True):
         _draw_skeleton(canvas, pose, colour, line)
     return canvas
+
+
+def draw_templates(means: npt.NDArray[Any], captions: Sequence[str]) -> Image:
+    """Pose templates side by side, each in its unit square, with a caption.
+
+    means: (k, 17, 3) x, y in the unit square and mean visibility, as `cluster_poses` gives them; joints that
+    `load_templates` would drop are left out. Returns (320, 320 k, 3) uint8 BGR.
+    """
+    panels = []
+    for template, caption, colour in zip(
+        without_rare_joints(means), captions, itertools.cycle(_COLOURS), strict=False
+    ):
+        panel = np.full((_PANEL, _PANEL, 3), 255, np.uint8)
+        cv2.rectangle(panel, (0, 0), (_PANEL - 1, _PANEL - 1), _GREY)
+        cv2.putText(panel, caption, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, _GREY, 1, cv2.LINE_AA)
+        pose = np.where(template[:, 2:] > 0, template * (_PANEL, _PANEL, 0) + (0, 0, 2), 0)
+        _draw_skeleton(panel, pose.astype(np.float32), colour, line=3)
+        panels.append(panel)
+    return np.hstack(panels)
 
 
 def _draw_skeleton(canvas: Image, pose: npt.NDArray[np.float32], colour: Colour, line: int) -> None:
