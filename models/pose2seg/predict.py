@@ -5,14 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from pose2seg.errors import InputError
-from pose2seg.files import atomic_writer, read_image, real_path
+from pose2seg.files import atomic_writer, read_image, real_path, require_distinct_files, write_png
 from pose2seg.model import Pose2Seg
 from pose2seg.poses import ImagePoses, PoseFile
 from pose2seg.visualize import draw_overlay
@@ -91,7 +90,7 @@ def predict_to_file(
         for photograph, image, masks in tqdm(segmented, total=len(photographs), unit="image", disable=None):
             if overlays is not None:
                 picture = draw_overlay(image, _decode(masks, image.shape[:2]), photograph.poses.keypoints)
-                _write_png(_overlay_path(photograph, overlays), picture)
+                write_png(_overlay_path(photograph, overlays), picture)
             yield from to_coco_results(photograph.poses, masks)
 
     with atomic_writer(output) as file:
@@ -150,20 +149,10 @@ def _overlay_path(photograph: Photograph, folder: Path) -> Path:
 def _require_distinct_files(
     photographs: Sequence[Photograph], output: Path, overlays: Path | None, keep: Sequence[Path]
 ) -> None:
-    read = [*keep, *(photograph.path for photograph in photographs)]
     written = [(output, "the masks")]
     if overlays is not None:
         written += [(_overlay_path(p, overlays), f"the picture of {p.path}") for p in photographs]
-    taken = {real_path(path): f"the input {path}" for path in read}
-    for path, content in written:
-        other = taken.setdefault(real_path(path), content)
-        if other is not content:
-            raise InputError(f"{path}: {content} would replace {other}")
-
-
-def _write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
-    _, encoded = cv2.imencode(".png", image)
-    path.write_bytes(encoded.tobytes())
+    require_distinct_files([*keep, *(photograph.path for photograph in photographs)], written)
 
 
 def _write_json_list(file: BinaryIO, entries: Iterable[Any]) -> int:

@@ -61,6 +61,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def seed(text: str) -> int:
+    """An argument's type: a seed of random numbers, as numpy takes it."""
+    if not text.isdecimal() or len(text) > 10 or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"must be an integer from 0 to {2**32 - 1}, got {shown(text)}")
+    return int(text)
+
+
 def probability(text: str) -> float:
     """An argument's type: a number from 0 to 1."""
     try:
