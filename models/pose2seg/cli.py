@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import torch
 
-from pose2seg.commands import demo, predict, templates
+from pose2seg.commands import demo, evaluate, predict, templates
 from pose2seg.commands.arguments import Parser
 from pose2seg.errors import InputError
 
-_COMMANDS = (demo, predict, templates)
+_COMMANDS = (demo, evaluate, predict, templates)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -24,10 +24,13 @@ _COLOURS: tuple[Colour, ...] = (
     (200, 210, 40),
     (180, 130, 250),
 )
+_PREDICTED, _ANNOTATED = _COLOURS[:2]
+_BLACK = (0, 0, 0)
 _WHITE = (255, 255, 255)
 _GREY = (150, 150, 150)
 _OPACITY = 0.5
 _SUBPIXEL_BITS = 4
+_FOOTER = 48
 _PANEL = 320
 
 
@@ -38,13 +41,12 @@ def draw_overlay(image: Image, masks: npt.NDArray[np.bool_], keypoints: npt.NDAr
     has one colour in all three; occluded joints (visibility 1) are drawn hollow. Returns a new image.
     """
     colours = [_COLOURS[i % len(_COLOURS)] for i in range(len(masks))]
-    line = max(1, round(max(image.shape[:2]) / 400))
+    line = _line_width(image)
     canvas = image.copy()
     for mask, colour in zip(masks, colours, strict=True):
         canvas[mask] = (_OPACITY * canvas[mask] + (1 - _OPACITY) * np.array(colour)).astype(np.uint8)
     for mask, colour in zip(masks, colours, strict=True):
-        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA)
+        _draw_outline(canvas, mask, colour, line)
     for pose, colour in zip(keypoints, colours, strict=True):
         _draw_skeleton(canvas, pose, colour, line)
     return canvas
@@ -89,3 +91,37 @@ def _draw_skeleton(canvas: Image, pose: npt.NDArray[np.float32], colour: Colour,
 
 def _draw_disc(canvas: Image, centre: tuple[int, int], radius: int, colour: Colour) -> None:
     cv2.circle(canvas, centre, radius << _SUBPIXEL_BITS, colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def draw_comparison(
+    image: Image, annotated: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_], caption: str
+) -> Image:
+    """The photograph, and beside it the same with the outlines of annotated and of predicted masks.
+
+    image: (H, W, 3) uint8 BGR; annotated, predicted: (n, H, W) and (m, H, W) bool.
+    caption: a line of text to put below. Returns (H + 48, 2 W, 3) uint8 BGR.
+    """
+    outlined = image.copy()
+    line = _line_width(image)
+    for masks, colour, width in ((annotated, _ANNOTATED, line + 2), (predicted, _PREDICTED, line)):
+        for mask in masks:
+            _draw_outline(outlined, mask, colour, width)
+    pictures = np.hstack([image, outlined])
+    footer = np.full((_FOOTER, pictures.shape[1], 3), 255, np.uint8)
+    _write(footer, caption, (8, 18), _BLACK)
+    _write(footer, "annotated", (8, 40), _ANNOTATED)
+    _write(footer, "predicted", (108, 40), _PREDICTED)
+    return np.vstack([pictures, footer])
+
+
+def _line_width(image: Image) -> int:
+    return max(1, round(max(image.shape[:2]) / 400))
+
+
+def _draw_outline(canvas: Image, mask: npt.NDArray[np.bool_], colour: Colour, line: int) -> None:
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA)
+
+
+def _write(canvas: Image, text: str, position: tuple[int, int], colour: Colour) -> None:
+    cv2.putText(canvas, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)

@@ -105,7 +105,7 @@ class _Run:
         self._sampler = BatchSampler(people, recipe, distributed.rank(), distributed.count())
         self._trainer = Trainer(model, recipe, self._sampler.steps_per_epoch, device)
         self._loader = make_loader(images, recipe, self._sampler, workers=workers, device=device)
-        self._data = {"images": len(images), "people": sum(people)}
+        self._data = {"images in the data": len(images), "people in the data": sum(people)}
         self._best = -math.inf
         self._problems: set[str] = set()
         self._losses: list[tuple[int, float, Tensor]] = []
