@@ -70,6 +70,11 @@ def test_people_with_fewer_labelled_joints_are_left_out() -> None:
         cluster_poses(keypoints, boxes, 2)
 
 
+def test_there_must_be_as_many_different_poses_as_templates() -> None:
+    with pytest.raises(InputError, match="3 templates need at least 3 different poses"):
+        cluster_poses(*people(STANDING, STANDING, STANDING), count=3)
+
+
 def test_without_scikit_learn_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
     with pytest.raises(InputError, match=r"pip install 'pose2seg_ops\[train\]'"):

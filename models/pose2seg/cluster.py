@@ -1,5 +1,6 @@
 """Pose templates from the poses of many people, by K-means."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -71,10 +72,12 @@ def cluster_poses(
     minimum_joints: poses with fewer joints of visibility 1 or 2 are left out.
     seed: of the starts; the same seed gives the same clusters.
 
-    Raises InputError if fewer than `count` poses have `minimum_joints`, or scikit-learn is not installed.
+    Raises InputError if fewer than `count` poses have `minimum_joints`, if fewer are different, or if
+    scikit-learn is not installed.
     """
     try:
         from sklearn.cluster import KMeans
+        from sklearn.exceptions import ConvergenceWarning
     except ImportError as error:
         raise InputError("scikit-learn is not installed: pip install 'pose2seg_ops[train]'") from error
 
@@ -87,7 +90,13 @@ def cluster_poses(
     poses = _in_unit_square(keypoints[enough], boxes[enough])
     poses = np.concatenate([poses, _mirrored(poses)])
     # Run to the end: where the default tolerance stops depends on the seed.
-    clusters = KMeans(count, n_init=10, tol=0, random_state=seed).fit(poses.reshape(len(poses), -1))
+    k_means = KMeans(count, n_init=10, tol=0, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            clusters = k_means.fit(poses.reshape(len(poses), -1))
+        except ConvergenceWarning as error:
+            raise InputError(f"{count} templates need at least {count} different poses") from error
     sizes = np.bincount(clusters.labels_, minlength=count)
     largest_first = np.argsort(-sizes)
     means = clusters.cluster_centers_.reshape(count, *poses.shape[1:])
