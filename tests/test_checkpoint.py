@@ -3,6 +3,7 @@ import os
 import pickle
 import warnings
 from collections import OrderedDict
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,15 @@ import pytest
 import safetensors.torch
 import torch
 from golden import golden_path
-from pose2seg import InputError, Pose2Seg, load_checkpoint, load_imagenet_weights, save_checkpoint
+from pose2seg import (
+    InputError,
+    Pose2Seg,
+    load_checkpoint,
+    load_imagenet_weights,
+    load_model,
+    save_checkpoint,
+    save_official_checkpoint,
+)
 from pose2seg.backbone import Backbone
 from small_model import small_model
 
@@ -45,6 +54,33 @@ def test_official_keys_and_shapes_are_ours() -> None:
         weights = Pose2Seg(TEMPLATES).state_dict()
     shapes = {key: tuple(t.shape) for key, t in as_official(weights).items() if not key.startswith(unused)}
     assert shapes == official
+
+
+def test_official_checkpoints_have_the_originals_names_shapes_and_dtypes(tmp_path: Path) -> None:
+    entries = json.loads(golden_path("state_dict_official.json").read_text())["state_dict"]
+    save_official_checkpoint(Pose2Seg(TEMPLATES, convention="pose2seg"), tmp_path / "official.pkl")
+    weights = torch.load(tmp_path / "official.pkl", weights_only=True)
+    assert isinstance(weights, OrderedDict)
+    written = [(key, list(tensor.shape), str(tensor.dtype)) for key, tensor in weights.items()]
+    assert written == [(key, shape, f"torch.{dtype.removeprefix('torch.')}") for key, shape, dtype in entries]
+
+
+def test_official_checkpoints_bring_the_weights_back(tmp_path: Path) -> None:
+    trained = small_model(TEMPLATES)
+    trained.convention = "pose2seg"
+    save_official_checkpoint(trained, tmp_path / "official.pkl")
+    model = small_model(TEMPLATES)
+    load_checkpoint(model, tmp_path / "official.pkl")
+    assert_same(model.state_dict(), trained.state_dict())
+    assert [file.name for file in tmp_path.iterdir()] == ["official.pkl"]
+
+
+@pytest.mark.parametrize("convention", ["integer", "half_pixel"])
+def test_official_checkpoints_are_of_the_originals_convention(tmp_path: Path, convention: Any) -> None:
+    model = Pose2Seg(TEMPLATES, convention=convention, **asdict(small_model(TEMPLATES).architecture))
+    with pytest.raises(ValueError, match=rf"""convention is "pose2seg", the model's '{convention}'"""):
+        save_official_checkpoint(model, tmp_path / "official.pkl")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("zipped", [False, True], ids=["torch 1.0", "torch 1.6"])
@@ -85,6 +121,73 @@ def test_safetensors_bring_weights_and_convention_back(tmp_path: Path, conventio
     assert_same(model.state_dict(), trained.state_dict())
     assert model.convention == convention
     assert [file.name for file in path.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_a_checkpoint_rebuilds_its_model(tmp_path: Path) -> None:
+    trained = small_model(torch.rand(4, 17, 3))
+    trained.convention = "half_pixel"
+    save_checkpoint(trained, tmp_path / "model.safetensors")
+    model = load_model(tmp_path / "model.safetensors")
+    assert_same(model.state_dict(), trained.state_dict())
+    assert model.architecture == trained.architecture
+    assert model.convention == "half_pixel"
+    assert torch.equal(model.templates, trained.templates)
+    assert not model.training
+    other = torch.rand(2, 17, 3)
+    assert torch.equal(load_model(tmp_path / "model.safetensors", other).templates, other)
+
+
+def test_official_weights_imply_the_originals_size(tmp_path: Path) -> None:
+    original = Pose2Seg(TEMPLATES, convention="pose2seg")
+    save_official_checkpoint(original, tmp_path / "official.pkl")
+    with pytest.raises(InputError, match=r"official.pkl: holds no pose templates, and none were given"):
+        load_model(tmp_path / "official.pkl")
+    model = load_model(tmp_path / "official.pkl", TEMPLATES)
+    assert_same(model.state_dict(), original.state_dict())
+    assert model.convention == "pose2seg"
+
+
+def safetensors_of(model: Pose2Seg, **metadata: str) -> bytes:
+    tensors = {**model.state_dict(), "templates": model.templates}
+    return safetensors.torch.save(tensors, {"convention": "integer", **metadata})
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "",
+        "3",
+        "{}",
+        '{"width": 3}',
+        '{"backbone_blocks": 3}',
+        '{"backbone_blocks": [1, 1, 1]}',
+        '{"backbone_blocks": [1, 1, 1, true]}',
+        '{"channels": "8"}',
+        '{"channels": 0}',
+        '{"head_blocks": 1000000000}',
+    ],
+)
+def test_sizes_that_no_model_has_are_refused(tmp_path: Path, architecture: str) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(safetensors_of(small_model(TEMPLATES), architecture=architecture))
+    with pytest.raises(InputError, match=r'model.safetensors: .*"architecture"|weights do not fit the model'):
+        load_model(path)
+
+
+def test_sizes_that_are_not_those_of_the_weights_cost_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(safetensors_of(small_model(TEMPLATES), architecture='{"head_width": 4096}'))
+    with pytest.raises(InputError, match="weights do not fit the model"):
+        load_model(path)  # 10 billion parameters, if they were made
+
+
+@pytest.mark.parametrize("templates", [None, torch.zeros(17, 3), torch.zeros(2, 16, 3)])
+def test_safetensors_without_templates_are_refused(tmp_path: Path, templates: torch.Tensor | None) -> None:
+    path = tmp_path / "model.safetensors"
+    tensors = small_model(TEMPLATES).state_dict() | ({} if templates is None else {"templates": templates})
+    safetensors.torch.save_file(tensors, path, {"convention": "integer"})
+    with pytest.raises(InputError, match=r'expected "templates" to be \(T, 17, 3\), got '):
+        load_model(path)
 
 
 def test_torchvision_weights_fill_the_resnet_only(tmp_path: Path) -> None:

@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 import torch
 from pose2seg import InputError, Pose2Seg, cli, load_templates, save_checkpoint
+from pose2seg.commands import arguments as shared_arguments
+from pose2seg.commands import predict
+from pose2seg.poses import Person
+from pose2seg.poses.estimators import POSE_ESTIMATORS, PoseEstimator
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +57,13 @@ def test_predict_writes_masks_and_says_so(files: Path, capsys: pytest.CaptureFix
     ("inputs", "replaced", "message"),
     [
         (("1.png", "no.png"), {}, "images/no.png: no such file or folder"),
-        (("2.png",), {}, "images/2.png: the poses file does not list this image"),
+        (("2.png",), {}, "images/2.png: the poses do not list this image"),
         (("1.png",), {"poses": "no.json"}, "no.json: No such file or directory"),
-        (("1.png",), {"poses": "."}, ".: Is a directory"),
+        (
+            ("1.png",),
+            {"poses": "."},
+            ".: expected a folder of OpenPose's .json or YOLO's .txt files, got neither",
+        ),
         (("1.png",), {"templates": "no.json"}, "no.json: No such file or directory"),
         (("1.png",), {"weights": "no.pth"}, "no.pth: No such file or directory"),
         (("1.png",), {"weights": "no.safetensors"}, "no.safetensors: No such file or directory"),
@@ -86,11 +94,7 @@ def test_what_the_user_can_put_right_is_one_line_and_exit_code_2(
     replaced: dict[str, str],
     message: str,
 ) -> None:
-    try:
-        code: object = cli.main(arguments(files, *inputs, **replaced))
-    except SystemExit as exit:  # from argparse
-        code = exit.code
-    assert code == 2
+    assert cli.main(arguments(files, *inputs, **replaced)) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("pose2seg: error: ")
@@ -106,6 +110,46 @@ def test_inputs_are_never_replaced(files: Path, capsys: pytest.CaptureFixture[st
     assert cli.main(arguments(files, "1.png", output=str(path))) == 2
     assert capsys.readouterr().err == (f"pose2seg: error: {path}: the masks would replace the input {path}\n")
     assert path.stat() == before
+
+
+def test_the_templates_are_those_of_the_weights_unless_given(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models: list[Pose2Seg] = []
+    monkeypatch.setattr(predict, "predict_to_file", lambda model, *_, **__: models.append(model))
+    (tmp_path / "other.json").write_text(json.dumps({"templates": [[0.25, 0.75, 1.0] * 17]}))
+    words = arguments(files, "1.png", templates=str(tmp_path / "other.json"))
+    at = words.index("--templates")
+    assert cli.main(words[:at] + words[at + 2 :]) == 0
+    assert cli.main(words) == 0
+    assert [model.templates[0, 0].tolist() for model in models] == [[0.5, 0.5, 2], [0.25, 0.75, 1]]
+
+
+def test_official_weights_want_their_templates(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "official.pkl"
+    torch.save({"backbone.conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
+    words = arguments(files, "1.png", weights=str(path))
+    at = words.index("--templates")
+    assert cli.main(words[:at] + words[at + 2 :]) == 2
+    assert f"{path}: holds no pose templates, and none were given" in capsys.readouterr().err
+
+
+def test_poses_come_from_a_pose_estimator(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def made_for(device: torch.device) -> PoseEstimator:
+        return lambda image: [Person(np.full((17, 3), 2, np.float32), score=0.25)]
+
+    monkeypatch.setitem(POSE_ESTIMATORS, "keypoint-rcnn", made_for)
+    words = arguments(files, "")
+    at = words.index("--poses")
+    words[at : at + 2] = ["--pose-estimator", "keypoint-rcnn"]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().err.startswith(f"{files}/masks.json: 2 masks from 2 images in ")
+    results = json.loads((files / "masks.json").read_text())
+    assert [(result["image_id"], result["score"]) for result in results] == [(1, 0.25), (2, 0.25)]
 
 
 def test_the_masks_can_go_to_the_standard_output(files: Path) -> None:
@@ -124,7 +168,7 @@ def test_the_device_is_cuda_where_there_are_a_gpu_and_kernels_for_it(
     monkeypatch: pytest.MonkeyPatch, kernels: str | None, gpus: int, expected: str
 ) -> None:
     pretend(monkeypatch, kernels, gpus)
-    assert cli._device("auto") == torch.device(expected)
+    assert shared_arguments.find_device("auto") == torch.device(expected)
 
 
 @pytest.mark.parametrize(
@@ -140,14 +184,14 @@ def test_a_device_that_is_not_there_is_told_why(
 ) -> None:
     pretend(monkeypatch, kernels, gpus)
     with pytest.raises(InputError) as raised:
-        cli._device(name)
+        shared_arguments.find_device(name)
     assert str(raised.value) == message
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, kernels: str | None, gpus: int) -> None:
     """As if pose2seg_ops were built with the `kernels` of a CUDA version, on a machine with `gpus` GPUs."""
-    monkeypatch.setattr(cli, "CUDA_VERSION", kernels)
-    monkeypatch.setattr(cli, "WHY_NO_CUDA", None if kernels else "nvcc was not found")
+    monkeypatch.setattr(shared_arguments, "CUDA_VERSION", kernels)
+    monkeypatch.setattr(shared_arguments, "WHY_NO_CUDA", None if kernels else "nvcc was not found")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
 
@@ -167,7 +211,7 @@ def test_a_lack_of_memory_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     exhaust: Callable[[], object],
 ) -> None:
-    monkeypatch.setattr(cli, "predict_to_file", lambda *_, **__: exhaust())
+    monkeypatch.setattr(predict, "predict_to_file", lambda *_, **__: exhaust())
     assert cli.main(arguments(files, "1.png")) == 2
     assert capsys.readouterr().err == "pose2seg: error: out of memory: try a smaller --batch-size\n"
 
@@ -176,7 +220,7 @@ def test_our_own_mistakes_are_not_hidden(files: Path, monkeypatch: pytest.Monkey
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(cli, "predict_to_file", fail)
+    monkeypatch.setattr(predict, "predict_to_file", fail)
     with pytest.raises(RuntimeError, match="a mistake"):
         cli.main(arguments(files, "1.png"))
 
@@ -200,15 +244,17 @@ def test_interruption_is_exit_code_130(files: Path, monkeypatch: pytest.MonkeyPa
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "predict_to_file", interrupt)
+    monkeypatch.setattr(predict, "predict_to_file", interrupt)
     assert cli.main(arguments(files, "1.png")) == 130
 
 
 def test_help_names_every_option_and_its_default() -> None:
     run = [sys.executable, "-c", "from pose2seg.cli import main; main()", "predict", "--help"]
-    text = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+    help_text = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+    text = " ".join(help_text.split())
     for option in (
         "poses",
+        "pose-estimator",
         "weights",
         "templates",
         "output",

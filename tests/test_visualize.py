@@ -1,6 +1,6 @@
 import numpy as np
 import numpy.typing as npt
-from pose2seg.visualize import draw_overlay
+from pose2seg.visualize import draw_overlay, draw_templates
 
 GREY = np.full((120, 160, 3), 100, np.uint8)
 NOBODY = np.zeros((1, 17, 3), np.float32)
@@ -57,3 +57,15 @@ def test_joints_at_any_distance_are_survived() -> None:
     pose = np.full((1, 17, 3), 2, np.float32)
     pose[0, ::2, :2], pose[0, 1::2, :2] = -3e38, 3e38
     assert draw_overlay(GREY, np.ones((1, 120, 160), bool), pose).shape == GREY.shape
+
+
+def test_templates_stand_side_by_side_without_their_rare_joints() -> None:
+    means = np.zeros((2, 17, 3))
+    means[0, 5], means[0, 7], means[0, 16] = (0.25, 0.5, 1.5), (0.75, 0.5, 0.5), (0.5, 0.9, 0.3)
+    canvas = draw_templates(means, ["46%", "32%"])
+    assert canvas.shape == (320, 640, 3)
+    drawn = (canvas != 255).any(-1)
+    assert drawn[160, [80, 160, 240]].all(), "two joints and the limb between them"
+    assert not drawn[280:310, 140:180].any(), "a joint that is rarely visible"
+    assert not drawn[40:310, 330:630].any(), "a template without joints"
+    assert drawn[:40, 5:60].any(), "its caption"

@@ -1,9 +1,12 @@
 """Reading and writing weights. Nothing in a file is ever executed."""
 
+import json
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, NamedTuple, get_args
 
 import safetensors.torch
 import torch
@@ -12,16 +15,50 @@ from torch import Tensor, nn
 
 from pose2seg.backbone import Backbone
 from pose2seg.errors import InputError
-from pose2seg.files import atomic_writer
-from pose2seg.model import Convention, Pose2Seg
+from pose2seg.files import atomic_writer, shown
+from pose2seg.model import KEYPOINTS, Architecture, Convention, Pose2Seg
 
 _OFFICIAL_TO_OURS = {
     "pose2seg.seg_branch.": "segnet.",
     ".conv4.": ".downsample.0.",
     ".bn4.": ".downsample.1.",
 }
+_OURS_TO_OFFICIAL = {".downsample.0.": ".conv4.", ".downsample.1.": ".bn4."}  # of the backbone only
 _BATCH_COUNT = ".num_batches_tracked"
 _OFFICIAL_BUT_UNUSED = ("backbone.fpn_p4.", "backbone.fpn_p3.", "backbone.fpn_p2.")
+_TEMPLATES = "templates"
+_LARGEST_SIZE = 4096
+
+
+class _Checkpoint(NamedTuple):
+    """What a file holds; the templates and the architecture only where it is one of ours."""
+
+    weights: dict[str, Tensor]
+    convention: Convention
+    templates: Tensor | None = None
+    architecture: Architecture = Architecture()
+
+
+def load_model(path: Path | str, templates: Tensor | None = None) -> Pose2Seg:
+    """The model that a checkpoint is of, in evaluation mode on the CPU.
+
+    path: as in `load_checkpoint`. A `.safetensors` file tells the size of its model and holds the templates
+        that it was trained with; official weights are of the original's size.
+    templates: in place of those in the file; official weights need them (`load_templates`).
+
+    Raises InputError if templates are needed and not given, and as `load_checkpoint` does.
+    """
+    path = Path(path)
+    checkpoint = _read(path)
+    templates = checkpoint.templates if templates is None else templates
+    if templates is None:
+        raise InputError(f"{path}: holds no pose templates, and none were given")
+    sizes = asdict(checkpoint.architecture)
+    with torch.device("meta"):  # a file that lies of its size must not cost its memory
+        _require_fit(Pose2Seg(templates, **sizes), checkpoint.weights, path)
+    model = Pose2Seg(templates, convention=checkpoint.convention, **sizes)
+    _fill(model, checkpoint.weights, path)
+    return model.eval()
 
 
 def load_checkpoint(model: Pose2Seg, path: Path | str) -> None:
@@ -37,25 +74,46 @@ def load_checkpoint(model: Pose2Seg, path: Path | str) -> None:
     model is then unchanged. Raises OSError if the file cannot be read.
     """
     path = Path(path)
-    if path.suffix == ".safetensors":
-        weights, convention = _read_safetensors(path)
-    else:
-        weights, convention = _from_official(_read_pickle(path), path), "pose2seg"
-    _fill(model, weights, path)
-    model.convention = convention
+    checkpoint = _read(path)
+    _fill(model, checkpoint.weights, path)
+    model.convention = checkpoint.convention
 
 
 def save_checkpoint(model: Pose2Seg, path: Path | str) -> None:
-    """Write the model's weights and sampling convention as safetensors; the name must end in `.safetensors`.
+    """Write the model as safetensors, all that `load_model` needs; the name must end in `.safetensors`.
 
     The file appears whole or not at all.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {path}")
-    weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+    tensors = {**model.state_dict(), _TEMPLATES: model.templates}
+    metadata = {"convention": model.convention, "architecture": json.dumps(asdict(model.architecture))}
+    content = {key: tensor.contiguous() for key, tensor in tensors.items()}
     with atomic_writer(path) as file:
-        file.write(safetensors.torch.save(weights, metadata={"convention": model.convention}))
+        file.write(safetensors.torch.save(content, metadata=metadata))
+
+
+def save_official_checkpoint(model: Pose2Seg, path: Path | str) -> None:
+    """Write the weights as the original Pose2Seg's training does: a state dict with its names, pickled.
+
+    The original samples by the convention "pose2seg" in torch 1.2 or older, which the file does not tell; a
+    model of another convention is refused with ValueError. Three convolutions of its pyramid, whose output
+    nothing uses, are written as zeros, so that every name it looks for is there.
+
+    The file appears whole or not at all.
+    """
+    if model.convention != "pose2seg":
+        raise ValueError(f"the original's convention is \"pose2seg\", the model's {model.convention!r}")
+    weights: OrderedDict[str, Tensor] = OrderedDict()
+    for key, tensor in model.state_dict().items():
+        if key == "backbone.fpn_p1.weight":
+            for unused in _OFFICIAL_BUT_UNUSED:
+                weights[f"{unused}weight"] = torch.zeros_like(tensor)
+                weights[f"{unused}bias"] = tensor.new_zeros(len(tensor))
+        weights[_official_name(key)] = tensor
+    with atomic_writer(Path(path)) as file:
+        torch.save(weights, file, _use_new_zipfile_serialization=False)  # which torch 1.0 reads
 
 
 def load_imagenet_weights(backbone: Backbone, path: Path | str) -> None:
@@ -66,6 +124,19 @@ def load_imagenet_weights(backbone: Backbone, path: Path | str) -> None:
     path = Path(path)
     weights = {key: tensor for key, tensor in _read_pickle(path).items() if not key.startswith("fc.")}
     _fill(backbone, weights, path, optional=("fpn_",))
+
+
+def _read(path: Path) -> _Checkpoint:
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    return _Checkpoint(_from_official(_read_pickle(path), path), "pose2seg")
+
+
+def _official_name(key: str) -> str:
+    if key.startswith("backbone."):
+        for ours, theirs in _OURS_TO_OFFICIAL.items():
+            key = key.replace(ours, theirs)
+    return key
 
 
 def _from_official(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
@@ -103,29 +174,57 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Convention]:
+def _read_safetensors(path: Path) -> _Checkpoint:
     path.open("rb").close()  # raises OSError with the path, which safetensors leaves out
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            convention = (file.metadata() or {}).get("convention")
+            metadata = file.metadata() or {}
             keys = file.keys()
             weights = {key: file.get_tensor(key) for key in keys}
     except SafetensorError as error:
         raise InputError(f"{path}: not a safetensors file: {error}") from error
+    convention: Any = metadata.get("convention")
     if convention not in get_args(Convention):
         expected = ", ".join(get_args(Convention))
         raise InputError(
             f'{path}: expected metadata "convention" to be one of {expected}, got {convention!r}'
         )
-    return weights, cast(Convention, convention)
+    templates = weights.pop(_TEMPLATES, None)
+    if templates is None or templates.ndim != 3 or templates.shape[1:] != (KEYPOINTS, 3):
+        got = "nothing" if templates is None else tuple(templates.shape)
+        raise InputError(f'{path}: expected "{_TEMPLATES}" to be (T, {KEYPOINTS}, 3), got {got}')
+    return _Checkpoint(weights, convention, templates, _read_architecture(metadata, path))
+
+
+def _read_architecture(metadata: Mapping[str, str], path: Path) -> Architecture:
+    try:
+        architecture = Architecture(**json.loads(metadata["architecture"]))
+        blocks, *others = astuple(architecture)
+        sizes = [*blocks, *others]
+        if len(blocks) == 4 and all(type(size) is int and 1 <= size <= _LARGEST_SIZE for size in sizes):
+            return replace(architecture, backbone_blocks=tuple(blocks))
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise InputError(
+        f'{path}: expected metadata "architecture" to be the sizes of a model, '
+        f"got {shown(metadata.get('architecture'))}"
+    )
 
 
 def _fill(
     module: nn.Module, weights: Mapping[str, Tensor], path: Path, optional: tuple[str, ...] = ()
 ) -> None:
-    """load_state_dict, with a readable error. Keys that start with one of `optional` may be missing.
+    """load_state_dict, with a readable error. Keys that start with one of `optional` may be missing."""
+    _require_fit(module, weights, path, optional)
+    module.load_state_dict(weights, strict=False)
 
-    So may counts of batches: files older than torch 0.4.1 lack them, and nothing here uses them.
+
+def _require_fit(
+    module: nn.Module, weights: Mapping[str, Tensor], path: Path, optional: tuple[str, ...] = ()
+) -> None:
+    """Raise InputError if names or shapes differ.
+
+    Counts of batches may be missing: files older than torch 0.4.1 lack them, and nothing here uses them.
     """
     expected = module.state_dict()
     required = [key for key in expected if not key.startswith(optional) and not key.endswith(_BATCH_COUNT)]
@@ -143,7 +242,6 @@ def _fill(
             f"{len(keys)} {what} ({_abridged(keys)})" for what, keys in problems.items() if keys
         )
         raise InputError(f"{path}: weights do not fit the model: {listed}")
-    module.load_state_dict(weights, strict=False)
 
 
 def _abridged(names: list[str], most: int = 3) -> str:

@@ -3,7 +3,7 @@
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -62,6 +62,15 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def require_distinct_files(read: Iterable[Path], written: Iterable[tuple[Path, str]]) -> None:
+    """Raise InputError if one of `written`, (path, content), would replace another or one of `read`."""
+    taken = {real_path(path): f"the input {path}" for path in read}
+    for path, content in written:
+        other = taken.setdefault(real_path(path), content)
+        if other is not content:
+            raise InputError(f"{path}: {content} would replace {other}")
+
+
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A file that appears at `path` whole when the block is left, or not at all when an exception leaves it.
@@ -90,3 +99,16 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     finally:
         if unfinished.exists():
             unfinished.unlink()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `atomic_writer` leaves in a folder if it is killed; nobody may be writing there."""
+    for path in folder.glob("." + "[0-9a-f]" * 16):
+        path.unlink()
+
+
+def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    """Write a picture, (H, W, 3) uint8 BGR, as `atomic_writer` does."""
+    _, encoded = cv2.imencode(".png", image)
+    with atomic_writer(path) as file:
+        file.write(encoded.tobytes())

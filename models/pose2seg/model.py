@@ -1,6 +1,7 @@
 """Pose2Seg: from images and the poses of the people in them to a mask per person."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -29,6 +30,17 @@ ALIGN_SIZE = (64, 64)
 KEYPOINTS = len(COCO_KEYPOINTS)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The sizes of the network; those of the original by default. See `Backbone` and `SegModule`."""
+
+    backbone_blocks: tuple[int, ...] = (3, 4, 6, 3)
+    backbone_width: int = 64
+    channels: int = 256
+    head_width: int = 256
+    head_blocks: int = 10
 
 
 class Segmentation(NamedTuple):
@@ -64,7 +76,7 @@ class Pose2Seg(nn.Module):
         `pose2seg.load_checkpoint` sets it: "pose2seg" is what the official ones were trained with; "integer",
         where features, skeleton and mask agree to the pixel, is right for new training.
     backbone_blocks, backbone_width, channels: see `Backbone`.
-    head_width, head_blocks: see `SegModule`.
+    head_width, head_blocks: see `SegModule`. The attribute `architecture` holds all five.
     """
 
     #: People that pass through the head at once in `predict`: bounds its memory, about 60 MB a person.
@@ -88,6 +100,9 @@ class Pose2Seg(nn.Module):
             expected = ", ".join(get_args(Convention))
             raise ValueError(f"convention must be one of {expected}, got {convention!r}")
         self.convention = convention
+        self.architecture = Architecture(
+            tuple(backbone_blocks), backbone_width, channels, head_width, head_blocks
+        )
         self.backbone = Backbone(backbone_blocks, backbone_width, channels)
         self.segnet = SegModule(channels + KEYPOINTS + 2 * len(COCO_LIMBS), head_width, head_blocks)
         self.templates: Tensor
@@ -100,22 +115,29 @@ class Pose2Seg(nn.Module):
         self.templates = templates.to(self.templates.device)
         return self
 
-    def forward(self, images: Tensor, keypoints: Tensor, batch_index: Tensor) -> Segmentation:
+    def forward(
+        self, images: Tensor, keypoints: Tensor, batch_index: Tensor, augmentation: Tensor | None = None
+    ) -> Segmentation:
         """The mask logits of N people in a batch of B images.
 
         images: (B, 3, S, S) RGB, normalised, as `pose2seg_ops.letterbox` makes them; S is a multiple of 32.
         keypoints: (N, 17, 3) x, y in pixels of `images`, COCO visibility (0 missing, 1 occluded, 2 visible);
             float64 in a float64 model, else float32.
         batch_index: (N,) int64, the image that each person is in.
+        augmentation: (N, 2, 3), moves each person within the align frame after the fit, for training.
         """
-        return self.segment(self.backbone(images), keypoints, batch_index)
+        return self.segment(self.backbone(images), keypoints, batch_index, augmentation)
 
-    def segment(self, features: Tensor, keypoints: Tensor, batch_index: Tensor) -> Segmentation:
+    def segment(
+        self, features: Tensor, keypoints: Tensor, batch_index: Tensor, augmentation: Tensor | None = None
+    ) -> Segmentation:
         """`forward` from the features (B, C, S/4, S/4) on; keypoints are in pixels of the network input."""
         to_features = keypoints.new_tensor([1 / Backbone.stride, 1 / Backbone.stride, 1])
         keypoints = keypoints * to_features
         templates = self.templates.to(keypoints.dtype)
         matrices, _, _ = fit_pose_templates(keypoints, templates, features.shape[-2:], ALIGN_SIZE)
+        if augmentation is not None:
+            matrices = compose(augmentation, matrices)
         rois = align_with_skeleton(
             features,
             keypoints,

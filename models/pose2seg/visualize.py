@@ -1,9 +1,13 @@
 """Pictures of masks and poses."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pose2seg.templates import without_rare_joints
 from pose2seg_ops import COCO_LIMBS
 
 Image = npt.NDArray[np.uint8]
@@ -20,9 +24,14 @@ _COLOURS: tuple[Colour, ...] = (
     (200, 210, 40),
     (180, 130, 250),
 )
+_PREDICTED, _ANNOTATED = _COLOURS[:2]
+_BLACK = (0, 0, 0)
 _WHITE = (255, 255, 255)
+_GREY = (150, 150, 150)
 _OPACITY = 0.5
 _SUBPIXEL_BITS = 4
+_FOOTER = 48
+_PANEL = 320
 
 
 def draw_overlay(image: Image, masks: npt.NDArray[np.bool_], keypoints: npt.NDArray[np.float32]) -> Image:
@@ -32,16 +41,32 @@ def draw_overlay(image: Image, masks: npt.NDArray[np.bool_], keypoints: npt.NDAr
     has one colour in all three; occluded joints (visibility 1) are drawn hollow. Returns a new image.
     """
     colours = [_COLOURS[i % len(_COLOURS)] for i in range(len(masks))]
-    line = max(1, round(max(image.shape[:2]) / 400))
+    line = _line_width(image)
     canvas = image.copy()
     for mask, colour in zip(masks, colours, strict=True):
         canvas[mask] = (_OPACITY * canvas[mask] + (1 - _OPACITY) * np.array(colour)).astype(np.uint8)
     for mask, colour in zip(masks, colours, strict=True):
-        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA)
+        _draw_outline(canvas, mask, colour, line)
     for pose, colour in zip(keypoints, colours, strict=True):
         _draw_skeleton(canvas, pose, colour, line)
     return canvas
+
+
+def draw_templates(means: npt.NDArray[Any], captions: Sequence[str]) -> Image:
+    """Pose templates side by side, each in its unit square, with a caption.
+
+    means: (k, 17, 3) x, y in the unit square and mean visibility, as `cluster_poses` gives them; joints that
+    `load_templates` would drop are left out. Returns (320, 320 k, 3) uint8 BGR.
+    """
+    panels = []
+    for i, (template, caption) in enumerate(zip(without_rare_joints(means), captions, strict=True)):
+        panel = np.full((_PANEL, _PANEL, 3), 255, np.uint8)
+        cv2.rectangle(panel, (0, 0), (_PANEL - 1, _PANEL - 1), _GREY)
+        cv2.putText(panel, caption, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, _GREY, 1, cv2.LINE_AA)
+        pose = np.where(template[:, 2:] > 0, template * (_PANEL, _PANEL, 0) + (0, 0, 2), 0)
+        _draw_skeleton(panel, pose.astype(np.float32), _COLOURS[i % len(_COLOURS)], line=3)
+        panels.append(panel)
+    return np.hstack(panels)
 
 
 def _draw_skeleton(canvas: Image, pose: npt.NDArray[np.float32], colour: Colour, line: int) -> None:
@@ -66,3 +91,37 @@ def _draw_skeleton(canvas: Image, pose: npt.NDArray[np.float32], colour: Colour,
 
 def _draw_disc(canvas: Image, centre: tuple[int, int], radius: int, colour: Colour) -> None:
     cv2.circle(canvas, centre, radius << _SUBPIXEL_BITS, colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def draw_comparison(
+    image: Image, annotated: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_], caption: str
+) -> Image:
+    """The photograph, and beside it the same with the outlines of annotated and of predicted masks.
+
+    image: (H, W, 3) uint8 BGR; annotated, predicted: (n, H, W) and (m, H, W) bool.
+    caption: a line of text to put below. Returns (H + 48, 2 W, 3) uint8 BGR.
+    """
+    outlined = image.copy()
+    line = _line_width(image)
+    for masks, colour, width in ((annotated, _ANNOTATED, line + 2), (predicted, _PREDICTED, line)):
+        for mask in masks:
+            _draw_outline(outlined, mask, colour, width)
+    pictures = np.hstack([image, outlined])
+    footer = np.full((_FOOTER, pictures.shape[1], 3), 255, np.uint8)
+    _write(footer, caption, (8, 18), _BLACK)
+    _write(footer, "annotated", (8, 40), _ANNOTATED)
+    _write(footer, "predicted", (108, 40), _PREDICTED)
+    return np.vstack([pictures, footer])
+
+
+def _line_width(image: Image) -> int:
+    return max(1, round(max(image.shape[:2]) / 400))
+
+
+def _draw_outline(canvas: Image, mask: npt.NDArray[np.bool_], colour: Colour, line: int) -> None:
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA)
+
+
+def _write(canvas: Image, text: str, position: tuple[int, int], colour: Colour) -> None:
+    cv2.putText(canvas, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)

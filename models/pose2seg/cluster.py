@@ -1,0 +1,117 @@
+"""Pose templates from the poses of many people, by K-means."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pose2seg.errors import InputError
+from pose2seg.files import read_json
+from pose2seg.poses import labelled_keypoints
+from pose2seg.records import Record
+from pose2seg.templates import MIRRORED
+from pose2seg_ops import COCO_KEYPOINTS
+
+Array = npt.NDArray[np.float64]
+
+
+class PoseClusters(NamedTuple):
+    """k clusters, the largest first.
+
+    means: (k, 17, 3) float64 x, y in the unit square and mean COCO visibility.
+    sizes: (k,) int64, the poses in each, which are twice the people, all together.
+    """
+
+    means: Array
+    sizes: npt.NDArray[np.int64]
+
+
+def read_annotated_people(paths: Sequence[Path]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The poses (n, 17, 3) and the boxes (n, 4) x, y, width, height in COCO annotation files, in pixels.
+
+    Crowds and people without a labelled joint are left out. Raises InputError that names the record for a
+    file of another form, OSError for one that cannot be read.
+    """
+    poses, boxes = [], []
+    for path in paths:
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: expected COCO annotations (an object), got {type(content).__name__}")
+        for annotation in Record(content, str(path)).list_of_records("annotations"):
+            keypoints = labelled_keypoints(annotation)
+            if keypoints is not None:
+                box = annotation.numbers("bbox", 4)
+                if not (box[2:] > 0).all():
+                    raise InputError(f'{annotation.where}: "bbox" must have a width and a height above 0')
+                poses.append(keypoints)
+                boxes.append(box)
+    shape = -1, len(COCO_KEYPOINTS), 3
+    return np.array(poses, np.float32).reshape(shape), np.array(boxes, np.float32).reshape(-1, 4)
+
+
+def cluster_poses(
+    keypoints: npt.NDArray[np.float32],
+    boxes: npt.NDArray[np.float32],
+    count: int = 3,
+    *,
+    minimum_joints: int = 9,
+    seed: int = 0,
+) -> PoseClusters:
+    """The K-means clusters of poses as vectors of 17 x, y and visibility (Zhang et al., CVPR 2019).
+
+    A pose is moved and scaled, its proportions kept, so that its box lies in the middle of the unit square
+    and fills it one way. Missing joints are put at (0.5, 0.5), visibility 0. Every pose counts a second time
+    mirrored, with left and right joints swapped. Of ten starts, the one with the least inertia is taken.
+
+    keypoints: (n, 17, 3) x, y in pixels, COCO visibility 0, 1 or 2.
+    boxes: (n, 4) x, y, width, height in pixels; the sizes above 0.
+    count: how many clusters, at least 1.
+    minimum_joints: poses with fewer joints of visibility 1 or 2 are left out.
+    seed: of the starts; the same seed gives the same clusters.
+
+    Raises InputError if fewer than `count` poses have `minimum_joints`, if fewer are different, or if
+    scikit-learn is not installed.
+    """
+    try:
+        from sklearn.cluster import KMeans
+        from sklearn.exceptions import ConvergenceWarning
+    except ImportError as error:
+        raise InputError("scikit-learn is not installed: pip install 'pose2seg_ops[train]'") from error
+
+    enough = (keypoints[:, :, 2] > 0).sum(axis=1) >= minimum_joints
+    if enough.sum() < count:
+        raise InputError(
+            f"{count} templates need at least {count} people with {minimum_joints} or more labelled joints, "
+            f"got {enough.sum()}"
+        )
+    poses = _in_unit_square(keypoints[enough], boxes[enough])
+    poses = np.concatenate([poses, _mirrored(poses)])
+    # Run to the end: where the default tolerance stops depends on the seed.
+    k_means = KMeans(count, n_init=10, tol=0, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            clusters = k_means.fit(poses.reshape(len(poses), -1))
+        except ConvergenceWarning as error:
+            raise InputError(f"{count} templates need at least {count} different poses") from error
+    sizes = np.bincount(clusters.labels_, minlength=count)
+    largest_first = np.argsort(-sizes)
+    means = clusters.cluster_centers_.reshape(count, *poses.shape[1:])
+    return PoseClusters(means[largest_first], sizes[largest_first])
+
+
+def _in_unit_square(keypoints: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32]) -> Array:
+    poses = keypoints.astype(np.float64)
+    corner, size = boxes[:, None, :2], boxes[:, None, 2:]
+    poses[:, :, :2] = (poses[:, :, :2] - corner - size / 2) / size.max(axis=-1, keepdims=True) + 0.5
+    poses[poses[:, :, 2] == 0] = (0.5, 0.5, 0)
+    return poses
+
+
+def _mirrored(poses: Array) -> Array:
+    mirrored = poses[:, MIRRORED]
+    mirrored[:, :, 0] = 1 - mirrored[:, :, 0]
+    return mirrored

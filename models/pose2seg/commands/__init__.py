@@ -1,0 +1,1 @@
+"""The commands of `pose2seg`, a module each: `add_to(commands)` adds its parser."""

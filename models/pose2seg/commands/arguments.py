@@ -1,0 +1,109 @@
+"""What the commands' arguments have in common."""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+import torch
+
+from pose2seg import checkpoint
+from pose2seg.bundled import bundled_model
+from pose2seg.errors import InputError
+from pose2seg.files import shown
+from pose2seg.model import Pose2Seg
+from pose2seg.templates import load_templates
+from pose2seg_ops._build_info import CUDA_VERSION, WHY_NO_CUDA
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises InputError for wrong arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def add_model(parser: Parser) -> None:
+    """--weights and --templates, which `load_model` understands."""
+    parser.add_argument(
+        "--weights",
+        type=path,
+        metavar="FILE",
+        help="a .safetensors file of this package, or the official Pose2Seg weights, a torch pickle "
+        "(default: the small model that comes with this package)",
+    )
+    parser.add_argument(
+        "--templates",
+        type=path,
+        metavar="FILE",
+        help="pose templates, a JSON file in the official format (default: those in the file of the weights; "
+        "official weights hold none and want the original's modeling/templates.json)",
+    )
+
+
+def load_model(options: argparse.Namespace) -> Pose2Seg:
+    """The model that --weights and --templates name, in evaluation mode on the CPU."""
+    templates = None if options.templates is None else load_templates(options.templates)
+    if options.weights is None:
+        return bundled_model(templates)
+    return checkpoint.load_model(options.weights, templates)
+
+
+def add_device(parser: Parser) -> None:
+    """--device, which `find_device` understands."""
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda or cuda:N (default: auto, cuda where there is a GPU with kernels for it)",
+    )
+
+
+def find_device(name: str) -> torch.device:
+    """The device that --device names. Raises InputError for one that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if CUDA_VERSION is not None and torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device must be auto, cpu, cuda or cuda:N, got {name}")
+    if device.type == "cuda" and CUDA_VERSION is None:
+        raise InputError(f"--device {name}: pose2seg_ops is built without CUDA kernels: {WHY_NO_CUDA}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def path(text: str) -> Path:
+    """An argument's type: any path."""
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"must be a path, which holds no NUL byte, got {shown(text)}")
+    return Path(text)
+
+
+def positive(text: str) -> int:
+    """An argument's type: an integer of at least 1."""
+    if not text.isdecimal() or len(text) > 9 or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be an integer from 1 to 999999999, got {shown(text)}")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """An argument's type: a seed of random numbers, as numpy takes it."""
+    if not text.isdecimal() or len(text) > 10 or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"must be an integer from 0 to {2**32 - 1}, got {shown(text)}")
+    return int(text)
+
+
+def probability(text: str) -> float:
+    """An argument's type: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {shown(text)}")
+    return value

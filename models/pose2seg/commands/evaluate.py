@@ -1,0 +1,154 @@
+"""`pose2seg evaluate`: how well the masks of a model meet annotated ones."""
+
+import argparse
+import math
+import sys
+import time
+
+import cv2
+
+from pose2seg import distributed
+from pose2seg.checkpoint import load_model
+from pose2seg.commands import arguments
+from pose2seg.commands.messages import dataset_warnings
+from pose2seg.dataset import PersonImage, read_dataset
+from pose2seg.errors import InputError
+from pose2seg.evaluate import Evaluation, evaluate, match_poses
+from pose2seg.files import require_distinct_files
+from pose2seg.poses import read_poses
+from pose2seg.report import report_files, write_report
+from pose2seg.templates import load_templates
+
+_DESCRIPTION = """\
+Score the masks of a model by COCO's average precision and by their mean IoU, as
+Pose2Seg is scored on COCOPersons and OCHuman: the people who count are those
+with a pose and a mask; others and crowds are not there, not even to be ignored.
+
+The annotations are in COCO's format, such as
+  COCOPersons  person_keypoints_val2017.json, or its _pose2seg subset
+  OCHuman      ochuman_coco_format_val_range_0.00_1.00.json, and _test_; its own
+               ochuman.json has to be converted by the API that comes with it.
+               The area by which it tells small from large is that of the box.
+Masks may be polygons or run lengths, compressed or not. An image or a person
+that cannot be used is left out, and a warning says which and why.
+
+A mask has the score of its pose: 1 for an annotated one. The scores are
+  AP           average precision, mean over the IoU thresholds .50, .55 ... .95
+  AP50, AP75   the same at one threshold
+  AP small     of people with an annotated area of up to 32^2 pixels,
+  AP medium    of up to 96^2,
+  AP large     and of others
+  mean IoU     of everybody's mask with the annotated one; not with --poses,
+               which do not tell who is who
+"""
+
+_EXAMPLES = """\
+examples:
+  pose2seg evaluate person_keypoints_val2017.json val2017 \\
+      --weights pose2seg_release.pkl --templates templates.json
+  pose2seg evaluate ochuman_coco_format_val_range_0.00_1.00.json images \\
+      --weights model.safetensors --poses detections.json --output report
+
+on two GPUs, or two processes, with the same result:
+  torchrun --nproc-per-node 2 --no-python pose2seg evaluate ...
+
+exit codes: 0 done, 2 something to put right, told in one line, 130 interrupted
+"""
+
+_TITLES = ("AP", "AP50", "AP75", "AP small", "AP medium", "AP large", "mean IoU")
+
+
+def add_to(commands: arguments.Commands) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="average precision and mean IoU of a model's masks",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("annotations", type=arguments.path, metavar="ANNOTATIONS", help="a COCO-format file")
+    parser.add_argument(
+        "images", type=arguments.path, metavar="FOLDER", help='that each "file_name" is relative to'
+    )
+    parser.add_argument_group("required options").add_argument(
+        "--weights",
+        required=True,
+        type=arguments.path,
+        metavar="FILE",
+        help="a .safetensors file of this package, or the official Pose2Seg weights (a torch pickle)",
+    )
+    option = parser.add_argument
+    option(
+        "--templates",
+        type=arguments.path,
+        metavar="FILE",
+        help="pose templates, the official JSON file; those in the .safetensors file by default",
+    )
+    option(
+        "--poses",
+        type=arguments.path,
+        metavar="FILE",
+        help="predict from these poses, such as COCO keypoint results, not from the annotated ones",
+    )
+    option(
+        "--output",
+        type=arguments.path,
+        metavar="FOLDER",
+        help="write scores.json, images.csv with a row for each image, masks.json with COCO results, and "
+        "pictures of the worst images here; an earlier evaluation there is replaced",
+    )
+    option(
+        "--worst",
+        type=arguments.positive,
+        default=8,
+        metavar="N",
+        help="how many pictures (default: %(default)s)",
+    )
+    arguments.add_device(parser)
+    option(
+        "--batch-size",
+        type=arguments.positive,
+        default=4,
+        metavar="N",
+        help="images that go through the network at once (default: %(default)s)",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged image is reported by us
+    with distributed.joined(arguments.find_device(options.device)) as device, dataset_warnings():
+        start = time.perf_counter()
+        images = read_dataset(options.annotations, options.images)
+        _prepare_output(options, images)
+        poses = match_poses(read_poses(options.poses), images) if options.poses else None
+        model = load_model(options.weights, load_templates(options.templates) if options.templates else None)
+        evaluation = evaluate(
+            model.to(device), images, poses=poses, batch_size=options.batch_size, progress=True
+        )
+        if distributed.rank() == 0:
+            if options.output is not None:
+                write_report(evaluation, options.output, worst=options.worst)
+            _print(evaluation, time.perf_counter() - start)
+
+
+def _prepare_output(options: argparse.Namespace, images: list[PersonImage]) -> None:
+    """Find out before the work is done what would keep the report from being written."""
+    if options.output is None:
+        return
+    inputs = [options.annotations, options.weights, options.templates, options.poses]
+    require_distinct_files(
+        [*(path for path in inputs if path is not None), *(image.path for image in images)],
+        report_files(options.output, min(options.worst, len(images))),
+    )
+    if options.output.exists() and not options.output.is_dir():
+        raise InputError(f"{options.output}: is a file, expected a folder")
+    options.output.mkdir(parents=True, exist_ok=True)
+
+
+def _print(evaluation: Evaluation, seconds: float) -> None:
+    shown = ["-" if math.isnan(score) else f"{score:.4f}" for score in evaluation.scores.values()]
+    print("  ".join(f"{title:>6}" for title in _TITLES))
+    print("  ".join(f"{score:>{max(6, len(title))}}" for title, score in zip(_TITLES, shown, strict=True)))
+    people = sum(len(row.image.people) for row in evaluation.images)
+    print(f"{people} people in {len(evaluation.images)} images in {seconds:.1f} s", file=sys.stderr)

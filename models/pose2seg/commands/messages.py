@@ -1,0 +1,28 @@
+"""What the commands say beside their results."""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from pose2seg import distributed
+from pose2seg.dataset import DatasetWarning
+
+
+@contextmanager
+def dataset_warnings() -> Iterator[None]:
+    """Show each DatasetWarning as a line on the standard error, above a progress bar.
+
+    Under torchrun, in a `distributed.joined` block, the first process does: all have the same to tell.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DatasetWarning)
+        warnings.showwarning = _show
+        yield
+
+
+def _show(message: Warning | str, *_: object, **__: object) -> None:
+    if distributed.rank() == 0:
+        tqdm.write(f"pose2seg: warning: {message}", file=sys.stderr)

@@ -1,0 +1,131 @@
+"""`pose2seg predict`: photographs and poses in, masks out."""
+
+import argparse
+import sys
+import time
+
+import cv2
+
+from pose2seg.commands import arguments
+from pose2seg.poses import PoseSource, open_poses
+from pose2seg.poses.estimators import POSE_ESTIMATORS, EstimatedPoses
+from pose2seg.predict import find_photographs, predict_to_file
+
+_DESCRIPTION = """\
+Make a mask of every person in the photographs whose pose is known.
+
+The poses come from a pose estimator, or from a file or a folder:
+  COCO annotations  {"images": ..., "annotations": ...}
+               An image is found by its "file_name", which its path must end in.
+               Crowds and people without a labelled joint are left out.
+  COCO results  [{"image_id": ..., "keypoints": ..., "score": ...}, ...]
+               An image is found by its "image_id", which its name must be,
+               with or without extension or leading zeros. A joint is missing
+               where its third value is 0, and visible otherwise. AlphaPose
+               writes this form; of more than 17 joints, the first 17 count.
+  OpenPose     a folder of NAME_keypoints.json, as --write_json makes it, of
+               BODY_25 or COCO joints; a confidence of 0 is a missing joint
+  YOLO         a folder of NAME.txt, labels or predictions of the 17 joints
+
+The masks are written as COCO results, ready for pycocotools:
+  [{"image_id", "category_id", "segmentation", "score", "annotation_id"}, ...]
+in the order of the images, and of the people in the poses. The score is the
+pose's, 1 for annotations; "annotation_id" is there where the poses have ids.
+Without a file that gives ids, "image_id" is the image's name, as a number if it
+is one. An existing file is replaced, when all is done and not before; a pipe or
+a device, such as /dev/stdout, is written to.
+"""
+
+_EXAMPLES = """\
+examples:
+  pose2seg predict a.jpg b.jpg --pose-estimator keypoint-rcnn \\
+      --output masks.json --overlays pictures
+  pose2seg predict val2017 --poses person_keypoints_val2017.json \\
+      --weights pose2seg_release.pkl --templates modeling/templates.json \\
+      --output masks.json
+  pose2seg predict frames --poses openpose --weights model.safetensors \\
+      --output masks.json --device cuda:1
+
+exit codes: 0 done, 2 something to put right, told in one line, 130 interrupted
+"""
+
+
+def add_to(commands: arguments.Commands) -> None:
+    parser = commands.add_parser(
+        "predict",
+        help="photographs and poses in, masks out",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        type=arguments.path,
+        metavar="IMAGE_OR_FOLDER",
+        help="photographs, or folders of them; images in a folder that the poses do not list are skipped",
+    )
+    poses = parser.add_argument_group("poses, one of").add_mutually_exclusive_group(required=True)
+    poses.add_argument(
+        "--poses",
+        type=arguments.path,
+        metavar="FILE_OR_FOLDER",
+        help="COCO annotations or keypoint results, or a folder of OpenPose's or YOLO's files",
+    )
+    poses.add_argument(
+        "--pose-estimator",
+        choices=sorted(POSE_ESTIMATORS),
+        help="find the poses in the photographs, with torchvision: pip install 'pose2seg_ops[estimators]'",
+    )
+    option = parser.add_argument
+    option("--output", required=True, type=arguments.path, metavar="FILE", help="COCO results to write")
+    option(
+        "--overlays",
+        type=arguments.path,
+        metavar="FOLDER",
+        help="also write a picture of each image here: NAME.png",
+    )
+    arguments.add_model(parser)
+    arguments.add_device(parser)
+    option(
+        "--batch-size",
+        type=arguments.positive,
+        default=4,
+        metavar="N",
+        help="images that go through the network at once (default: %(default)s)",
+    )
+    option(
+        "--threshold",
+        type=arguments.probability,
+        default=0.5,
+        metavar="P",
+        help="probability above which a pixel belongs to the person (default: %(default)s)",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    start = time.perf_counter()
+    # A damaged image is reported once, by us.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    device = arguments.find_device(options.device)
+    poses: PoseSource
+    if options.pose_estimator is not None:
+        poses = EstimatedPoses(POSE_ESTIMATORS[options.pose_estimator](device))
+    else:
+        poses = open_poses(options.poses)
+    model = arguments.load_model(options)
+    photographs, unknown = find_photographs(options.inputs, poses)
+    masks = predict_to_file(
+        model.to(device),
+        photographs,
+        options.output,
+        overlays=options.overlays,
+        batch_size=options.batch_size,
+        threshold=options.threshold,
+        keep=[path for path in (options.poses, options.weights, options.templates) if path is not None],
+    )
+    seconds = time.perf_counter() - start
+    skipped = f"; {len(unknown)} skipped that {options.poses} does not list" if unknown else ""
+    summary = f"{options.output}: {masks} masks from {len(photographs)} images in {seconds:.1f} s{skipped}"
+    print(summary, file=sys.stderr)  # stdout may be the output

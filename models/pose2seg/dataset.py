@@ -1,0 +1,184 @@
+"""Reading datasets of people with a pose and a mask each, in COCO's annotation format."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+
+from pose2seg.errors import InputError
+from pose2seg.files import finite_number, read_image, read_json, shown
+from pose2seg.poses import labelled_keypoints
+from pose2seg.records import Record
+from pose2seg.segmentation import decode, read_segmentation
+from pose2seg_ops import COCO_KEYPOINTS, RLE
+
+_LARGEST_SIDE = 2**20  # OpenCV reads nothing larger
+
+
+class DatasetWarning(UserWarning):
+    """A record of a dataset that is left out; the message says which, and why."""
+
+
+@dataclass(frozen=True)
+class PersonMask:
+    """A person with a pose and a mask.
+
+    annotation_id: the "id" of the annotation.
+    keypoints: (17, 3) float32 x, y in pixels, and COCO visibility: 0 missing, 1 occluded, 2 visible.
+    segmentation: the mask, as compressed run lengths of the image's size.
+    area: pixels, as the annotation says, or of the mask where it says nothing.
+    box: x, y, width and height in pixels, as the annotation says, or of the mask.
+    """
+
+    annotation_id: int
+    keypoints: npt.NDArray[np.float32]
+    segmentation: RLE
+    area: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class PersonImage:
+    """A photograph with people; `size` is (height, width)."""
+
+    image_id: int | str
+    path: Path
+    size: tuple[int, int]
+    people: list[PersonMask] = field(default_factory=list)
+
+    @property
+    def keypoints(self) -> npt.NDArray[np.float32]:
+        """(n, 17, 3)."""
+        return np.array([person.keypoints for person in self.people], np.float32).reshape(
+            -1, len(COCO_KEYPOINTS), 3
+        )
+
+    @property
+    def masks(self) -> npt.NDArray[np.uint8]:
+        """(n, height, width) of 0 and 1."""
+        return decode([person.segmentation for person in self.people], self.size)
+
+    def read(self) -> npt.NDArray[np.uint8]:
+        """The photograph, (height, width, 3) uint8 BGR.
+
+        Raises InputError if it is damaged or of another size than its annotations, OSError if unreadable.
+        """
+        image = read_image(self.path)
+        if image.shape[:2] != self.size:
+            shape = f"{image.shape[1]} x {image.shape[0]}"
+            raise InputError(f"{self.path}: is {shape}, but annotated as {self.size[1]} x {self.size[0]}")
+        return image
+
+
+def read_dataset(annotations: Path | str, images: Path | str) -> list[PersonImage]:
+    """The images, in the order of the file, in which somebody has a pose and a mask; and those people.
+
+    As in the COCOPersons protocol of Pose2Seg (Zhang et al., CVPR 2019), a person counts with at least one
+    labelled joint, a segmentation, and "iscrowd" 0.
+
+    annotations: COCO's format, as COCO 2017 has it in person_keypoints_*.json and OCHuman in
+        ochuman_coco_format_*.json. Where "categories" name other joints, such as the 14 of CrowdPose, those
+        that COCO lacks are left out, and those that the file lacks are missing joints.
+    images: the folder that "file_name" is relative to.
+
+    A person whose segmentation cannot be used, and an image that is not in the folder, are left out with a
+    DatasetWarning each. An image is opened only when it is needed, by `PersonImage.read`.
+
+    Raises InputError that names the record for a file of another form and for a "file_name" that leaves the
+    folder, or if nobody is left; OSError for a file or folder that cannot be read.
+    """
+    annotations, images = Path(annotations), Path(images)
+    content = read_json(annotations)
+    if not isinstance(content, dict):
+        raise InputError(f"{annotations}: expected COCO annotations (an object), got {shown(content)}")
+    if not images.is_dir():
+        raise InputError(f"{images}: no such folder of images")
+    file = Record(content, str(annotations))
+    by_id = _read_images(file, images)
+    _read_people(file, by_id)
+    dataset = [image for image in by_id.values() if image.people and _is_there(image)]
+    if not dataset:
+        raise InputError(f"{annotations}: no image in {images} has a person with joints and a mask")
+    return dataset
+
+
+def _read_images(file: Record, folder: Path) -> dict[int | str, PersonImage]:
+    images: dict[int | str, PersonImage] = {}
+    for record in file.list_of_records("images"):
+        image_id = record.get("id", int, str)
+        if image_id in images:
+            raise InputError(f'{record.where}: another image has this "id" too, {shown(image_id)}')
+        name = record.get("file_name", str)
+        if not _is_inside(name):
+            raise InputError(
+                f'{record.where} (id {image_id}): "file_name" must stay in the folder, got {shown(name)}'
+            )
+        size = record.get("height", int), record.get("width", int)
+        if not all(1 <= side <= _LARGEST_SIDE for side in size):
+            raise InputError(f"{record.where} (id {image_id}): no image is {size[1]} x {size[0]}")
+        images[image_id] = PersonImage(image_id, folder / name, size)
+    return images
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a path relative to a folder is that of a file below it, on every operating system."""
+    path = PureWindowsPath(name)  # takes / and \\ for separators
+    return (
+        bool(path.name) and not path.drive and not path.root and ".." not in path.parts and "\0" not in name
+    )
+
+
+def _is_there(image: PersonImage) -> bool:
+    if image.path.is_file():
+        return True
+    warnings.warn(f"{image.path}: no such file; image {image.image_id!r} is left out", DatasetWarning, 3)
+    return False
+
+
+def _read_people(file: Record, images: dict[int | str, PersonImage]) -> None:
+    joints = _read_joint_names(file)
+    for annotation in file.list_of_records("annotations"):
+        image_id = annotation.get("image_id", int, str)
+        if image_id not in images:
+            raise InputError(f'{annotation.where}: no image has the id {image_id!r} that "image_id" names')
+        listed = joints.get(annotation.content.get("category_id"), COCO_KEYPOINTS)
+        keypoints = labelled_keypoints(annotation, listed) if annotation.content.get("keypoints") else None
+        if keypoints is not None and annotation.content.get("segmentation"):
+            annotation_id = annotation.get("id", int)
+            try:
+                person = _read_person(annotation, annotation_id, keypoints, images[image_id].size)
+            except InputError as error:
+                message = f"{annotation.where} (id {annotation_id}) is left out: {error}"
+                warnings.warn(message, DatasetWarning, 3)
+            else:
+                images[image_id].people.append(person)
+
+
+def _read_joint_names(file: Record) -> dict[object, Sequence[str]]:
+    """The joints that each category lists, by its id."""
+    if "categories" not in file.content:
+        return {}
+    return {
+        category.get("id", int): category.get("keypoints", list)
+        for category in file.list_of_records("categories")
+        if "keypoints" in category.content
+    }
+
+
+def _read_person(
+    annotation: Record, annotation_id: int, keypoints: npt.NDArray[np.float32], size: tuple[int, int]
+) -> PersonMask:
+    segmentation = read_segmentation(annotation.content["segmentation"], size)
+    area = annotation.content.get("area", int(coco_mask.area(segmentation)))
+    box = coco_mask.toBbox(segmentation)
+    if "bbox" in annotation.content:
+        annotation.numbers("bbox", 4)  # or InputError
+        box = annotation.content["bbox"]
+    x, y, width, height = map(float, box)
+    return PersonMask(
+        annotation_id, keypoints, segmentation, finite_number(area, '"area"'), (x, y, width, height)
+    )

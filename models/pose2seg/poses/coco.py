@@ -1,0 +1,124 @@
+"""COCO annotation files and COCO keypoint result files, AlphaPose's among them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import NoneType
+
+import numpy as np
+import numpy.typing as npt
+
+from pose2seg.errors import InputError
+from pose2seg.files import finite_number, read_json, shown
+from pose2seg.poses.people import ImagePoses, Person, PoseFile
+from pose2seg.records import Record, records
+from pose2seg_ops import COCO_KEYPOINTS
+
+
+def read_poses(path: Path | str) -> PoseFile:
+    """The people of a COCO annotation file or a COCO keypoint result file.
+
+    Annotations belong to the image whose path ends in their "file_name"; those with iscrowd 0 and at least
+    one labelled joint count. Results belong to the image whose name, with or without extension or leading
+    zeros, is their "image_id"; detectors do not tell occluded joints, so every joint with a third value
+    above 0 is visible. Joints beyond COCO's 17, in results of Halpe or COCO-WholeBody models, are left out.
+
+    Raises InputError that names the record for a file of another form, OSError for one that cannot be read.
+    """
+    path = Path(path)
+    content = read_json(path)
+    if isinstance(content, dict):
+        return PoseFile(_read_annotations(Record(content, str(path))), _trailing_paths)
+    if isinstance(content, list):
+        return PoseFile(_read_results(records(content, str(path))), _identifiers)
+    raise InputError(
+        f"{path}: expected COCO annotations (an object) or results (a list), got {type(content).__name__}"
+    )
+
+
+def _read_annotations(file: Record) -> dict[str, ImagePoses]:
+    by_name: dict[str, ImagePoses] = {}
+    by_id: dict[int | str, ImagePoses] = {}
+    for image in file.list_of_records("images"):
+        image_id = image.get("id", int, str)
+        size = image.get("height", int, NoneType), image.get("width", int, NoneType)
+        poses = ImagePoses(image_id, None if None in size else size)
+        for name, key, images in (
+            ("id", image_id, by_id),
+            ("file_name", image.get("file_name", str), by_name),
+        ):
+            if images.setdefault(key, poses) is not poses:
+                raise InputError(f'{image.where}: another image has this "{name}" too, {shown(key)}')
+    for annotation in file.list_of_records("annotations"):
+        image_id = annotation.get("image_id", int, str)
+        if image_id not in by_id:
+            raise InputError(f'{annotation.where}: no image has the id {image_id!r} that "image_id" names')
+        keypoints = labelled_keypoints(annotation)
+        if keypoints is not None:
+            person = Person(keypoints, annotation_id=annotation.get("id", int, NoneType))
+            by_id[image_id].people.append(person)
+    return by_name
+
+
+def labelled_keypoints(
+    annotation: Record, joints: Sequence[str] = COCO_KEYPOINTS
+) -> npt.NDArray[np.float32] | None:
+    """The pose of a COCO annotation, (17, 3); None for a crowd, or where no joint is labelled.
+
+    joints: those that the annotation lists. Those that COCO lacks are left out, the others of COCO missing.
+
+    Raises InputError if it is of another form.
+    """
+    if annotation.content.get("iscrowd", 0) or "keypoints" not in annotation.content:
+        return None
+    listed = annotation.numbers("keypoints", 3 * len(joints)).reshape(-1, 3)
+    if not np.isin(listed[:, 2], (0, 1, 2)).all():
+        raise InputError(f'{annotation.where}: visibility in "keypoints" must be 0, 1 or 2')
+    keypoints = np.zeros((len(COCO_KEYPOINTS), 3), np.float32)
+    for joint, point in zip(joints, listed, strict=True):
+        if joint in COCO_KEYPOINTS:
+            keypoints[COCO_KEYPOINTS.index(joint)] = point
+    return keypoints if keypoints[:, 2].any() else None
+
+
+def _read_results(results: Iterator[Record]) -> dict[str, ImagePoses]:
+    images: dict[str, ImagePoses] = {}
+    for result in results:
+        image_id = result.get("image_id", int, str)
+        keypoints = _body(result)
+        keypoints[:, 2] = np.where(keypoints[:, 2] > 0, 2, 0)
+        poses = images.setdefault(str(image_id), ImagePoses(image_id))
+        score = finite_number(result.content.get("score"), f'{result.where}: "score"')
+        if keypoints[:, 2].any():
+            poses.people.append(Person(keypoints, score))
+    return images
+
+
+def _keypoints(record: Record) -> npt.NDArray[np.float32]:
+    return record.numbers("keypoints", 3 * len(COCO_KEYPOINTS)).reshape(-1, 3)
+
+
+def _body(record: Record) -> npt.NDArray[np.float32]:
+    """The first 17 joints: those of COCO in all these layouts."""
+    count = len(record.get("keypoints", list))
+    if count not in {3 * joints for joints in _LAYOUTS_THAT_BEGIN_AS_COCO}:
+        return _keypoints(record)
+    return record.numbers("keypoints", count).reshape(-1, 3)[: len(COCO_KEYPOINTS)]
+
+
+# COCO, Halpe's body, COCO-WholeBody, Halpe with face and hands.
+_LAYOUTS_THAT_BEGIN_AS_COCO = (17, 26, 133, 136)
+
+
+def _trailing_paths(image: Path) -> Iterator[str]:
+    path = image.absolute().as_posix()
+    yield path
+    while "/" in path:
+        path = path.partition("/")[2]
+        yield path
+
+
+def _identifiers(image: Path) -> Iterator[str]:
+    yield image.name
+    yield image.stem
+    if image.stem.isdecimal():
+        yield str(int(image.stem))

@@ -1,0 +1,50 @@
+"""Objects in JSON files, read so that a mistake can be told with its place."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pose2seg.errors import InputError
+from pose2seg.files import finite_number, shown
+
+
+@dataclass(frozen=True)
+class Record:
+    """A JSON object and where it stands, for messages."""
+
+    content: dict[str, Any]
+    where: str
+
+    def get(self, name: str, *types: type) -> Any:
+        """A member of one of the types; NoneType allows none. Raises InputError for another."""
+        value = self.content.get(name)
+        if type(value) not in types:
+            expected = " or ".join(_JSON_TYPES[t] for t in types)
+            raise InputError(f'{self.where}: "{name}" must be {expected}, got {shown(value)}')
+        return value
+
+    def numbers(self, name: str, count: int) -> npt.NDArray[np.float32]:
+        """A member that is a list of `count` finite numbers, (count,). Raises InputError for another."""
+        numbers = self.get(name, list)
+        if len(numbers) != count:
+            raise InputError(f'{self.where}: "{name}" must be {count} numbers, got {len(numbers)}')
+        return np.array([finite_number(x, f'{self.where}: "{name}"') for x in numbers], np.float32)
+
+    def list_of_records(self, name: str) -> Iterator["Record"]:
+        """A member that is a list of objects."""
+        return records(self.get(name, list), f"{self.where}: {name}")
+
+
+_JSON_TYPES = {int: "an integer", str: "a string", list: "a list", dict: "an object", NoneType: "absent"}
+
+
+def records(content: list[Any], where: str) -> Iterator[Record]:
+    """The objects of a list. Raises InputError for what is none."""
+    for i, entry in enumerate(content):
+        if not isinstance(entry, dict):
+            raise InputError(f"{where}[{i}] must be an object, got {shown(entry)}")
+        yield Record(entry, f"{where}[{i}]")

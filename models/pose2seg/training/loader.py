@@ -1,0 +1,199 @@
+"""From a dataset to batches: decoding and colours in workers, the rest described for the training process.
+
+Everything random depends on the seed, the epoch and the number of the image alone, so that a training can
+stop anywhere and go on, and be shared by processes, without a change to what it sees.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from pose2seg.dataset import PersonImage
+from pose2seg.errors import InputError
+from pose2seg.model import ALIGN_SIZE
+from pose2seg.segmentation import decode
+from pose2seg.training.augmentation import transform_poses
+from pose2seg.training.recipe import AUGMENTATION, ORDER, PEOPLE, Recipe
+
+
+class Draw(NamedTuple):
+    """An image of the dataset, and the people in it that take part this time."""
+
+    epoch: int
+    image: int
+    people: list[int]
+
+
+class Sample(NamedTuple):
+    """An image as a worker leaves it; see `Batch`."""
+
+    photograph: Tensor
+    to_input: Tensor
+    masks: Tensor
+    keypoints: Tensor
+    augmentation: Tensor
+    problems: list[str]
+
+
+class Batch(NamedTuple):
+    """B images with N people.
+
+    photographs: uint8 (H, W, 3) BGR each.
+    to_input: (B, 2, 3) float32, photograph -> network input.
+    masks: uint8 (n, H, W) each, of the people in each photograph.
+    keypoints: (N, 17, 3) float32, in pixels of the network input.
+    augmentation: (N, 2, 3) float32, within the align frame.
+    batch_index: (N,) int64, the image that each person is in.
+    problems: images that could not be read, and were replaced by others.
+    """
+
+    photographs: list[Tensor]
+    to_input: Tensor
+    masks: list[Tensor]
+    keypoints: Tensor
+    augmentation: Tensor
+    batch_index: Tensor
+    problems: list[str]
+
+    def to(self, device: torch.device) -> "Batch":
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return Batch(
+            [moved(photograph) for photograph in self.photographs],
+            moved(self.to_input),
+            [moved(masks) for masks in self.masks],
+            moved(self.keypoints),
+            moved(self.augmentation),
+            moved(self.batch_index),
+            self.problems,
+        )
+
+
+class BatchSampler(Sampler[list[Draw]]):
+    """The images of each step, shuffled anew in every epoch; of them, those that are this process's.
+
+    The last batch of an epoch is filled up with images of its beginning. Set `epoch` and `first_step` before
+    iterating, to start anywhere.
+    """
+
+    def __init__(
+        self, people_counts: Sequence[int], recipe: Recipe, rank: int = 0, processes: int = 1
+    ) -> None:
+        self.epoch = 0
+        self.first_step = 0
+        self._counts = people_counts
+        self._recipe = recipe
+        self._rank, self._processes = rank, processes
+        self.steps_per_epoch = -(-len(people_counts) // recipe.batch_size)
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch - self.first_step
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        size = self._recipe.batch_size
+        order = self._recipe.random(ORDER, self.epoch).permutation(len(self._counts))
+        order = np.resize(order, self.steps_per_epoch * size)
+        for step in range(self.first_step, self.steps_per_epoch):
+            draws = self._draw_people(order[step * size : (step + 1) * size].tolist())
+            yield draws[self._rank :: self._processes]
+
+    def _draw_people(self, images: list[int]) -> list[Draw]:
+        """Somebody of each image, and others until the recipe's number of people is reached."""
+        keys = [
+            self._recipe.random(PEOPLE, self.epoch, index).random(self._counts[index]) for index in images
+        ]
+        chosen = [[int(of_image.argmin())] for of_image in keys]
+        others = sorted(
+            (key, place, person)
+            for place, of_image in enumerate(keys)
+            for person, key in enumerate(of_image)
+            if person not in chosen[place]
+        )
+        for _, place, person in others[: self._recipe.people - len(images)]:
+            chosen[place].append(person)
+        return [Draw(self.epoch, index, people) for index, people in zip(images, chosen, strict=True)]
+
+
+class TrainingSamples(Dataset[Sample]):
+    """The samples of draws. One whose image cannot be read is replaced by that of the next image."""
+
+    def __init__(self, images: Sequence[PersonImage], recipe: Recipe) -> None:
+        self._images = images
+        self._recipe = recipe
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        problems: list[str] = []
+        for offset in range(len(self._images)):
+            index = (draw.image + offset) % len(self._images)
+            try:
+                photograph = self._images[index].read()
+            except (InputError, OSError) as error:
+                problems.append(f"{error}; image {self._images[index].image_id!r} is left out")
+            else:
+                people = draw.people if offset == 0 else [*range(len(self._images[index].people))]
+                return self._sample(
+                    draw._replace(image=index, people=people[: len(draw.people)]), photograph, problems
+                )
+        raise InputError(f"no image of the dataset can be read, such as {self._images[draw.image].path}")
+
+    def _sample(self, draw: Draw, photograph: npt.NDArray[np.uint8], problems: list[str]) -> Sample:
+        image, augmentation = self._images[draw.image], self._recipe.augmentation
+        rng = self._recipe.random(AUGMENTATION, draw.epoch, draw.image)
+        to_input = augmentation.draw_to_input(rng, image.size, self._recipe.input_size)
+        people = [image.people[i] for i in draw.people]
+        keypoints = np.stack([person.keypoints for person in people])
+        in_align_frame = np.stack([augmentation.align.draw(rng, ALIGN_SIZE) for _ in people])
+        return Sample(
+            torch.from_numpy(augmentation.change_colours(rng, photograph)),
+            torch.from_numpy(to_input).float(),
+            torch.from_numpy(decode([person.segmentation for person in people], image.size)),
+            torch.from_numpy(transform_poses(keypoints, to_input)),
+            torch.from_numpy(in_align_frame).float(),
+            problems,
+        )
+
+
+def make_loader(
+    images: Sequence[PersonImage],
+    recipe: Recipe,
+    sampler: BatchSampler,
+    *,
+    workers: int,
+    device: torch.device,
+) -> DataLoader[Batch]:
+    """Batches of the sampler, made by so many worker processes; by this process for 0."""
+    return DataLoader(
+        TrainingSamples(images, recipe),  # type: ignore[arg-type]
+        batch_sampler=sampler,
+        collate_fn=_collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_prepare_worker,
+        generator=torch.Generator(),  # else every epoch would draw from the global one
+    )
+
+
+def _collate(samples: list[Sample]) -> Batch:
+    counts = torch.tensor([len(sample.keypoints) for sample in samples])
+    return Batch(
+        [sample.photograph for sample in samples],
+        torch.stack([sample.to_input for sample in samples]),
+        [sample.masks for sample in samples],
+        torch.cat([sample.keypoints for sample in samples]),
+        torch.cat([sample.augmentation for sample in samples]),
+        torch.repeat_interleave(counts),
+        [problem for sample in samples for problem in sample.problems],
+    )
+
+
+def _prepare_worker(_: int) -> None:
+    cv2.setNumThreads(0)  # whose threads do not survive a fork, and the workers are parallel already
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the problem is reported by us

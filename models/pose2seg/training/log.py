@@ -1,0 +1,71 @@
+"""The curves of a training: CSV files, and TensorBoard on request."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pose2seg.errors import InputError
+from pose2seg.files import atomic_writer
+
+
+class Log:
+    """losses.csv and metrics.csv in a folder, and the same curves in tensorboard/ on request.
+
+    resume_from: the last step whose rows stay, where the files exist; None to begin anew.
+    Raises InputError if TensorBoard is asked for and not installed.
+    """
+
+    def __init__(self, folder: Path, resume_from: int | None, tensorboard: bool) -> None:
+        self._board = _open_tensorboard(folder / "tensorboard", resume_from) if tensorboard else None
+        self._losses = _Table(folder / "losses.csv", resume_from)
+        self._metrics = _Table(folder / "metrics.csv", resume_from)
+
+    def add_loss(self, step: int, loss: float, learning_rate: float) -> None:
+        row = {"step": step, "loss": loss, "learning_rate": learning_rate}
+        self._losses.add(row)
+        self._draw(row)
+
+    def add_metrics(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        row = {"step": step, "epoch": epoch, **metrics}
+        self._metrics.add(row)
+        self._draw(row)
+
+    def _draw(self, row: Mapping[str, float]) -> None:
+        if self._board is not None:
+            for name, value in row.items():
+                if name != "step":
+                    self._board.add_scalar(name, value, row["step"])
+
+
+class _Table:
+    """A CSV file that grows by a row at a time; the column "step" comes first, and counts up."""
+
+    def __init__(self, path: Path, resume_from: int | None) -> None:
+        self._path = path
+        lines = _rows_to(path, resume_from) if resume_from is not None and path.exists() else []
+        with atomic_writer(path) as file:
+            file.write("".join(lines).encode())
+        self._is_empty = not lines
+
+    def add(self, row: Mapping[str, float]) -> None:
+        with self._path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, row, lineterminator="\n")
+            if self._is_empty:
+                writer.writeheader()
+            writer.writerow(row)
+        self._is_empty = False
+
+
+def _rows_to(path: Path, step: int) -> list[str]:
+    """The header and the rows up to a step; a last line that is cut off is left out."""
+    lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return lines[:1] + [line for line in lines[1:] if int(line.partition(",")[0]) <= step]
+
+
+def _open_tensorboard(folder: Path, resume_from: int | None) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError("TensorBoard is not installed: pip install 'pose2seg_ops[train]'") from error
+    return SummaryWriter(str(folder), purge_step=None if resume_from is None else resume_from + 1)

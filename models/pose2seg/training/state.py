@@ -1,0 +1,42 @@
+"""The file that holds the state of a training, so that it can go on."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pose2seg.errors import InputError
+from pose2seg.files import atomic_writer
+from pose2seg.training.recipe import Recipe
+
+
+def save_state(path: Path, state: dict[str, Any], recipe: Recipe, data: dict[str, int]) -> None:
+    """Write a state, which then replaces the last one, whole.
+
+    data: numbers that tell the data of the training from others.
+    """
+    content = {"state": state, "recipe": json.dumps(asdict(recipe)), "data": data}
+    with atomic_writer(path) as file:
+        torch.save(content, file)
+
+
+def load_state(path: Path, recipe: Recipe, data: dict[str, int]) -> dict[str, Any]:
+    """The state in a file, on the CPU.
+
+    Raises InputError if the file is none of `save_state`, or one of another recipe or other data.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = content["state"]
+        saved = json.loads(content["recipe"]) | content["data"]
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle can raise anything
+        raise InputError(f"{path}: not the state of a training") from error
+    expected = json.loads(json.dumps(asdict(recipe))) | data
+    for name, value in expected.items():
+        if saved.get(name) != value:
+            raise InputError(f"{path}: is of a training with {name} {saved.get(name)}, not {value}")
+    return state

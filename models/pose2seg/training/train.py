@@ -1,0 +1,201 @@
+"""The loop of a training: epochs, evaluations, and the files that it leaves."""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pose2seg import distributed
+from pose2seg.checkpoint import save_checkpoint
+from pose2seg.dataset import PersonImage
+from pose2seg.errors import InputError
+from pose2seg.files import atomic_writer, remove_unfinished
+from pose2seg.model import Pose2Seg
+from pose2seg.training.loader import Batch, BatchSampler, make_loader
+from pose2seg.training.log import Log
+from pose2seg.training.recipe import Recipe
+from pose2seg.training.state import load_state, save_state
+from pose2seg.training.trainer import Trainer
+from pose2seg.training.validation import mean_iou
+
+Evaluation = Callable[[Pose2Seg, Sequence[PersonImage]], Mapping[str, float]]
+
+_LOSSES_AT_ONCE = 20  # are read from the device, which has to wait for it
+
+
+def make_model(recipe: Recipe, templates: Tensor) -> Pose2Seg:
+    """The model of a recipe, with its random initial weights; templates as in `Pose2Seg`."""
+    torch.manual_seed(recipe.seed)
+    return Pose2Seg(templates, convention=recipe.convention, **asdict(recipe.architecture))
+
+
+def train(
+    model: Pose2Seg,
+    images: Sequence[PersonImage],
+    recipe: Recipe,
+    output: Path,
+    *,
+    validation: Sequence[PersonImage] = (),
+    evaluate: Evaluation = mean_iou,
+    device: torch.device | str = "cpu",
+    workers: int = 2,
+    save_every: int = 1000,
+    resume: bool = False,
+    tensorboard: bool = False,
+) -> None:
+    """Train a model, and write into the folder `output`:
+
+    last.safetensors: the model, after each epoch.
+    best.safetensors: the model whose evaluation was best.
+    losses.csv: loss and learning rate of each step.
+    metrics.csv: the evaluation after each epoch.
+    recipe.json: the recipe, for the record.
+    state.pt: the state of the training, after each epoch and every `save_every` steps.
+    tensorboard/: the same curves, with `tensorboard`.
+
+    A training that was stopped, in whatever way, goes on from its last state with `resume`, and where that is
+    exact, as on a CPU, gives the same bits as if it had not been stopped. Every file but the curves is
+    replaced at once, whole.
+
+    Under torchrun, in a `distributed.joined` block, the processes share the batches of the recipe; the first
+    one writes.
+
+    model: is trained in place (`make_model`).
+    validation: images to evaluate after each epoch; none for no evaluation.
+    evaluate: gives its results by name, the one that decides which model is best first; more is better.
+    workers: processes that prepare batches, for each process that trains; 0 for none.
+
+    Raises InputError if `output` holds a training and `resume` is not given, or one of another recipe or
+    other images; if the loss is not finite; and if no image can be read.
+    """
+    if recipe.batch_size < distributed.count():
+        raise InputError(
+            f"the batch size must be at least the number of processes, {distributed.count()}, "
+            f"got {recipe.batch_size}"
+        )
+    run = _Run(model, images, recipe, output, torch.device(device), workers, resume, tensorboard)
+    for epoch in range(run.epoch, recipe.epochs):
+        run.train_epoch(epoch, save_every)
+        run.finish_epoch(validation, evaluate)
+
+
+class _Run:
+    """A training with its data and its files."""
+
+    def __init__(
+        self,
+        model: Pose2Seg,
+        images: Sequence[PersonImage],
+        recipe: Recipe,
+        output: Path,
+        device: torch.device,
+        workers: int,
+        resume: bool,
+        tensorboard: bool,
+    ) -> None:
+        self._recipe, self._output = recipe, output
+        people = [len(image.people) for image in images]
+        self._sampler = BatchSampler(people, recipe, distributed.rank(), distributed.count())
+        self._trainer = Trainer(model, recipe, self._sampler.steps_per_epoch, device)
+        self._loader = make_loader(images, recipe, self._sampler, workers=workers, device=device)
+        self._data = {"images in the data": len(images), "people in the data": sum(people)}
+        self._best = -math.inf
+        self._problems: set[str] = set()
+        self._losses: list[tuple[int, float, Tensor]] = []
+        self._load(resume)
+        self._log: Log | None = None  # of the one process that writes
+        if distributed.rank() == 0:
+            remove_unfinished(output)
+            self._log = Log(output, self._trainer.steps if resume else None, tensorboard)
+            with atomic_writer(output / "recipe.json") as file:
+                file.write(json.dumps(asdict(recipe), indent=2).encode() + b"\n")
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next step."""
+        return self._trainer.steps // self._sampler.steps_per_epoch
+
+    def train_epoch(self, epoch: int, save_every: int) -> None:
+        total = self._sampler.steps_per_epoch
+        self._sampler.epoch, self._sampler.first_step = epoch, self._trainer.steps - epoch * total
+        name = f"epoch {epoch + 1} of {self._recipe.epochs}"
+        with tqdm(
+            total=total,
+            initial=self._sampler.first_step,
+            desc=name,
+            unit="step",
+            disable=True if self._log is None else None,
+        ) as bar:
+            for batch in self._loader:
+                self._step(batch, bar)
+                # After the last step of an epoch the state is saved with its evaluation.
+                if self._trainer.steps % save_every == 0 and self._trainer.steps % total:
+                    self._write_losses(bar)
+                    self._save()
+            self._write_losses(bar)
+
+    def finish_epoch(self, validation: Sequence[PersonImage], evaluate: Evaluation) -> None:
+        """Evaluate the model, and keep it and the state of the training."""
+        trained = self._trainer.trained
+        distributed.copy_from_first(trained.buffers())  # each process has its own running statistics
+        if validation:
+            metrics = evaluate(trained.eval(), validation)
+            self._trainer.prepare()
+            score = next(iter(metrics.values()))
+            if self._log is not None:
+                self._log.add_metrics(self._trainer.steps, self.epoch, metrics)
+                if score > self._best:
+                    save_checkpoint(trained, self._output / "best.safetensors")
+            self._best = max(score, self._best)
+        if self._log is not None:
+            save_checkpoint(trained, self._output / "last.safetensors")
+        self._save()
+
+    def _step(self, batch: Batch, bar: "tqdm[Any]") -> None:
+        for problem in batch.problems:
+            if problem not in self._problems:
+                self._problems.add(problem)
+                tqdm.write(f"pose2seg: warning: {problem}", file=sys.stderr)
+        learning_rate = self._trainer.learning_rate
+        loss = self._trainer.step(batch)
+        self._losses.append((self._trainer.steps, learning_rate, loss))
+        bar.update()
+        if len(self._losses) == _LOSSES_AT_ONCE:
+            self._write_losses(bar)
+
+    def _write_losses(self, bar: "tqdm[Any]") -> None:
+        if not self._losses:
+            return
+        losses = distributed.total(torch.stack([loss for _, _, loss in self._losses])).tolist()
+        for (step, learning_rate, _), loss in zip(self._losses, losses, strict=True):
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"the loss is {loss} at step {step}: try a smaller learning rate, or another precision"
+                )
+            if self._log is not None:
+                self._log.add_loss(step, loss, learning_rate)
+        bar.set_postfix(loss=f"{sum(losses) / len(losses):.4f}")
+        self._losses.clear()
+
+    def _save(self) -> None:
+        if self._log is not None:
+            state = {"best": self._best, **self._trainer.state_dict()}
+            save_state(self._output / "state.pt", state, self._recipe, self._data)
+
+    def _load(self, resume: bool) -> None:
+        path = self._output / "state.pt"
+        if path.exists() and not resume:
+            raise InputError(f"{self._output} holds a training: resume it, or choose another folder")
+        distributed.wait_for_all()  # that nobody takes what the first one writes for what was there
+        if path.exists():
+            state = load_state(path, self._recipe, self._data)
+            self._best = state["best"]
+            self._trainer.load_state_dict(state)
+        distributed.wait_for_all()

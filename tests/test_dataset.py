@@ -1,0 +1,272 @@
+import json
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from golden import SHARED
+from pose2seg import InputError
+from pose2seg.dataset import DatasetWarning, PersonImage, read_dataset
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+SQUARE = [[4, 4, 12, 4, 12, 12, 4, 12]]
+POSE = [10.0, 20.0, 2] * 16 + [0, 0, 0]
+MASK = np.zeros((40, 30), np.uint8)
+MASK[5:9, 3:12] = MASK[20:22, :] = 1
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    for name in ("a/one.png", "two.png"):
+        cv2.imwrite(str(tmp_path / "images" / name), np.full((40, 30, 3), 90, np.uint8))
+    return tmp_path
+
+
+def person(**changes: Any) -> dict[str, Any]:
+    return {
+        "image_id": 7,
+        "category_id": 1,
+        "keypoints": POSE,
+        "segmentation": SQUARE,
+        "iscrowd": 0,
+    } | changes
+
+
+def write(folder: Path, *people: dict[str, Any], **changes: Any) -> Path:
+    images = [{"id": 7, "file_name": "a/one.png"}, {"id": 8, "file_name": "two.png"}]
+    content = {
+        "images": [{"height": 40, "width": 30, **image} for image in images],
+        "annotations": [{"id": 70 + i, **p} for i, p in enumerate(people)],
+    }
+    path = folder / "annotations.json"
+    path.write_text(json.dumps(content | changes))
+    return path
+
+
+def read(folder: Path, *people: dict[str, Any], **changes: Any) -> list[PersonImage]:
+    return read_dataset(write(folder, *people, **changes), folder / "images")
+
+
+def compressed(mask: np.ndarray) -> dict[str, Any]:
+    rle = coco_mask.encode(np.asfortranarray(mask))
+    return {"size": rle["size"], "counts": rle["counts"].decode()}
+
+
+def uncompressed(mask: np.ndarray) -> dict[str, Any]:
+    pixels = np.concatenate([[0], mask.ravel(order="F"), [2]])
+    changes = np.flatnonzero(np.diff(pixels[1:-1], prepend=0, append=2))
+    return {"size": list(mask.shape), "counts": np.diff(changes, prepend=0).tolist()}
+
+
+def test_people_with_joints_and_a_mask_count(folder: Path) -> None:
+    left_out: list[dict[str, Any]] = [
+        {"iscrowd": 1},
+        {"keypoints": [0, 0, 0] * 17},
+        {"keypoints": []},
+        {"segmentation": []},
+    ]
+    people = [person(**changes) for changes in left_out]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (image,) = read(folder, *people, person(area=9.5, bbox=[1, 2, 3, 4]))
+    assert (image.image_id, image.path, image.size) == (7, folder / "images/a/one.png", (40, 30))
+    (found,) = image.people
+    assert (found.annotation_id, found.area, found.box) == (74, 9.5, (1, 2, 3, 4))
+    np.testing.assert_array_equal(found.keypoints, np.array(POSE, np.float32).reshape(17, 3))
+    assert image.read().shape == (40, 30, 3)
+
+
+@pytest.mark.parametrize("encode", [compressed, uncompressed])
+def test_run_lengths_are_read(folder: Path, encode: Any) -> None:
+    (image,) = read(folder, person(segmentation=encode(MASK)))
+    np.testing.assert_array_equal(image.masks, MASK[None])
+    assert image.people[0].area == MASK.sum()
+    assert image.people[0].box == (0, 5, 30, 17)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_run_lengths_are_read(folder: Path, seed: int) -> None:
+    mask = (np.random.default_rng(seed).random((40, 30)) < 0.01 + seed / 20).astype(np.uint8)
+    mask[3, 4] = 1
+    people = [person(segmentation=encode(mask)) for encode in (compressed, uncompressed)]
+    (image,) = read(folder, *people)
+    np.testing.assert_array_equal(image.masks, np.stack([mask, mask]))
+
+
+def test_polygons_are_those_of_pycocotools(folder: Path) -> None:
+    polygons = [[4.5, 4, 12, 4, 12.2, 31], [20, 20, 40, 20, 25, 33.3, 21, 30]]
+    (image,) = read(folder, person(segmentation=polygons))
+    expected = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, 40, 30)))
+    np.testing.assert_array_equal(image.masks[0], expected)
+
+
+def test_joints_of_other_skeletons_are_found_by_their_names(folder: Path) -> None:
+    crowdpose = ["left_shoulder", "right_shoulder", "head", "neck"]
+    category = {"id": 1, "name": "person", "keypoints": crowdpose, "skeleton": []}
+    people = [
+        person(keypoints=[1, 2, 2, 3, 4, 1, 5, 6, 2, 7, 8, 2]),
+        person(keypoints=[0, 0, 0, 0, 0, 0, 5, 6, 2, 7, 8, 2]),
+    ]
+    (image,) = read(folder, *people, categories=[category])
+    (found,) = image.people  # the other one has no joint that COCO has
+    assert found.keypoints[[5, 6]].tolist() == [[1, 2, 2], [3, 4, 1]]
+    assert not np.delete(found.keypoints, (5, 6), axis=0).any()
+
+
+def test_records_can_be_sent_to_other_processes(folder: Path) -> None:
+    (image,) = read(folder, person())
+    copy = pickle.loads(pickle.dumps(image))
+    assert (copy.image_id, copy.path, copy.size) == (image.image_id, image.path, image.size)
+    np.testing.assert_array_equal(copy.masks, image.masks)
+
+
+def test_real_datasets_agree_with_pycocotools() -> None:
+    folder = SHARED / "data/coco_persons"
+    if not folder.exists():
+        pytest.skip("real images not at hand: ../shared/data/coco_persons")
+    coco = COCO(str(folder / "val.json"))
+    dataset = read_dataset(folder / "val.json", folder / "val")
+    assert (len(dataset), sum(len(image.people) for image in dataset)) == (100, 447)
+    for image in dataset:
+        expected = coco.loadAnns(coco.getAnnIds(imgIds=image.image_id, iscrowd=False))
+        expected = [annotation for annotation in expected if annotation["num_keypoints"] > 0]
+        assert [p.annotation_id for p in image.people] == [a["id"] for a in expected]
+        assert [(p.area, list(p.box)) for p in image.people] == [(a["area"], a["bbox"]) for a in expected]
+        np.testing.assert_array_equal(image.masks, [coco.annToMask(a) for a in expected])
+        np.testing.assert_array_equal(image.keypoints.reshape(-1, 51), [a["keypoints"] for a in expected])
+    image = dataset[0]
+    assert image.read().shape == (*image.size, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"segmentation": [[1, 1, 5, 5]]},
+            r'"segmentation"\[0\] must be x, y of three points or more, got 4 numbers',
+        ),
+        (
+            {"segmentation": [*SQUARE, [1, 1, 5, 5, 9, 9, 3]]},
+            r'"segmentation"\[1\] must be .*, got 7 numbers',
+        ),
+        ({"segmentation": [3]}, r'"segmentation"\[0\] must be .*, got 3'),
+        ({"segmentation": [[1, 1, 5, "5", 9, 9]]}, r"""\[0\] must be finite in float32, got '5'"""),
+        ({"segmentation": [[1, 1, 5, 1e9, 9, 9]]}, r"\[0\] is far outside of the image: 1000000000.0"),
+        ({"segmentation": [[1, 1, 1, 1, 1, 1]]}, '"segmentation" covers no pixel'),
+        ({"segmentation": 7}, '"segmentation" must be polygons or run lengths, got 7'),
+        ({"segmentation": compressed(MASK.T)}, r'"segmentation" must be of size \[40, 30\], got \[30, 40\]'),
+        (
+            {"segmentation": compressed(MASK) | {"counts": 3}},
+            '"counts" .* must be a string or integers, got 3',
+        ),
+        ({"segmentation": compressed(MASK) | {"counts": [1.5]}}, '"counts" .* must be a string or integers'),
+        ({"segmentation": compressed(MASK) | {"counts": "é"}}, '"counts" .* must be a string or integers'),
+        (
+            {"segmentation": compressed(MASK) | {"counts": "zzzz~~~~"}},
+            '"counts" .* must cover 40 x 30 pixels',
+        ),
+        ({"segmentation": {"size": [40, 30], "counts": [7, 3]}}, '"counts" .* must cover 40 x 30 pixels'),
+        (
+            {"segmentation": {"size": [40, 30], "counts": [2400, -1200]}},
+            '"counts" .* must cover 40 x 30 pixels',
+        ),
+        ({"segmentation": {"size": [40, 30], "counts": [1200]}}, '"segmentation" covers no pixel'),
+        ({"area": "large"}, """"area" must be finite in float32, got 'large'"""),
+        ({"bbox": [1, 2]}, '"bbox" must be 4 numbers, got 2'),
+    ],
+)
+def test_a_mask_that_cannot_be_used_is_left_out_with_a_warning(
+    folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.warns(
+        DatasetWarning, match=rf"annotations\[1\] \(id 71\) is left out: .*{message}"
+    ) as caught:
+        (image,) = read(folder, person(), person(**changes), person())
+    assert len(caught) == 1
+    assert [p.annotation_id for p in image.people] == [70, 72]
+
+
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_compressed_run_lengths_that_are_cut_off_are_left_out(folder: Path, cut: int) -> None:
+    whole = compressed(MASK)
+    with pytest.warns(DatasetWarning, match='"counts" in "segmentation" must cover 40 x 30 pixels'):
+        read(folder, person(), person(segmentation=whole | {"counts": whole["counts"][:-cut]}))
+
+
+def test_images_that_are_not_there_are_left_out_with_a_warning(folder: Path) -> None:
+    (folder / "images/a/one.png").unlink()
+    with pytest.warns(DatasetWarning, match="a/one.png: no such file; image 7 is left out"):
+        (image,) = read(folder, person(), person(image_id=8))
+    assert image.image_id == 8
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x.png", "/x.png", "a/../../x.png", r"..\x.png", "C:x.png", "//host/x.png", "x\0.png", "", "."],
+)
+def test_names_that_leave_the_folder_are_refused(folder: Path, name: str) -> None:
+    images = [{"id": 7, "file_name": name, "height": 40, "width": 30}]
+    with pytest.raises(InputError, match=r'images\[0\] \(id 7\): "file_name" must stay in the folder'):
+        read(folder, person(), images=images)
+
+
+@pytest.mark.parametrize(
+    ("people", "changes", "message"),
+    [
+        ([person(image_id=9)], {}, r"annotations\[0\]: no image has the id 9"),
+        ([person(keypoints=[1, 2])], {}, r'annotations\[0\]: "keypoints" must be 51 numbers, got 2'),
+        ([person(keypoints=[1, 2, 5] * 17)], {}, r"annotations\[0\]: visibility .* must be 0, 1 or 2"),
+        ([person(id="x")], {}, r"""annotations\[0\]: "id" must be an integer, got 'x'"""),
+        ([], {"images": 3}, '"images" must be a list, got 3'),
+        (
+            [],
+            {"images": [{"id": 1, "file_name": "x"}]},
+            r'images\[0\]: "height" must be an integer, got nothing',
+        ),
+        (
+            [],
+            {"images": [{"id": 1, "file_name": "x", "height": 0, "width": 2**40}]},
+            "no image is 1099511627776 x 0",
+        ),
+        (
+            [],
+            {"categories": [{"id": 1, "keypoints": 1}]},
+            r'categories\[0\]: "keypoints" must be a list, got 1',
+        ),
+        ([], {}, "no image in .*images has a person with joints and a mask"),
+    ],
+)
+def test_a_file_of_another_form_is_refused(
+    folder: Path, people: list[dict[str, Any]], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        read(folder, *people, **changes)
+
+
+def test_a_list_of_results_is_refused(folder: Path) -> None:
+    (folder / "annotations.json").write_text("[]")
+    with pytest.raises(InputError, match=r"expected COCO annotations \(an object\), got \[\]"):
+        read_dataset(folder / "annotations.json", folder / "images")
+
+
+def test_a_folder_that_is_not_there_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="photographs: no such folder of images"):
+        read_dataset(write(folder, person()), folder / "photographs")
+
+
+@pytest.mark.parametrize("damage", ["cut off", "another size"])
+def test_a_damaged_image_is_an_error_when_it_is_read(folder: Path, damage: str) -> None:
+    (image,) = read(folder, person())
+    if damage == "cut off":
+        image.path.write_bytes(image.path.read_bytes()[:-30])
+        message = "one.png: not an image that OpenCV can read"
+    else:
+        cv2.imwrite(str(image.path), np.zeros((4, 3, 3), np.uint8))
+        message = "one.png: is 3 x 4, but annotated as 30 x 40"
+    with pytest.raises(InputError, match=message):
+        image.read()

@@ -1,0 +1,218 @@
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from golden import SHARED
+from people import draw_dataset
+from pose2seg import InputError, Pose2Seg, load_templates
+from pose2seg.dataset import DatasetWarning, PersonImage, read_dataset
+from pose2seg.evaluate import Evaluation, evaluate, match_poses
+from pose2seg.poses import ImagePoses, Person, PoseFile, read_poses
+from pycocotools import mask as coco_mask
+from small_model import small_model
+
+from pose2seg_ops import RLE
+
+
+class KnownMasks:
+    """Instead of a model: the annotated mask of the person with a pose, moved to the right."""
+
+    def __init__(self, images: Sequence[PersonImage], shift: int = 0) -> None:
+        self._masks: dict[bytes, RLE] = {}
+        for image in images:
+            for person, mask in zip(image.people, image.masks, strict=True):
+                moved = np.pad(mask, ((0, 0), (shift, 0)))[:, : mask.shape[1]]
+                self._masks[person.keypoints.tobytes()] = coco_mask.encode(np.asfortranarray(moved))
+
+    def predict_rle(self, images: list[Any], keypoints: list[Any]) -> list[list[RLE]]:
+        assert len(images) == len(keypoints)
+        return [[self._masks[pose.tobytes()] for pose in of_image] for of_image in keypoints]
+
+
+def known_masks(images: Sequence[PersonImage], shift: int = 0) -> Pose2Seg:
+    return cast(Pose2Seg, KnownMasks(images, shift))
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[PersonImage]:
+    return draw_dataset(tmp_path, (1, 2, 3, 2, 1))
+
+
+@pytest.fixture(scope="module")
+def model() -> Pose2Seg:
+    """Its masks have holes and corners everywhere, as its logits lie close to zero."""
+    torch.manual_seed(0)
+    model = small_model(load_templates()).eval()
+    with torch.no_grad():
+        bias = model.segnet.pred_small.bias
+        assert bias is not None
+        bias[0] += 0.6216
+    return model
+
+
+def rows(evaluation: Evaluation) -> list[tuple[Any, ...]]:
+    return [(row.image.image_id, row.masks, row.f1, row.ious) for row in evaluation.images]
+
+
+def test_the_annotated_masks_have_full_scores(images: list[PersonImage]) -> None:
+    evaluation = evaluate(known_masks(images), images)
+    assert list(evaluation.scores) == [
+        "ap",
+        "ap50",
+        "ap75",
+        "ap_small",
+        "ap_medium",
+        "ap_large",
+        "mean_iou",
+    ]
+    assert evaluation.ap == evaluation.scores["ap"] == pytest.approx(1)
+    assert evaluation.mean_iou == 1
+    assert [row.image for row in evaluation.images] == images
+    assert [row.ious for row in evaluation.images] == [[1] * len(image.people) for image in images]
+    assert [row.f1 for row in evaluation.images] == [1] * 5
+
+
+def test_real_annotations_have_full_scores() -> None:
+    folder = SHARED / "data/coco_persons"
+    if not folder.exists():
+        pytest.skip("real images not at hand: ../shared/data/coco_persons")
+    images = read_dataset(folder / "val.json", folder / "val")[:6]
+    evaluation = evaluate(known_masks(images), images)
+    assert evaluation.ap == pytest.approx(1)
+    assert evaluation.mean_iou == 1
+
+
+@pytest.mark.parametrize("shift", [1, 5, 200])
+def test_the_iou_is_that_of_each_mask_with_its_own(images: list[PersonImage], shift: int) -> None:
+    evaluation = evaluate(known_masks(images, shift), images)
+    everybody = []
+    for row, image in zip(evaluation.images, images, strict=True):
+        annotated = image.masks.astype(bool)
+        moved = np.pad(annotated, ((0, 0), (0, 0), (shift, 0)))[:, :, : image.size[1]]
+        expected = (annotated & moved).sum((1, 2)) / (annotated | moved).sum((1, 2))
+        np.testing.assert_allclose(row.ious, expected, rtol=1e-12)
+        assert row.mean_iou == pytest.approx(expected.mean())
+        everybody += expected.tolist()
+    assert evaluation.mean_iou == pytest.approx(np.mean(everybody))
+
+
+def test_the_worst_images_come_first(images: list[PersonImage]) -> None:
+    masks = [(0, images[:2]), (25, images[2:3]), (200, images[3:4]), (2, images[4:])]
+    model = KnownMasks([])
+    for shift, some in masks:
+        model._masks |= KnownMasks(some, shift)._masks
+    evaluation = evaluate(cast(Pose2Seg, model), images)
+    assert [row.image.image_id for row in evaluation.worst_first()] == [3, 2, 4, 0, 1]
+    assert [row.f1 for row in evaluation.worst_first()][:2] == [0, 0], "their mean IoU decides"
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7])
+def test_the_masks_are_those_of_the_model(
+    model: Pose2Seg, images: list[PersonImage], batch_size: int
+) -> None:
+    evaluation = evaluate(model, images, batch_size=batch_size)
+    expected = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        expected += model.predict_rle([i.read() for i in batch], [i.keypoints for i in batch])
+    assert [row.masks for row in evaluation.images] == expected
+    assert [row.poses.keypoints.tolist() for row in evaluation.images] == [
+        image.keypoints.tolist() for image in images
+    ]
+    assert 0 < evaluation.mean_iou < 1
+
+
+def test_images_that_cannot_be_read_are_left_out_with_a_warning(
+    model: Pose2Seg, images: list[PersonImage]
+) -> None:
+    others = [images[0], images[2], images[4]]
+    expected = evaluate(model, others, batch_size=1)
+    images[1].path.write_bytes(b"")
+    images[3].path.unlink()
+    with pytest.warns(DatasetWarning) as caught:
+        evaluation = evaluate(model, images, batch_size=1)
+    messages = [str(warning.message) for warning in caught]
+    assert messages == [
+        f"{images[1].path}: not an image that OpenCV can read; image 1 is left out",
+        f"[Errno 2] No such file or directory: '{images[3].path}'; image 3 is left out",
+    ]
+    assert all(warning.filename == __file__ for warning in caught)
+    assert rows(evaluation) == rows(expected)
+    np.testing.assert_equal(evaluation.scores, expected.scores)
+
+
+def test_without_an_image_that_can_be_read_there_is_no_evaluation(
+    model: Pose2Seg, images: list[PersonImage]
+) -> None:
+    images[0].path.write_bytes(b"")
+    with (
+        pytest.warns(DatasetWarning),
+        pytest.raises(InputError, match=r"none of the 1 images can be read, such as .*0.png"),
+    ):
+        evaluate(model, images[:1])
+    with pytest.raises(ValueError, match="images must hold at least one image, got none"):
+        evaluate(model, [])
+
+
+def test_a_model_in_training_is_refused(images: list[PersonImage]) -> None:
+    with pytest.raises(RuntimeError, match=r"call model.eval\(\) first"):
+        evaluate(small_model(torch.ones(1, 17, 3)).train(), images)
+
+
+def test_other_poses_have_scores_and_no_known_people(images: list[PersonImage]) -> None:
+    """Of three people two are found, and one of another image is taken for somebody who is not there."""
+    three = images[2]
+    found = [Person(three.people[i].keypoints, score) for i, score in ((1, 0.9), (0, 0.4))]
+    stray = Person(images[1].people[0].keypoints, 0.6)
+    poses = {three.image_id: ImagePoses(three.image_id, people=[*found, stray]), 77: ImagePoses(77)}
+    evaluation = evaluate(known_masks(images), [three], poses=poses)
+    # Precision 1 up to a recall of 1/3, then 2/3 up to 2/3, at COCO's 101 recalls.
+    assert evaluation.ap50 == pytest.approx((34 + 33 * 2 / 3) / 101)
+    assert math.isnan(evaluation.mean_iou)
+    (row,) = evaluation.images
+    assert (row.ious, len(row.masks)) == ([], 3)
+    assert row.f1 == pytest.approx(2 / 3)
+
+
+def test_images_without_poses_count(images: list[PersonImage]) -> None:
+    poses = {0: ImagePoses(0, people=[Person(images[0].people[0].keypoints)])}
+    evaluation = evaluate(known_masks(images), images[:2], poses=poses)
+    assert evaluation.ap == pytest.approx(34 / 101)  # one of three people
+    assert [row.f1 for row in evaluation.images] == [1, 0]
+    nobody = evaluate(known_masks(images), images, poses={})
+    assert (nobody.ap, math.isnan(nobody.mean_iou)) == (0, True)
+
+
+def write_results(path: Path, *image_ids: int | str) -> PoseFile:
+    pose = [5.0, 5.0, 1.0] * 17
+    entries = [{"image_id": i, "category_id": 1, "keypoints": pose, "score": 0.5} for i in image_ids]
+    path.write_text(json.dumps(entries))
+    return read_poses(path)
+
+
+def test_poses_are_found_by_the_id_even_where_a_name_looks_like_another(
+    tmp_path: Path, images: list[PersonImage]
+) -> None:
+    """OCHuman counts its images anew, and 2.png of it need not be image 2."""
+    images = [PersonImage(image.image_id, images[-1 - i].path, image.size) for i, image in enumerate(images)]
+    found = match_poses(write_results(tmp_path / "poses.json", 0, 3, 99), images)
+    assert {image_id: poses.image_id for image_id, poses in found.items()} == {0: 0, 3: 3}
+
+
+def test_poses_are_found_by_the_name_where_no_id_is_known(tmp_path: Path, images: list[PersonImage]) -> None:
+    found = match_poses(write_results(tmp_path / "poses.json", "0.png", "3.png"), images)
+    assert {image_id: poses.image_id for image_id, poses in found.items()} == {0: "0.png", 3: "3.png"}
+
+
+def test_poses_of_other_images_are_refused(tmp_path: Path, images: list[PersonImage]) -> None:
+    file = write_results(tmp_path / "poses.json", 55, "x.png")
+    with pytest.raises(InputError, match=r"none of the 5 images is in the poses file, such as .*0.png"):
+        match_poses(file, images)
+    other = PoseFile({"0": ImagePoses(0, size=(10, 20))}, lambda _: iter([]))
+    with pytest.raises(InputError, match=r"0.png: is annotated as 128 x 96, but its poses are for 20 x 10"):
+        match_poses(other, images)
