@@ -1,41 +1,20 @@
+import itertools
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from golden import SHARED
+from known_masks import intricate_model, known_masks
 from people import draw_dataset
-from pose2seg import InputError, Pose2Seg, load_templates
+from pose2seg import InputError, Pose2Seg
 from pose2seg.dataset import DatasetWarning, PersonImage, read_dataset
 from pose2seg.evaluate import Evaluation, evaluate, match_poses
 from pose2seg.poses import ImagePoses, Person, PoseFile, read_poses
-from pycocotools import mask as coco_mask
 from small_model import small_model
-
-from pose2seg_ops import RLE
-
-
-class KnownMasks:
-    """Instead of a model: the annotated mask of the person with a pose, moved to the right."""
-
-    def __init__(self, images: Sequence[PersonImage], shift: int = 0) -> None:
-        self._masks: dict[bytes, RLE] = {}
-        for image in images:
-            for person, mask in zip(image.people, image.masks, strict=True):
-                moved = np.pad(mask, ((0, 0), (shift, 0)))[:, : mask.shape[1]]
-                self._masks[person.keypoints.tobytes()] = coco_mask.encode(np.asfortranarray(moved))
-
-    def predict_rle(self, images: list[Any], keypoints: list[Any]) -> list[list[RLE]]:
-        assert len(images) == len(keypoints)
-        return [[self._masks[pose.tobytes()] for pose in of_image] for of_image in keypoints]
-
-
-def known_masks(images: Sequence[PersonImage], shift: int = 0) -> Pose2Seg:
-    return cast(Pose2Seg, KnownMasks(images, shift))
 
 
 @pytest.fixture
@@ -45,14 +24,7 @@ def images(tmp_path: Path) -> list[PersonImage]:
 
 @pytest.fixture(scope="module")
 def model() -> Pose2Seg:
-    """Its masks have holes and corners everywhere, as its logits lie close to zero."""
-    torch.manual_seed(0)
-    model = small_model(load_templates()).eval()
-    with torch.no_grad():
-        bias = model.segnet.pred_small.bias
-        assert bias is not None
-        bias[0] += 0.6216
-    return model
+    return intricate_model()
 
 
 def rows(evaluation: Evaluation) -> list[tuple[Any, ...]]:
@@ -89,7 +61,7 @@ def test_real_annotations_have_full_scores() -> None:
 
 @pytest.mark.parametrize("shift", [1, 5, 200])
 def test_the_iou_is_that_of_each_mask_with_its_own(images: list[PersonImage], shift: int) -> None:
-    evaluation = evaluate(known_masks(images, shift), images)
+    evaluation = evaluate(known_masks(images, itertools.repeat(shift)), images)
     everybody = []
     for row, image in zip(evaluation.images, images, strict=True):
         annotated = image.masks.astype(bool)
@@ -102,11 +74,8 @@ def test_the_iou_is_that_of_each_mask_with_its_own(images: list[PersonImage], sh
 
 
 def test_the_worst_images_come_first(images: list[PersonImage]) -> None:
-    masks = [(0, images[:2]), (25, images[2:3]), (200, images[3:4]), (2, images[4:])]
-    model = KnownMasks([])
-    for shift, some in masks:
-        model._masks |= KnownMasks(some, shift)._masks
-    evaluation = evaluate(cast(Pose2Seg, model), images)
+    shifts = [0, 0, 0, 25, 25, 25, 200, 200, 2]  # of 1, 2, 3, 2 and 1 people
+    evaluation = evaluate(known_masks(images, shifts), images)
     assert [row.image.image_id for row in evaluation.worst_first()] == [3, 2, 4, 0, 1]
     assert [row.f1 for row in evaluation.worst_first()][:2] == [0, 0], "their mean IoU decides"
 
