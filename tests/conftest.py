@@ -42,6 +42,15 @@ def forget_what_was_compiled() -> Iterator[None]:
         torch.compiler.reset()
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For work so small that several threads would wait for each other longer than they work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def emulated_extension(pytestconfig: pytest.Config) -> ModuleType:
     return _registered(twins.load_emulated(pytestconfig.getoption("sanitize")))

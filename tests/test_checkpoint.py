@@ -170,7 +170,7 @@ def safetensors_of(model: Pose2Seg, **metadata: str) -> bytes:
 def test_sizes_that_no_model_has_are_refused(tmp_path: Path, architecture: str) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(safetensors_of(small_model(TEMPLATES), architecture=architecture))
-    with pytest.raises(InputError, match='model.safetensors: .*"architecture"|weights do not fit the model'):
+    with pytest.raises(InputError, match=r'model.safetensors: .*"architecture"|weights do not fit the model'):
         load_model(path)
 
 

@@ -177,6 +177,7 @@ def make_loader(
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
         worker_init_fn=_prepare_worker,
+        generator=torch.Generator(),  # else every epoch would draw from the global one
     )
 
 

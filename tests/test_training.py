@@ -1,0 +1,190 @@
+"""The steps of a training, and the recipes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from people import draw_dataset
+from pose2seg import Architecture
+from pose2seg.dataset import PersonImage
+from pose2seg.geometry import compose
+from pose2seg.training import PRESETS, Augmentation, Recipe, Similarity, make_model
+from pose2seg.training.loader import Batch, BatchSampler, make_loader
+from pose2seg.training.targets import mask_targets, network_input
+from pose2seg.training.trainer import Trainer
+from tiny_training import TEMPLATES, TINY, rows, train_tiny
+
+CPU = torch.device("cpu")
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[PersonImage]:
+    (tmp_path / "images").mkdir()
+    return draw_dataset(tmp_path / "images", (1, 2, 3, 1, 2))
+
+
+def batches(images: Sequence[PersonImage], recipe: Recipe) -> list[Batch]:
+    sampler = BatchSampler([len(image.people) for image in images], recipe)
+    return list(make_loader(images, recipe, sampler, workers=0, device=CPU))
+
+
+def trainer(recipe: Recipe) -> Trainer:
+    return Trainer(make_model(recipe, TEMPLATES), recipe, 3, CPU)
+
+
+def test_the_official_recipe_is_that_of_the_original() -> None:
+    recipe, epoch = PRESETS["official"], 14150
+    assert (recipe.architecture, recipe.epochs, recipe.batch_size, recipe.people) == (
+        Architecture(),
+        25,
+        4,
+        8,
+    )
+    expected = {
+        0: 2e-4 / 3,
+        500: 2e-4 * 2 / 3,
+        1000: 2e-4,
+        15 * epoch - 1: 2e-4,
+        15 * epoch: 2e-5,
+        20 * epoch: 2e-6,
+        25 * epoch - 1: 2e-6,
+    }
+    for step, rate in expected.items():
+        assert recipe.learning_rate_at(step, epoch) == pytest.approx(rate)
+    assert recipe.augmentation == Augmentation(align=Similarity(30, (0.8, 1.2), 0.1))
+    assert (recipe.optimizer, recipe.gradient_clip, recipe.average_decay) == ("adam", None, None)
+
+
+def test_a_cosine_rises_and_falls_to_nothing() -> None:
+    recipe = Recipe(schedule="cosine", learning_rate=1, epochs=10, warmup_steps=20)
+    rates = [recipe.learning_rate_at(step, 30) for step in range(301)]
+    assert rates[0] == pytest.approx(1 / 3)
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[150] == pytest.approx(0.5)
+    assert rates[300] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs must be above 0, got 0"),
+        ({"batch_size": 0}, "batch_size must be above 0, got 0"),
+        ({"learning_rate": math.nan}, "learning_rate must be above 0, got nan"),
+        ({"batch_size": 9}, "people must be at least batch_size, 9: one of each image; got 8"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+    ],
+)
+def test_recipes_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(Recipe(), **changes)
+
+
+def test_the_loss_is_the_mean_over_everybody(images: list[PersonImage]) -> None:
+    recipe = replace(TINY, average_decay=None)
+    batch = batches(images, recipe)[0]
+    model = make_model(recipe, TEMPLATES)
+    logits, matrices = model(network_input(batch, 64), batch.keypoints, batch.batch_index, batch.augmentation)
+    assert len(logits) > 1
+    expected = F.cross_entropy(logits, mask_targets(batch, matrices))
+    torch.testing.assert_close(trainer(recipe).step(batch), expected.detach())
+
+
+def test_the_augmentation_moves_people_after_the_fit(images: list[PersonImage]) -> None:
+    batch = batches(images, TINY)[0]
+    model = make_model(TINY, TEMPLATES).eval()
+    arguments = network_input(batch, 64), batch.keypoints, batch.batch_index
+    plain, moved = model(*arguments), model(*arguments, batch.augmentation)
+    torch.testing.assert_close(moved.matrices, compose(batch.augmentation, plain.matrices))
+    assert not torch.allclose(moved.logits, plain.logits)
+
+
+def test_training_learns(images: list[PersonImage], tmp_path: Path) -> None:
+    recipe = replace(TINY, epochs=15, learning_rate=5e-3, augmentation=Augmentation(), schedule="cosine")
+    train_tiny(images, tmp_path / "run", recipe)
+    losses = [float(row["loss"]) for row in rows(tmp_path / "run/losses.csv")]
+    assert len(losses) == 45
+    assert sum(losses[-9:]) < 0.5 * sum(losses[:9])
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_is_close_to_float32(images: list[PersonImage], precision: Any) -> None:
+    some = batches(images, TINY)
+    losses = {}
+    for name in ("float32", precision):
+        mixed = trainer(replace(TINY, precision=name))
+        losses[name] = [mixed.step(batch).item() for batch in some for _ in range(3)]
+        assert all(p.dtype == torch.float32 for p in mixed.model.parameters())
+    assert losses[precision] == pytest.approx(losses["float32"], rel=0.05)
+    assert losses[precision] != losses["float32"]
+    assert (mixed.state_dict()["scaler"] != {}) == (precision == "float16")
+
+
+def test_float16_survives_gradients_that_overflow(images: list[PersonImage]) -> None:
+    half = trainer(replace(TINY, precision="float16"))
+    state = half.state_dict()
+    half.load_state_dict(state | {"scaler": state["scaler"] | {"scale": 1e30}})
+    before = [p.detach().clone() for p in half.model.parameters()]
+    half.step(batches(images, TINY)[0])
+    assert all(torch.equal(a, b) for a, b in zip(half.model.parameters(), before, strict=True))
+    assert half.state_dict()["scaler"]["scale"] == pytest.approx(5e29)
+
+
+def test_gradients_are_clipped_together(images: list[PersonImage]) -> None:
+    batch = batches(images, TINY)[0]
+    free, clipped = (trainer(replace(TINY, gradient_clip=clip)) for clip in (None, 1e-3))
+    for t in (free, clipped):
+        t.step(batch)
+    before = torch.cat([p.grad.flatten() for p in free.model.parameters() if p.grad is not None])
+    after = torch.cat([p.grad.flatten() for p in clipped.model.parameters() if p.grad is not None])
+    assert before.norm() > 1e-2
+    torch.testing.assert_close(after, before * 1e-3 / before.norm(), rtol=1e-3, atol=1e-9)
+
+
+def test_the_average_follows_the_weights(images: list[PersonImage]) -> None:
+    followed = trainer(replace(TINY, average_decay=0.15))
+    keys = ("segnet.conv1.weight", "backbone.bn1.running_mean")
+    expected = {key: followed.model.state_dict()[key].double() for key in keys}
+    for step, batch in enumerate(batches(images, TINY)):
+        followed.step(batch)
+        decay = (0.1, 0.15, 0.15)[step]
+        for key in keys:
+            expected[key] = decay * expected[key] + (1 - decay) * followed.model.state_dict()[key].double()
+    average = followed.trained.state_dict()
+    for key in keys:
+        torch.testing.assert_close(average[key].double(), expected[key], rtol=1e-5, atol=1e-7)
+    assert average["backbone.bn1.num_batches_tracked"] == 3
+    assert trainer(replace(TINY, average_decay=None)).trained.training
+
+
+def test_weight_decay_leaves_biases_and_batch_norms_alone(images: list[PersonImage]) -> None:
+    batch = batches(images, TINY)[0]
+    plain, decayed = (trainer(replace(TINY, optimizer="adamw", weight_decay=decay)) for decay in (0.0, 10.0))
+    for t in (plain, decayed):
+        t.step(batch)
+    for (name, p), q in zip(plain.model.named_parameters(), decayed.model.parameters(), strict=True):
+        assert torch.equal(p, q) == (p.ndim == 1), name
+
+
+def test_frozen_batch_norms_keep_their_statistics(images: list[PersonImage]) -> None:
+    for batch_norm, stays in (("batch", False), ("frozen", True)):
+        model = make_model(TINY, TEMPLATES)
+        before = {key: buffer.clone() for key, buffer in model.named_buffers() if "running" in key}
+        t = Trainer(model, replace(TINY, batch_norm=batch_norm), 3, CPU)  # type: ignore[arg-type]
+        t.step(batches(images, TINY)[0])
+        same = [torch.equal(buffer, before[key]) for key, buffer in model.named_buffers() if key in before]
+        assert all(same) if stays else not any(same)
+        assert model.training
+
+
+def test_synchronised_batch_norms_need_gpus() -> None:
+    with pytest.raises(ValueError, match="synchronised batch norms need GPUs, got cpu"):
+        trainer(replace(TINY, batch_norm="synchronised"))

@@ -1,0 +1,242 @@
+"""What a training writes, and that it can stop anywhere."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from people import draw_dataset
+from pose2seg import InputError, Pose2Seg, load_model
+from pose2seg.dataset import DatasetWarning, PersonImage
+from pose2seg.evaluate import evaluate
+from pose2seg.training.loader import Batch
+from pose2seg.training.trainer import Trainer
+from tiny_training import TINY, assert_same_training, rows, train_tiny
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[PersonImage]:
+    (tmp_path / "images").mkdir()
+    return draw_dataset(tmp_path / "images", (1, 2, 3, 1, 2))
+
+
+def test_what_a_training_leaves(images: list[PersonImage], tmp_path: Path) -> None:
+    train_tiny(images, tmp_path / "run", validation=images[:2])
+    output = tmp_path / "run"
+    assert sorted(path.name for path in output.iterdir()) == [
+        "best.safetensors",
+        "last.safetensors",
+        "losses.csv",
+        "metrics.csv",
+        "recipe.json",
+        "state.pt",
+    ]
+    losses = rows(output / "losses.csv")
+    assert [int(row["step"]) for row in losses] == [1, 2, 3, 4, 5, 6]
+    assert {float(row["learning_rate"]) for row in losses} == {1e-3}
+    metrics = rows(output / "metrics.csv")
+    assert [(row["step"], row["epoch"]) for row in metrics] == [("3", "1"), ("6", "2")]
+    model = load_model(output / "last.safetensors")
+    assert model.architecture == TINY.architecture
+    scores = evaluate(model, images[:2]).scores
+    assert scores == pytest.approx({name: float(metrics[-1][name]) for name in scores}, nan_ok=True)
+    assert json.loads((output / "recipe.json").read_text())["learning_rate"] == 1e-3
+
+
+def test_the_best_model_is_kept(images: list[PersonImage], tmp_path: Path) -> None:
+    scores = iter([0.2, 0.5, 0.5, 0.3])
+    seen = []
+
+    def evaluate(model: Pose2Seg, validation: Sequence[PersonImage]) -> dict[str, float]:
+        assert not model.training
+        assert len(validation) == 1
+        seen.append(model.segnet.conv1.weight.detach().clone())
+        return {"AP": next(scores), "other": -1}
+
+    train_tiny(images, tmp_path, replace(TINY, epochs=4), validation=images[:1], evaluate=evaluate)
+    assert torch.equal(load_model(tmp_path / "best.safetensors").segnet.conv1.weight, seen[1])
+    assert torch.equal(load_model(tmp_path / "last.safetensors").segnet.conv1.weight, seen[3])
+
+
+def test_without_images_to_validate_there_is_no_best_model(images: list[PersonImage], tmp_path: Path) -> None:
+    train_tiny(images, tmp_path / "run")
+    assert not (tmp_path / "run/best.safetensors").exists()
+    assert (tmp_path / "run/metrics.csv").read_text() == ""
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("stop", "precision"),
+    [(1, "float32"), (3, "float32"), (4, "float32"), (5, "float32"), (6, "float32"), (5, "float16")],
+)
+def test_a_stopped_training_goes_on_bit_for_bit(
+    images: list[PersonImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, precision: Any
+) -> None:
+    recipe = replace(TINY, precision=precision)
+    options: dict[str, Any] = {"save_every": 2, "validation": images[:2]}
+    train_tiny(images, tmp_path / "whole", recipe, **options)
+    take_step = Trainer.step
+
+    def stop_after(self: Trainer, batch: Batch) -> torch.Tensor:
+        loss = take_step(self, batch)
+        if self.steps == stop:
+            raise Stopped
+        return loss
+
+    monkeypatch.setattr(Trainer, "step", stop_after)
+    with pytest.raises(Stopped):
+        train_tiny(images, tmp_path / "stopped", recipe, **options)
+    monkeypatch.setattr(Trainer, "step", take_step)
+    torch.manual_seed(99)
+    train_tiny(images, tmp_path / "stopped", recipe, resume=True, **options)
+    assert_same_training(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_a_finished_training_stays_as_it_is(images: list[PersonImage], tmp_path: Path) -> None:
+    train_tiny(images, tmp_path / "run", validation=images[:2])
+    shutil.copytree(tmp_path / "run", tmp_path / "before")
+    train_tiny(images, tmp_path / "run", validation=images[:2], resume=True)
+    assert_same_training(tmp_path / "run", tmp_path / "before")
+
+
+# Dies in the middle of the write, of a state or a model, that exceeds so many bytes in all.
+KILLED = """
+import io, os, signal, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[3:]
+from people import draw_dataset
+from tiny_training import TEMPLATES, TINY, assert_same, assert_same_training, rows, train_tiny
+import tiny_training
+
+tiny_training.torch.set_num_threads(1)
+bytes_left = int(sys.argv[2])
+
+class Deadly(io.BufferedWriter):
+    def write(self, content):
+        global bytes_left
+        bytes_left -= len(content)
+        if bytes_left < 0:
+            super().write(content[: len(content) // 2])
+            self.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().write(content)
+
+open_file = Path.open
+def open_deadly(path, mode="r", *args, **kwargs):
+    return Deadly(io.FileIO(path, "w")) if mode == "wb" else open_file(path, mode, *args, **kwargs)
+Path.open = open_deadly
+
+folder = Path(sys.argv[1])
+images = draw_dataset(folder / "images", (1, 2, 3, 1, 2))
+tiny_training.train_tiny(images, folder / "killed", save_every=1, validation=images[:2], resume=True)
+"""
+
+
+def run_killed(folder: Path, bytes_left: int) -> None:
+    paths = [
+        str(Path(__file__).parent),
+        str(Path(__file__).parents[1] / "models"),
+        str(Path(__file__).parents[1]),
+    ]
+    command = [sys.executable, "-c", KILLED, str(folder), str(bytes_left), *paths]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+
+
+def test_kill_9_in_the_middle_of_a_write_loses_nothing(images: list[PersonImage], tmp_path: Path) -> None:
+    train_tiny(images, tmp_path / "whole", save_every=1, validation=images[:2])
+    state = (tmp_path / "whole/state.pt").stat().st_size
+    for bytes_left in (state // 2, state + 1000, 3 * state):
+        run_killed(tmp_path, bytes_left)
+    train_tiny(images, tmp_path / "killed", save_every=1, validation=images[:2], resume=True)
+    assert_same_training(tmp_path / "killed", tmp_path / "whole")
+    names = {path.name for path in (tmp_path / "killed").iterdir()}
+    assert names == {path.name for path in (tmp_path / "whole").iterdir()}
+
+
+def test_curves_go_to_tensorboard_on_request(images: list[PersonImage], tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train_tiny(images, tmp_path, validation=images[:1], tensorboard=True)
+    curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for file, names in (("losses.csv", ("loss", "learning_rate")), ("metrics.csv", ("ap", "mean_iou"))):
+        for name in names:
+            drawn = [(event.step, event.value) for event in curves.Scalars(name)]
+            assert drawn == [
+                (int(row["step"]), pytest.approx(float(row[name]))) for row in rows(tmp_path / file)
+            ]
+
+
+def test_a_lack_of_tensorboard_is_told_at_once(
+    images: list[PersonImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(
+        InputError, match=r"TensorBoard is not installed: pip install 'pose2seg_ops\[train\]'"
+    ):
+        train_tiny(images, tmp_path, tensorboard=True)
+
+
+def test_a_training_is_not_replaced(images: list[PersonImage], tmp_path: Path) -> None:
+    train_tiny(images, tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(InputError, match="run holds a training: resume it, or choose another folder"):
+        train_tiny(images, tmp_path / "run")
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_training_goes_on_as_it_began(images: list[PersonImage], tmp_path: Path) -> None:
+    train_tiny(images, tmp_path)
+    for changes, message in (
+        ({"learning_rate": 2e-3}, "learning_rate 0.001, not 0.002"),
+        ({"people": 5}, "people 4, not 5"),
+    ):
+        with pytest.raises(InputError, match=rf"state.pt: is of a training with {message}"):
+            train_tiny(images, tmp_path, replace(TINY, **changes), resume=True)
+    with pytest.raises(InputError, match=r"state.pt: is of a training with images in the data 5, not 4"):
+        train_tiny(images[:4], tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"state", None])
+def test_a_state_that_is_none_is_refused(
+    images: list[PersonImage], tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "state.pt"
+    if content is None:
+        torch.save({"weights": torch.zeros(3)}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"state.pt: not the state of a training"):
+        train_tiny(images, tmp_path, resume=True)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_before_it_is_saved(
+    images: list[PersonImage], tmp_path: Path
+) -> None:
+    recipe = replace(TINY, learning_rate=1e30, epochs=4)
+    with pytest.raises(InputError, match=r"the loss is (nan|inf) at step \d+: try a smaller learning rate"):
+        train_tiny(images, tmp_path, recipe, save_every=1)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)["state"]
+    assert all(math.isfinite(float(row["loss"])) for row in rows(tmp_path / "losses.csv"))
+    assert state["steps"] == len(rows(tmp_path / "losses.csv"))
+
+
+def test_images_that_cannot_be_read_are_reported_once(images: list[PersonImage], tmp_path: Path) -> None:
+    images[1].path.write_bytes(b"damaged")
+    with pytest.warns(DatasetWarning) as caught:
+        train_tiny(images, tmp_path / "run")
+    problem = f"{images[1].path}: not an image that OpenCV can read; image 1 is left out"
+    assert [str(warning.message) for warning in caught if warning.category is DatasetWarning] == [problem]

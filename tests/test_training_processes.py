@@ -1,0 +1,71 @@
+"""A training shared by processes gives what one process gives."""
+
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from people import draw_dataset
+from tiny_training import TINY, rows, train_tiny
+
+ROOT = Path(__file__).parents[1]
+
+# Arguments: a folder with the pickled arguments of train_tiny, and where modules are.
+SCRIPT = """
+import pickle, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+import torch
+from pose2seg import distributed
+from tiny_training import train_tiny
+
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+images, recipe = pickle.loads((folder / "arguments").read_bytes())
+with distributed.joined(torch.device("cpu")) as device:
+    train_tiny(images, folder / "shared", recipe, validation=images[:2], device=device)
+"""
+
+
+def run_with_two_processes(folder: Path) -> "subprocess.CompletedProcess[str]":
+    (folder / "script.py").write_text(SCRIPT)
+    paths = [str(ROOT / "tests"), str(ROOT / "models"), str(ROOT)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*torchrun, str(folder / "script.py"), str(folder), *paths]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(("batch_size", "people"), [(2, 4), (3, 5)], ids=["equal shares", "unequal shares"])
+def test_two_processes_train_as_one(tmp_path: Path, batch_size: int, people: int) -> None:
+    images = draw_dataset(tmp_path, (1, 2, 3, 1, 2))
+    # Of the processes' own batches, batch norms would learn other statistics.
+    recipe = replace(TINY, batch_size=batch_size, people=people, batch_norm="frozen", gradient_clip=1.0)
+    (tmp_path / "arguments").write_bytes(pickle.dumps((images, recipe)))
+    done = run_with_two_processes(tmp_path)
+    assert done.returncode == 0, done.stderr
+    train_tiny(images, tmp_path / "alone", recipe, validation=images[:2])
+
+    for name in ("losses.csv", "metrics.csv"):
+        shared, alone = rows(tmp_path / "shared" / name), rows(tmp_path / "alone" / name)
+        assert len(shared) == len(alone) > 0
+        for first, second in zip(shared, alone, strict=True):
+            assert {k: float(v) for k, v in first.items()} == pytest.approx(
+                {k: float(v) for k, v in second.items()}, rel=1e-4
+            )
+    weights = safetensors.torch.load_file(tmp_path / "shared/last.safetensors")
+    expected = safetensors.torch.load_file(tmp_path / "alone/last.safetensors")
+    for key, tensor in expected.items():
+        torch.testing.assert_close(weights[key], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_more_processes_than_images_in_a_batch_are_refused(tmp_path: Path) -> None:
+    images = draw_dataset(tmp_path)
+    (tmp_path / "arguments").write_bytes(pickle.dumps((images, replace(TINY, batch_size=1))))
+    done = run_with_two_processes(tmp_path)
+    assert done.returncode != 0
+    assert "the batch size must be at least the number of processes, 2, got 1" in done.stderr
