@@ -1,6 +1,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from people import draw_dataset
 from pose2seg import InputError, Pose2Seg
 from pose2seg.dataset import DatasetWarning, PersonImage, read_dataset
 from pose2seg.evaluate import Evaluation, Poses, evaluate, match_poses
-from pose2seg.poses import ImagePoses, Person, PoseFile, read_poses
+from pose2seg.poses import ImagePoses, Person, PoseFile, PoseSource, open_poses, read_poses
 from small_model import small_model
 
 from pose2seg_ops import COCO_KEYPOINTS
@@ -217,19 +218,34 @@ def test_poses_are_found_by_the_id_even_where_a_name_looks_like_another(
     tmp_path: Path, images: list[PersonImage]
 ) -> None:
     """OCHuman counts its images anew, and 2.png of it need not be image 2."""
-    images = [PersonImage(image.image_id, images[-1 - i].path, image.size) for i, image in enumerate(images)]
+    images = [replace(image, path=images[-1 - i].path) for i, image in enumerate(images)]
     found = match_poses(write_results(tmp_path / "poses.json", 0, 3, 99), images)
     assert {image_id: poses.image_id for image_id, poses in found.items()} == {0: 0, 3: 3}
 
 
-def test_poses_are_found_by_the_name_where_no_id_is_known(tmp_path: Path, images: list[PersonImage]) -> None:
-    found = match_poses(write_results(tmp_path / "poses.json", "0.png", "3.png"), images)
-    assert {image_id: poses.image_id for image_id, poses in found.items()} == {0: "0.png", 3: "3.png"}
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_poses_are_found_by_the_name_where_no_id_is_known(
+    model: Pose2Seg, tmp_path: Path, images: list[PersonImage], kind: str
+) -> None:
+    images = [replace(image, image_id=100 + number) for number, image in enumerate(images)]
+    if kind == "file":
+        source: PoseSource = write_results(tmp_path / "poses.json", "0.png", "3.png")
+    else:
+        (tmp_path / "labels").mkdir()
+        for name in ("0", "3"):
+            line = " ".join(["0 0.5 0.5 0.1 0.1", *(["0.5 0.5 2"] * 17)])
+            (tmp_path / "labels" / f"{name}.txt").write_text(line)
+        source = open_poses(tmp_path / "labels")
+    found = match_poses(source, images)
+    assert {image_id: len(poses.people) for image_id, poses in found.items()} == {100: 1, 103: 1}
+    evaluation = evaluate(model, images, poses=found)
+    assert [row.poses.image_id for row in evaluation.images] == [100, 101, 102, 103, 104]
+    assert [len(row.masks) for row in evaluation.images] == [1, 0, 0, 1, 0]
 
 
 def test_poses_of_other_images_are_refused(tmp_path: Path, images: list[PersonImage]) -> None:
     file = write_results(tmp_path / "poses.json", 55, "x.png")
-    with pytest.raises(InputError, match=r"none of the 5 images is in the poses file, such as .*0.png"):
+    with pytest.raises(InputError, match=r"there are no poses for any of the 5 images, such as .*0.png"):
         match_poses(file, images)
     other = PoseFile({"0": ImagePoses(0, size=(10, 20))}, lambda _: iter([]))
     with pytest.raises(InputError, match=r"0.png: is annotated as 128 x 96, but its poses are for 20 x 10"):
