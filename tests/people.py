@@ -1,5 +1,6 @@
 """A dataset of drawn people: quick to make, and their masks can be learnt."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -33,3 +34,24 @@ def _draw_image(path: Path, number: int, count: int, size: tuple[int, int]) -> P
         people.append(PersonMask(100 * number + i, keypoints, rle, float(mask.sum()), tuple(box.tolist())))
     cv2.imwrite(str(path), photograph)
     return PersonImage(number, path, size, people)
+
+
+def write_annotations(images: list[PersonImage], path: Path) -> None:
+    """The people in COCO's format."""
+    content = {
+        "images": [
+            {"id": i.image_id, "file_name": i.path.name, "height": i.size[0], "width": i.size[1]}
+            for i in images
+        ],
+        "annotations": [
+            {
+                "id": person.annotation_id,
+                "image_id": image.image_id,
+                "keypoints": person.keypoints.ravel().tolist(),
+                "segmentation": {"size": list(image.size), "counts": person.segmentation["counts"].decode()},
+            }
+            for image in images
+            for person in image.people
+        ],
+    }
+    path.write_text(json.dumps(content))

@@ -1,41 +1,23 @@
+import itertools
 import json
 import math
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from golden import SHARED
+from known_masks import intricate_model, known_masks
 from people import draw_dataset
-from pose2seg import InputError, Pose2Seg, load_templates
+from pose2seg import InputError, Pose2Seg
 from pose2seg.dataset import DatasetWarning, PersonImage, read_dataset
-from pose2seg.evaluate import Evaluation, evaluate, match_poses
-from pose2seg.poses import ImagePoses, Person, PoseFile, read_poses
-from pycocotools import mask as coco_mask
+from pose2seg.evaluate import Evaluation, Poses, evaluate, match_poses
+from pose2seg.poses import ImagePoses, Person, PoseFile, PoseSource, open_poses, read_poses
 from small_model import small_model
 
-from pose2seg_ops import RLE
-
-
-class KnownMasks:
-    """Instead of a model: the annotated mask of the person with a pose, moved to the right."""
-
-    def __init__(self, images: Sequence[PersonImage], shift: int = 0) -> None:
-        self._masks: dict[bytes, RLE] = {}
-        for image in images:
-            for person, mask in zip(image.people, image.masks, strict=True):
-                moved = np.pad(mask, ((0, 0), (shift, 0)))[:, : mask.shape[1]]
-                self._masks[person.keypoints.tobytes()] = coco_mask.encode(np.asfortranarray(moved))
-
-    def predict_rle(self, images: list[Any], keypoints: list[Any]) -> list[list[RLE]]:
-        assert len(images) == len(keypoints)
-        return [[self._masks[pose.tobytes()] for pose in of_image] for of_image in keypoints]
-
-
-def known_masks(images: Sequence[PersonImage], shift: int = 0) -> Pose2Seg:
-    return cast(Pose2Seg, KnownMasks(images, shift))
+from pose2seg_ops import COCO_KEYPOINTS
 
 
 @pytest.fixture
@@ -45,14 +27,7 @@ def images(tmp_path: Path) -> list[PersonImage]:
 
 @pytest.fixture(scope="module")
 def model() -> Pose2Seg:
-    """Its masks have holes and corners everywhere, as its logits lie close to zero."""
-    torch.manual_seed(0)
-    model = small_model(load_templates()).eval()
-    with torch.no_grad():
-        bias = model.segnet.pred_small.bias
-        assert bias is not None
-        bias[0] += 0.6216
-    return model
+    return intricate_model()
 
 
 def rows(evaluation: Evaluation) -> list[tuple[Any, ...]]:
@@ -89,7 +64,7 @@ def test_real_annotations_have_full_scores() -> None:
 
 @pytest.mark.parametrize("shift", [1, 5, 200])
 def test_the_iou_is_that_of_each_mask_with_its_own(images: list[PersonImage], shift: int) -> None:
-    evaluation = evaluate(known_masks(images, shift), images)
+    evaluation = evaluate(known_masks(images, itertools.repeat(shift)), images)
     everybody = []
     for row, image in zip(evaluation.images, images, strict=True):
         annotated = image.masks.astype(bool)
@@ -102,11 +77,8 @@ def test_the_iou_is_that_of_each_mask_with_its_own(images: list[PersonImage], sh
 
 
 def test_the_worst_images_come_first(images: list[PersonImage]) -> None:
-    masks = [(0, images[:2]), (25, images[2:3]), (200, images[3:4]), (2, images[4:])]
-    model = KnownMasks([])
-    for shift, some in masks:
-        model._masks |= KnownMasks(some, shift)._masks
-    evaluation = evaluate(cast(Pose2Seg, model), images)
+    shifts = [0, 0, 0, 25, 25, 25, 200, 200, 2]  # of 1, 2, 3, 2 and 1 people
+    evaluation = evaluate(known_masks(images, shifts), images)
     assert [row.image.image_id for row in evaluation.worst_first()] == [3, 2, 4, 0, 1]
     assert [row.f1 for row in evaluation.worst_first()][:2] == [0, 0], "their mean IoU decides"
 
@@ -164,12 +136,59 @@ def test_a_model_in_training_is_refused(images: list[PersonImage]) -> None:
         evaluate(small_model(torch.ones(1, 17, 3)).train(), images)
 
 
+def annotate(folder: Path, image: PersonImage, **changes: Any) -> list[PersonImage]:
+    """The people of an image as OCHuman has them in COCO's format; `changes` are those of the first."""
+    joints = {"id": 1, "name": "person", "keypoints": list(COCO_KEYPOINTS), "skeleton": []}
+    people = [
+        {
+            "image_id": 1,
+            "area": person.box[2] * person.box[3],
+            "num_keypoints": int(np.count_nonzero(person.keypoints[:, 2])),
+            "iscrowd": 0,
+            "id": i,
+            "category_id": 1,
+            "keypoints": person.keypoints.ravel().tolist(),
+            "segmentation": {"size": list(image.size), "counts": person.segmentation["counts"].decode()},
+            "bbox": list(person.box),
+        }
+        for i, person in enumerate(image.people, start=1)
+    ]
+    people[0] |= changes
+    height, width = image.size
+    images = [{"id": 1, "file_name": image.path.name, "height": height, "width": width}]
+    path = folder / "annotations.json"
+    path.write_text(json.dumps({"annotations": people, "categories": [joints], "images": images}))
+    return read_dataset(path, folder)
+
+
+def test_the_size_is_the_annotated_area(images: list[PersonImage], tmp_path: Path) -> None:
+    """In OCHuman it is that of the box, which can be of another class than the mask's."""
+    assert images[0].masks.sum() < 32**2
+    evaluation = evaluate(known_masks(images), annotate(tmp_path, images[0], area=40.0**2))
+    assert math.isnan(evaluation.ap_small)
+    assert evaluation.ap_medium == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"iscrowd": 1}, {"keypoints": [0] * 51, "num_keypoints": 0}, {"segmentation": []}]
+)
+def test_who_does_not_count_is_nobody_and_not_to_be_ignored(
+    images: list[PersonImage], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """The mask of who does not count costs precision, where COCO's own protocol lets a crowd pass."""
+    two = images[1].people
+    poses: Poses = {1: ImagePoses(1, people=[Person(two[0].keypoints, 0.9), Person(two[1].keypoints, 0.5)])}
+    evaluation = evaluate(known_masks(images), annotate(tmp_path, images[1], **changes), poses=poses)
+    assert [len(row.image.people) for row in evaluation.images] == [1]
+    assert evaluation.ap == pytest.approx(0.5)
+
+
 def test_other_poses_have_scores_and_no_known_people(images: list[PersonImage]) -> None:
     """Of three people two are found, and one of another image is taken for somebody who is not there."""
     three = images[2]
     found = [Person(three.people[i].keypoints, score) for i, score in ((1, 0.9), (0, 0.4))]
     stray = Person(images[1].people[0].keypoints, 0.6)
-    poses = {three.image_id: ImagePoses(three.image_id, people=[*found, stray]), 77: ImagePoses(77)}
+    poses: Poses = {three.image_id: ImagePoses(three.image_id, people=[*found, stray]), 77: ImagePoses(77)}
     evaluation = evaluate(known_masks(images), [three], poses=poses)
     # Precision 1 up to a recall of 1/3, then 2/3 up to 2/3, at COCO's 101 recalls.
     assert evaluation.ap50 == pytest.approx((34 + 33 * 2 / 3) / 101)
@@ -180,7 +199,7 @@ def test_other_poses_have_scores_and_no_known_people(images: list[PersonImage]) 
 
 
 def test_images_without_poses_count(images: list[PersonImage]) -> None:
-    poses = {0: ImagePoses(0, people=[Person(images[0].people[0].keypoints)])}
+    poses: Poses = {0: ImagePoses(0, people=[Person(images[0].people[0].keypoints)])}
     evaluation = evaluate(known_masks(images), images[:2], poses=poses)
     assert evaluation.ap == pytest.approx(34 / 101)  # one of three people
     assert [row.f1 for row in evaluation.images] == [1, 0]
@@ -199,19 +218,34 @@ def test_poses_are_found_by_the_id_even_where_a_name_looks_like_another(
     tmp_path: Path, images: list[PersonImage]
 ) -> None:
     """OCHuman counts its images anew, and 2.png of it need not be image 2."""
-    images = [PersonImage(image.image_id, images[-1 - i].path, image.size) for i, image in enumerate(images)]
+    images = [replace(image, path=images[-1 - i].path) for i, image in enumerate(images)]
     found = match_poses(write_results(tmp_path / "poses.json", 0, 3, 99), images)
     assert {image_id: poses.image_id for image_id, poses in found.items()} == {0: 0, 3: 3}
 
 
-def test_poses_are_found_by_the_name_where_no_id_is_known(tmp_path: Path, images: list[PersonImage]) -> None:
-    found = match_poses(write_results(tmp_path / "poses.json", "0.png", "3.png"), images)
-    assert {image_id: poses.image_id for image_id, poses in found.items()} == {0: "0.png", 3: "3.png"}
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_poses_are_found_by_the_name_where_no_id_is_known(
+    model: Pose2Seg, tmp_path: Path, images: list[PersonImage], kind: str
+) -> None:
+    images = [replace(image, image_id=100 + number) for number, image in enumerate(images)]
+    if kind == "file":
+        source: PoseSource = write_results(tmp_path / "poses.json", "0.png", "3.png")
+    else:
+        (tmp_path / "labels").mkdir()
+        for name in ("0", "3"):
+            line = " ".join(["0 0.5 0.5 0.1 0.1", *(["0.5 0.5 2"] * 17)])
+            (tmp_path / "labels" / f"{name}.txt").write_text(line)
+        source = open_poses(tmp_path / "labels")
+    found = match_poses(source, images)
+    assert {image_id: len(poses.people) for image_id, poses in found.items()} == {100: 1, 103: 1}
+    evaluation = evaluate(model, images, poses=found)
+    assert [row.poses.image_id for row in evaluation.images] == [100, 101, 102, 103, 104]
+    assert [len(row.masks) for row in evaluation.images] == [1, 0, 0, 1, 0]
 
 
 def test_poses_of_other_images_are_refused(tmp_path: Path, images: list[PersonImage]) -> None:
     file = write_results(tmp_path / "poses.json", 55, "x.png")
-    with pytest.raises(InputError, match=r"none of the 5 images is in the poses file, such as .*0.png"):
+    with pytest.raises(InputError, match=r"there are no poses for any of the 5 images, such as .*0.png"):
         match_poses(file, images)
     other = PoseFile({"0": ImagePoses(0, size=(10, 20))}, lambda _: iter([]))
     with pytest.raises(InputError, match=r"0.png: is annotated as 128 x 96, but its poses are for 20 x 10"):

@@ -1,6 +1,6 @@
 import numpy as np
 import numpy.typing as npt
-from pose2seg.visualize import draw_overlay, draw_templates
+from pose2seg.visualize import draw_comparison, draw_overlay, draw_templates
 
 GREY = np.full((120, 160, 3), 100, np.uint8)
 NOBODY = np.zeros((1, 17, 3), np.float32)
@@ -69,3 +69,23 @@ def test_templates_stand_side_by_side_without_their_rare_joints() -> None:
     assert not drawn[280:310, 140:180].any(), "a joint that is rarely visible"
     assert not drawn[40:310, 330:630].any(), "a template without joints"
     assert drawn[:40, 5:60].any(), "its caption"
+
+
+def test_a_comparison_outlines_both_masks_beside_the_photograph() -> None:
+    annotated, predicted = disc(40, 60, 25), disc(110, 60, 25)
+    picture = draw_comparison(GREY, annotated[None], predicted[None], "caption")
+    height, width = GREY.shape[:2]
+    assert picture.shape == (height + 48, 2 * width, 3)
+    np.testing.assert_array_equal(picture[:height, :width], GREY)
+    outlined = picture[:height, width:]
+    rims = [disc(x, 60, 29) & ~disc(x, 60, 20) for x in (40, 110)]
+    np.testing.assert_array_equal(changed(outlined) & ~rims[0] & ~rims[1], False)
+    left, right = outlined[60, 15].astype(int), outlined[60, 85].astype(int)
+    assert left[2] > left[0], "annotated: orange"
+    assert right[0] > right[2], "predicted: blue"
+
+
+def test_a_comparison_of_nobody_is_the_photograph_twice() -> None:
+    nobody = np.zeros((0, *GREY.shape[:2]), bool)
+    picture = draw_comparison(GREY, nobody, nobody, "")
+    np.testing.assert_array_equal(picture[: GREY.shape[0]], np.hstack([GREY, GREY]))

@@ -86,8 +86,19 @@ def path(text: str) -> Path:
 
 def positive(text: str) -> int:
     """An argument's type: an integer of at least 1."""
-    if not text.isdecimal() or len(text) > 9 or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"must be an integer from 1 to 999999999, got {shown(text)}")
+    return _integer(text, 1)
+
+
+def not_negative(text: str) -> int:
+    """An argument's type: an integer of at least 0."""
+    return _integer(text, 0)
+
+
+def _integer(text: str, smallest: int) -> int:
+    if not text.isdecimal() or len(text) > 9 or int(text) < smallest:
+        raise argparse.ArgumentTypeError(
+            f"must be an integer from {smallest} to 999999999, got {shown(text)}"
+        )
     return int(text)
 
 
@@ -96,6 +107,17 @@ def seed(text: str) -> int:
     if not text.isdecimal() or len(text) > 10 or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"must be an integer from 0 to {2**32 - 1}, got {shown(text)}")
     return int(text)
+
+
+def positive_number(text: str) -> float:
+    """An argument's type: a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {shown(text)}")
+    return value
 
 
 def probability(text: str) -> float:

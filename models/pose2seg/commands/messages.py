@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
@@ -19,10 +20,13 @@ def dataset_warnings() -> Iterator[None]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("always", DatasetWarning)
-        warnings.showwarning = _show
+        show_others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **named: Any) -> None:
+            if not issubclass(category, DatasetWarning):
+                show_others(message, category, *where, **named)
+            elif distributed.rank() == 0:
+                tqdm.write(f"pose2seg: warning: {message}", file=sys.stderr)
+
+        warnings.showwarning = show
         yield
-
-
-def _show(message: Warning | str, *_: object, **__: object) -> None:
-    if distributed.rank() == 0:
-        tqdm.write(f"pose2seg: warning: {message}", file=sys.stderr)

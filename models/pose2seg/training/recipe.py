@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from pose2seg.errors import InputError
 from pose2seg.model import INPUT_SIZE, Architecture, Convention
 from pose2seg.training.augmentation import Augmentation, Similarity
 
@@ -59,11 +60,11 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, got {self.seed}")
+            raise InputError(f"seed must be at least 0, got {self.seed}")
         if self.people < self.batch_size:
-            raise ValueError(
+            raise InputError(
                 f"people must be at least batch_size, {self.batch_size}: one of each image; got {self.people}"
             )
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from pose2seg import distributed
 from pose2seg.checkpoint import save_checkpoint
-from pose2seg.dataset import PersonImage
+from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.errors import InputError
+from pose2seg.evaluate import evaluate as evaluate_model
 from pose2seg.files import atomic_writer, remove_unfinished
 from pose2seg.model import Pose2Seg
 from pose2seg.training.loader import Batch, BatchSampler, make_loader
@@ -23,11 +24,15 @@ from pose2seg.training.log import Log
 from pose2seg.training.recipe import Recipe
 from pose2seg.training.state import load_state, save_state
 from pose2seg.training.trainer import Trainer
-from pose2seg.training.validation import mean_iou
 
 Evaluation = Callable[[Pose2Seg, Sequence[PersonImage]], Mapping[str, float]]
 
-_LOSSES_AT_ONCE = 20  # are read from the device, which has to wait for it
+_STEPS_AT_ONCE = 20  # have their losses read from the device, which has to wait for that
+
+
+def coco_scores(model: Pose2Seg, images: Sequence[PersonImage]) -> Mapping[str, float]:
+    """The scores of `pose2seg.evaluate`, the average precision first."""
+    return evaluate_model(model, images).scores
 
 
 def make_model(recipe: Recipe, templates: Tensor) -> Pose2Seg:
@@ -43,7 +48,7 @@ def train(
     output: Path,
     *,
     validation: Sequence[PersonImage] = (),
-    evaluate: Evaluation = mean_iou,
+    evaluate: Evaluation = coco_scores,
     device: torch.device | str = "cpu",
     workers: int = 2,
     save_every: int = 1000,
@@ -73,7 +78,8 @@ def train(
     workers: processes that prepare batches, for each process that trains; 0 for none.
 
     Raises InputError if `output` holds a training and `resume` is not given, or one of another recipe or
-    other images; if the loss is not finite; and if no image can be read.
+    other images; if the loss is not finite; and if no image can be read. An image that cannot be read is
+    replaced by the next one, with a DatasetWarning.
     """
     if recipe.batch_size < distributed.count():
         raise InputError(
@@ -107,7 +113,8 @@ class _Run:
         self._loader = make_loader(images, recipe, self._sampler, workers=workers, device=device)
         self._data = {"images in the data": len(images), "people in the data": sum(people)}
         self._best = -math.inf
-        self._problems: set[str] = set()
+        self._new_problems: list[str] = []
+        self._reported: set[str] = set()
         self._losses: list[tuple[int, float, Tensor]] = []
         self._load(resume)
         self._log: Log | None = None  # of the one process that writes
@@ -137,9 +144,9 @@ class _Run:
                 self._step(batch, bar)
                 # After the last step of an epoch the state is saved with its evaluation.
                 if self._trainer.steps % save_every == 0 and self._trainer.steps % total:
-                    self._write_losses(bar)
+                    self._report(bar)
                     self._save()
-            self._write_losses(bar)
+            self._report(bar)
 
     def finish_epoch(self, validation: Sequence[PersonImage], evaluate: Evaluation) -> None:
         """Evaluate the model, and keep it and the state of the training."""
@@ -159,20 +166,23 @@ class _Run:
         self._save()
 
     def _step(self, batch: Batch, bar: "tqdm[Any]") -> None:
-        for problem in batch.problems:
-            if problem not in self._problems:
-                self._problems.add(problem)
-                tqdm.write(f"pose2seg: warning: {problem}", file=sys.stderr)
+        self._new_problems += batch.problems
         learning_rate = self._trainer.learning_rate
         loss = self._trainer.step(batch)
         self._losses.append((self._trainer.steps, learning_rate, loss))
         bar.update()
-        if len(self._losses) == _LOSSES_AT_ONCE:
-            self._write_losses(bar)
+        if len(self._losses) == _STEPS_AT_ONCE:
+            self._report(bar)
 
-    def _write_losses(self, bar: "tqdm[Any]") -> None:
+    def _report(self, bar: "tqdm[Any]") -> None:
+        """Write the losses since the last time, and warn of the images that could not be read."""
         if not self._losses:
             return
+        problems = {problem for part in distributed.gather(self._new_problems) for problem in part}
+        for problem in sorted(problems - self._reported):
+            warnings.warn(problem, DatasetWarning, stacklevel=2)
+        self._reported |= problems
+        self._new_problems.clear()
         losses = distributed.total(torch.stack([loss for _, _, loss in self._losses])).tolist()
         for (step, learning_rate, _), loss in zip(self._losses, losses, strict=True):
             if not math.isfinite(loss):

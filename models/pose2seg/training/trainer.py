@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from pose2seg import distributed
+from pose2seg.errors import InputError
 from pose2seg.model import Pose2Seg
 from pose2seg.training.average import WeightAverage
 from pose2seg.training.loader import Batch
@@ -28,7 +29,7 @@ class Trainer:
     def __init__(self, model: Pose2Seg, recipe: Recipe, steps_per_epoch: int, device: torch.device) -> None:
         if recipe.batch_norm == "synchronised":
             if device.type != "cuda":
-                raise ValueError(f"synchronised batch norms need GPUs, got {device}")
+                raise InputError(f"synchronised batch norms need GPUs, got {device}")
             nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WeightAverage(model, recipe.average_decay) if recipe.average_decay else None

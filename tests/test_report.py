@@ -1,0 +1,186 @@
+import csv
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from golden import SHARED
+from known_masks import intricate_model, known_masks
+from people import draw_dataset
+from pose2seg import InputError, Pose2Seg
+from pose2seg.dataset import PersonImage, read_dataset
+from pose2seg.evaluate import Evaluation, ImageEvaluation, evaluate
+from pose2seg.files import read_image
+from pose2seg.poses import ImagePoses
+from pose2seg.report import report_files, write_report
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+
+@pytest.fixture(scope="module")
+def model() -> Pose2Seg:
+    return intricate_model()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[PersonImage]:
+    return draw_dataset(tmp_path, (1, 2, 3))
+
+
+def evaluation(images: list[PersonImage], *scores: tuple[float, list[float]]) -> Evaluation:
+    """The annotated masks, and scores as given for each image."""
+    rows = [
+        ImageEvaluation(
+            image, ImagePoses(image.image_id, people=[]), [p.segmentation for p in image.people], *of_image
+        )
+        for image, of_image in zip(images, scores, strict=True)
+    ]
+    return Evaluation(0.5, 0.75, 0.25, float("nan"), 0.125, 1.0, 0.6, rows)
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_table_has_the_worst_images_first(images: list[PersonImage], tmp_path: Path) -> None:
+    scored = evaluation(images, (0.5, [0.7]), (0.2, [0.5, 0.25]), (1.0, [0.9, 0.95, 1.0]))
+    scored = scored._replace(images=[row._replace(masks=[]) for row in scored.images])
+    write_report(scored, tmp_path / "report", worst=1)
+    table = read_table(tmp_path / "report/images.csv")
+    assert [list(row.values()) for row in table] == [
+        ["1", str(images[1].path), "2", "0", "0.2000", "0.3750", "0.2500"],
+        ["0", str(images[0].path), "1", "0", "0.5000", "0.7000", "0.7000"],
+        ["2", str(images[2].path), "3", "0", "1.0000", "0.9500", "0.9000"],
+    ]
+    assert list(table[0]) == ["image_id", "path", "people", "predictions", "f1", "mean_iou", "lowest_iou"]
+
+
+def test_scores_that_are_not_defined_are_absent(images: list[PersonImage], tmp_path: Path) -> None:
+    scored = evaluation(images, (0.5, []), (0.25, []), (1.0, []))
+    scored = scored._replace(images=[row._replace(masks=[]) for row in scored.images])
+    write_report(scored._replace(mean_iou=float("nan")), tmp_path, worst=1)
+    assert json.loads((tmp_path / "scores.json").read_text()) == {
+        "ap": 0.5,
+        "ap50": 0.75,
+        "ap75": 0.25,
+        "ap_small": None,
+        "ap_medium": 0.125,
+        "ap_large": 1.0,
+        "mean_iou": None,
+        "images": 3,
+        "people": 6,
+        "predictions": 0,
+    }
+    assert [(row["mean_iou"], row["lowest_iou"]) for row in read_table(tmp_path / "images.csv")] == [
+        ("", "")
+    ] * 3
+
+
+def test_the_pictures_are_of_the_worst_images_and_no_others_stay(
+    model: Pose2Seg, images: list[PersonImage], tmp_path: Path
+) -> None:
+    evaluated = evaluate(model, images)
+    folder = tmp_path / "report"
+    write_report(evaluated, folder, worst=99)
+    (folder / "worst/notes.txt").write_text("mine")
+    assert names(folder / "worst") == ["001.png", "002.png", "003.png", "notes.txt"]
+    write_report(evaluated, folder, worst=2)
+    assert names(folder / "worst") == ["001.png", "002.png", "notes.txt"]
+    assert names(folder) == ["images.csv", "masks.json", "scores.json", "worst"]
+    for place, row in enumerate(evaluated.worst_first()[:2], start=1):
+        picture, photograph = read_image(folder / f"worst/{place:03}.png"), row.image.read()
+        height, width = row.image.size
+        np.testing.assert_array_equal(picture[:height, :width], photograph)
+        changed = (picture[:height, width:] != photograph).any(-1)
+        assert changed.any(), "outlines"
+        assert (picture[height:] != 255).any(), "a caption"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("dataset", ["drawn", "real"])
+def test_the_scores_are_those_of_cocoeval_on_the_masks_that_are_written(
+    images: list[PersonImage], tmp_path: Path, dataset: str
+) -> None:
+    if dataset == "real":
+        folder = SHARED / "data/coco_persons"
+        if not folder.exists():
+            pytest.skip("real images not at hand: ../shared/data/coco_persons")
+        images = read_dataset(folder / "val.json", folder / "val")[7:1:-1]
+        annotations = json.loads((folder / "val.json").read_text())
+    else:
+        annotations = to_annotations(images)
+    evaluated = evaluate(known_masks(images, itertools.cycle(range(0, 40, 3))), images)
+    assert 0 < evaluated.ap < evaluated.ap50 < 1
+    write_report(evaluated, tmp_path / "report", worst=1)
+
+    counted = {image.image_id for image in images}
+    annotations["annotations"] = [
+        annotation
+        for annotation in annotations["annotations"]
+        if annotation["image_id"] in counted and annotation["num_keypoints"] and not annotation["iscrowd"]
+    ]
+    (tmp_path / "truth.json").write_text(json.dumps(annotations))
+    coco = COCO(str(tmp_path / "truth.json"))
+    evaluator = COCOeval(coco, coco.loadRes(str(tmp_path / "report/masks.json")), "segm")
+    evaluator.params.imgIds = list(counted)
+    evaluator.params.catIds = [1]
+    evaluator.evaluate()
+    evaluator.accumulate()
+    evaluator.summarize()
+
+    scores = json.loads((tmp_path / "report/scores.json").read_text())
+    expected = [None if score == -1 else score for score in evaluator.stats[:6]]
+    assert [scores[name] for name in list(scores)[:6]] == expected
+    assert scores["people"] == scores["predictions"] == len(annotations["annotations"])
+
+
+def to_annotations(images: list[PersonImage]) -> dict[str, Any]:
+    """The people in COCO's format, counted from 1, because COCOeval takes an id of 0 for nobody."""
+    people = [(image, person) for image in images for person in image.people]
+    return {
+        "images": [
+            {"id": image.image_id, "height": image.size[0], "width": image.size[1]} for image in images
+        ],
+        "categories": [{"id": 1}],
+        "annotations": [
+            {
+                "id": i,
+                "image_id": image.image_id,
+                "category_id": 1,
+                "iscrowd": 0,
+                "num_keypoints": 17,
+                "area": int(coco_mask.area(person.segmentation)),
+                "segmentation": {"size": list(image.size), "counts": person.segmentation["counts"].decode()},
+            }
+            for i, (image, person) in enumerate(people, start=1)
+        ],
+    }
+
+
+def test_nothing_but_the_named_files_is_written(
+    model: Pose2Seg, images: list[PersonImage], tmp_path: Path
+) -> None:
+    folder = tmp_path / "report"
+    write_report(evaluate(model, images), folder, worst=2)
+    written = sorted(path for path in folder.rglob("*") if path.is_file())
+    assert written == sorted(path for path, _ in report_files(folder, 2))
+
+
+def test_a_photograph_that_is_gone_leaves_the_earlier_scores(
+    model: Pose2Seg, images: list[PersonImage], tmp_path: Path
+) -> None:
+    folder = tmp_path / "report"
+    evaluated = evaluate(model, images)
+    write_report(evaluated, folder, worst=3)
+    before = (folder / "scores.json").stat()
+    images[1].path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"1.png: not an image that OpenCV can read"):
+        write_report(evaluated, folder, worst=3)
+    assert (folder / "scores.json").stat() == before

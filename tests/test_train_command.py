@@ -1,0 +1,121 @@
+"""`pose2seg train` on the command line."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from people import draw_dataset, write_annotations
+from pose2seg import Pose2Seg, cli, load_model, load_templates, save_checkpoint
+from pose2seg.commands.train import _initial_model
+from pose2seg.training import PRESETS, make_model
+from tiny_training import TINY, rows
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dataset to train on; the presets are tiny."""
+    monkeypatch.setitem(PRESETS, "modern", replace(TINY, epochs=1))
+    (tmp_path / "images").mkdir()
+    write_annotations(draw_dataset(tmp_path / "images"), tmp_path / "people.json")
+    return tmp_path
+
+
+def train(folder: Path, *options: str) -> int:
+    words = ["train", str(folder / "people.json"), str(folder / "images"), "--output", str(folder / "run")]
+    return cli.main([*words, "--device", "cpu", "--workers", "0", *options])
+
+
+def test_train_writes_a_model_and_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    validation = ["--validation", str(folder / "people.json"), str(folder / "images")]
+    assert train(folder, *validation, "--epochs", "2", "--learning-rate", "0.01", "--seed", "3") == 0
+    error = capsys.readouterr().err
+    assert error.startswith(f"{folder}/run: 2 epochs, done in ")
+    recipe = json.loads((folder / "run/recipe.json").read_text())
+    assert (recipe["epochs"], recipe["learning_rate"], recipe["seed"], recipe["people"]) == (2, 0.01, 3, 4)
+    assert [row["epoch"] for row in rows(folder / "run/metrics.csv")] == ["1", "2"]
+    model = load_model(folder / "run/best.safetensors")
+    assert torch.equal(model.templates, load_templates())
+
+
+def test_a_training_is_resumed_on_request(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folder, "--resume") == 0
+    assert train(folder) == 2
+    assert f"{folder}/run holds a training: resume it, or choose another folder" in capsys.readouterr().err
+    assert train(folder, "--resume") == 0
+
+
+def test_bad_records_are_warnings_of_a_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads((folder / "people.json").read_text())
+    content["annotations"][1]["segmentation"] = [[1, 2, 3, 4]]
+    (folder / "people.json").write_text(json.dumps(content))
+    (folder / "images/2.png").write_bytes(b"damaged")
+    assert train(folder) == 0
+    first, second, _ = capsys.readouterr().err.splitlines()
+    assert first.startswith("pose2seg: warning: ")
+    assert "annotations[1] (id 100) is left out: " in first
+    assert second.endswith("2.png: not an image that OpenCV can read; image 2 is left out")
+
+
+def initial_model(*options: str) -> Pose2Seg:
+    arguments = cli._parser().parse_args(["train", "people.json", "images", "--output", "run", *options])
+    return _initial_model(arguments, TINY)
+
+
+def test_a_training_starts_from_the_weights_that_are_given(tmp_path: Path) -> None:
+    first = make_model(replace(TINY, seed=5), load_templates())
+    save_checkpoint(first, tmp_path / "first.safetensors")
+    started = initial_model("--weights", str(tmp_path / "first.safetensors"))
+    assert torch.equal(started.segnet.conv1.weight, first.segnet.conv1.weight)
+
+    resnet = {k: v for k, v in first.backbone.state_dict().items() if not k.startswith("fpn_")}
+    torch.save(resnet, tmp_path / "resnet.pth")
+    started = initial_model("--imagenet-weights", str(tmp_path / "resnet.pth"))
+    assert torch.equal(started.backbone.conv1.weight, first.backbone.conv1.weight)
+    assert not torch.equal(started.segnet.conv1.weight, first.segnet.conv1.weight)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--people", "1"], "people must be at least batch_size, 2: one of each image; got 1"),
+        (["--learning-rate", "0"], "argument --learning-rate: must be a number above 0, got '0'"),
+        (["--learning-rate", "x"], "argument --learning-rate: must be a number above 0, got 'x'"),
+        (["--workers", "-1"], "argument --workers: must be an integer from 0 to 999999999, got '-1'"),
+        (["--precision", "float8"], "argument --precision: invalid choice: 'float8'"),
+        (["--batch-norm", "synchronised"], "synchronised batch norms need GPUs, got cpu"),
+        (["--preset", "none"], "argument --preset: invalid choice: 'none'"),
+        (["--weights", "no.pth"], "no.pth: No such file or directory"),
+        (["--validation", "no.json", "."], "no.json: No such file or directory"),
+    ],
+)
+def test_what_the_user_can_put_right_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert train(folder, *options) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+    assert not (folder / "run").exists()
+
+
+def test_help_names_every_option() -> None:
+    run = [sys.executable, "-c", "from pose2seg.cli import main; main()", "train", "--help"]
+    text = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+    for option in (
+        "validation",
+        "weights",
+        "imagenet-weights",
+        "preset",
+        "precision",
+        "batch-norm",
+        "resume",
+    ):
+        assert f"--{option} " in text
+    for preset in PRESETS:
+        assert f"\n  {preset} " in text
