@@ -15,6 +15,7 @@ from pose2seg.dataset import PersonImage
 from pose2seg.geometry import compose
 from pose2seg.training import PRESETS, Augmentation, Recipe, Similarity, make_model
 from pose2seg.training.loader import Batch, BatchSampler, make_loader
+from pose2seg.training.loss import person_losses
 from pose2seg.training.targets import mask_targets, network_input
 from pose2seg.training.trainer import Trainer
 from tiny_training import TEMPLATES, TINY, rows, train_tiny
@@ -96,6 +97,17 @@ def test_the_loss_is_the_mean_over_everybody(images: list[PersonImage]) -> None:
     assert len(logits) > 1
     expected = F.cross_entropy(logits, mask_targets(batch, matrices))
     torch.testing.assert_close(trainer(recipe).step(batch), expected.detach())
+
+
+def test_the_iou_of_sure_masks_is_theirs() -> None:
+    """Against numbers counted by hand: 6 and 4 pixels, 2 of them common; and two empty masks."""
+    predicted, annotated = torch.zeros(2, 4, 4), torch.zeros(2, 4, 4, dtype=torch.int64)
+    predicted[0, 0, :] = predicted[0, 1, :2] = 1
+    annotated[0, 1, :] = 1
+    logits = torch.stack([-50 * (2 * predicted - 1), 50 * (2 * predicted - 1)], 1).requires_grad_()
+    plain, weighted = (person_losses(logits, annotated, weight) for weight in (0.0, 3.0))
+    torch.testing.assert_close(weighted - plain, torch.tensor([3 * (1 - 3 / 9), 0]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(plain, torch.tensor([100 * 6 / 16, 0]))
 
 
 def test_the_augmentation_moves_people_after_the_fit(images: list[PersonImage]) -> None:
