@@ -11,6 +11,8 @@ import torch
 from pose2seg import InputError, Pose2Seg, cli, load_templates, save_checkpoint
 from pose2seg.commands import arguments as shared_arguments
 from pose2seg.commands import predict
+from pose2seg.poses import Person
+from pose2seg.poses.estimators import POSE_ESTIMATORS, PoseEstimator
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +57,13 @@ def test_predict_writes_masks_and_says_so(files: Path, capsys: pytest.CaptureFix
     ("inputs", "replaced", "message"),
     [
         (("1.png", "no.png"), {}, "images/no.png: no such file or folder"),
-        (("2.png",), {}, "images/2.png: the poses file does not list this image"),
+        (("2.png",), {}, "images/2.png: the poses do not list this image"),
         (("1.png",), {"poses": "no.json"}, "no.json: No such file or directory"),
-        (("1.png",), {"poses": "."}, ".: Is a directory"),
+        (
+            ("1.png",),
+            {"poses": "."},
+            ".: expected a folder of OpenPose's .json or YOLO's .txt files, got neither",
+        ),
         (("1.png",), {"templates": "no.json"}, "no.json: No such file or directory"),
         (("1.png",), {"weights": "no.pth"}, "no.pth: No such file or directory"),
         (("1.png",), {"weights": "no.safetensors"}, "no.safetensors: No such file or directory"),
@@ -104,6 +110,46 @@ def test_inputs_are_never_replaced(files: Path, capsys: pytest.CaptureFixture[st
     assert cli.main(arguments(files, "1.png", output=str(path))) == 2
     assert capsys.readouterr().err == (f"pose2seg: error: {path}: the masks would replace the input {path}\n")
     assert path.stat() == before
+
+
+def test_the_templates_are_those_of_the_weights_unless_given(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models: list[Pose2Seg] = []
+    monkeypatch.setattr(predict, "predict_to_file", lambda model, *_, **__: models.append(model))
+    (tmp_path / "other.json").write_text(json.dumps({"templates": [[0.25, 0.75, 1.0] * 17]}))
+    words = arguments(files, "1.png", templates=str(tmp_path / "other.json"))
+    at = words.index("--templates")
+    assert cli.main(words[:at] + words[at + 2 :]) == 0
+    assert cli.main(words) == 0
+    assert [model.templates[0, 0].tolist() for model in models] == [[0.5, 0.5, 2], [0.25, 0.75, 1]]
+
+
+def test_official_weights_want_their_templates(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "official.pkl"
+    torch.save({"backbone.conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
+    words = arguments(files, "1.png", weights=str(path))
+    at = words.index("--templates")
+    assert cli.main(words[:at] + words[at + 2 :]) == 2
+    assert f"{path}: holds no pose templates, and none were given" in capsys.readouterr().err
+
+
+def test_poses_come_from_a_pose_estimator(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def made_for(device: torch.device) -> PoseEstimator:
+        return lambda image: [Person(np.full((17, 3), 2, np.float32), score=0.25)]
+
+    monkeypatch.setitem(POSE_ESTIMATORS, "keypoint-rcnn", made_for)
+    words = arguments(files, "")
+    at = words.index("--poses")
+    words[at : at + 2] = ["--pose-estimator", "keypoint-rcnn"]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().err.startswith(f"{files}/masks.json: 2 masks from 2 images in ")
+    results = json.loads((files / "masks.json").read_text())
+    assert [(result["image_id"], result["score"]) for result in results] == [(1, 0.25), (2, 0.25)]
 
 
 def test_the_masks_can_go_to_the_standard_output(files: Path) -> None:
@@ -204,9 +250,11 @@ def test_interruption_is_exit_code_130(files: Path, monkeypatch: pytest.MonkeyPa
 
 def test_help_names_every_option_and_its_default() -> None:
     run = [sys.executable, "-c", "from pose2seg.cli import main; main()", "predict", "--help"]
-    text = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+    help_text = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+    text = " ".join(help_text.split())
     for option in (
         "poses",
+        "pose-estimator",
         "weights",
         "templates",
         "output",

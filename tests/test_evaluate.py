@@ -1,6 +1,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from known_masks import intricate_model, known_masks
 from people import draw_dataset
 from pose2seg import InputError, Pose2Seg
 from pose2seg.dataset import DatasetWarning, PersonImage, read_dataset
-from pose2seg.evaluate import Evaluation, evaluate, match_poses
-from pose2seg.poses import ImagePoses, Person, PoseFile, read_poses
+from pose2seg.evaluate import Evaluation, Poses, evaluate, match_poses
+from pose2seg.poses import ImagePoses, Person, PoseFile, PoseSource, open_poses, read_poses
 from small_model import small_model
+
+from pose2seg_ops import COCO_KEYPOINTS
 
 
 @pytest.fixture
@@ -133,12 +136,59 @@ def test_a_model_in_training_is_refused(images: list[PersonImage]) -> None:
         evaluate(small_model(torch.ones(1, 17, 3)).train(), images)
 
 
+def annotate(folder: Path, image: PersonImage, **changes: Any) -> list[PersonImage]:
+    """The people of an image as OCHuman has them in COCO's format; `changes` are those of the first."""
+    joints = {"id": 1, "name": "person", "keypoints": list(COCO_KEYPOINTS), "skeleton": []}
+    people = [
+        {
+            "image_id": 1,
+            "area": person.box[2] * person.box[3],
+            "num_keypoints": int(np.count_nonzero(person.keypoints[:, 2])),
+            "iscrowd": 0,
+            "id": i,
+            "category_id": 1,
+            "keypoints": person.keypoints.ravel().tolist(),
+            "segmentation": {"size": list(image.size), "counts": person.segmentation["counts"].decode()},
+            "bbox": list(person.box),
+        }
+        for i, person in enumerate(image.people, start=1)
+    ]
+    people[0] |= changes
+    height, width = image.size
+    images = [{"id": 1, "file_name": image.path.name, "height": height, "width": width}]
+    path = folder / "annotations.json"
+    path.write_text(json.dumps({"annotations": people, "categories": [joints], "images": images}))
+    return read_dataset(path, folder)
+
+
+def test_the_size_is_the_annotated_area(images: list[PersonImage], tmp_path: Path) -> None:
+    """In OCHuman it is that of the box, which can be of another class than the mask's."""
+    assert images[0].masks.sum() < 32**2
+    evaluation = evaluate(known_masks(images), annotate(tmp_path, images[0], area=40.0**2))
+    assert math.isnan(evaluation.ap_small)
+    assert evaluation.ap_medium == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"iscrowd": 1}, {"keypoints": [0] * 51, "num_keypoints": 0}, {"segmentation": []}]
+)
+def test_who_does_not_count_is_nobody_and_not_to_be_ignored(
+    images: list[PersonImage], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """The mask of who does not count costs precision, where COCO's own protocol lets a crowd pass."""
+    two = images[1].people
+    poses: Poses = {1: ImagePoses(1, people=[Person(two[0].keypoints, 0.9), Person(two[1].keypoints, 0.5)])}
+    evaluation = evaluate(known_masks(images), annotate(tmp_path, images[1], **changes), poses=poses)
+    assert [len(row.image.people) for row in evaluation.images] == [1]
+    assert evaluation.ap == pytest.approx(0.5)
+
+
 def test_other_poses_have_scores_and_no_known_people(images: list[PersonImage]) -> None:
     """Of three people two are found, and one of another image is taken for somebody who is not there."""
     three = images[2]
     found = [Person(three.people[i].keypoints, score) for i, score in ((1, 0.9), (0, 0.4))]
     stray = Person(images[1].people[0].keypoints, 0.6)
-    poses = {three.image_id: ImagePoses(three.image_id, people=[*found, stray]), 77: ImagePoses(77)}
+    poses: Poses = {three.image_id: ImagePoses(three.image_id, people=[*found, stray]), 77: ImagePoses(77)}
     evaluation = evaluate(known_masks(images), [three], poses=poses)
     # Precision 1 up to a recall of 1/3, then 2/3 up to 2/3, at COCO's 101 recalls.
     assert evaluation.ap50 == pytest.approx((34 + 33 * 2 / 3) / 101)
@@ -149,7 +199,7 @@ def test_other_poses_have_scores_and_no_known_people(images: list[PersonImage]) 
 
 
 def test_images_without_poses_count(images: list[PersonImage]) -> None:
-    poses = {0: ImagePoses(0, people=[Person(images[0].people[0].keypoints)])}
+    poses: Poses = {0: ImagePoses(0, people=[Person(images[0].people[0].keypoints)])}
     evaluation = evaluate(known_masks(images), images[:2], poses=poses)
     assert evaluation.ap == pytest.approx(34 / 101)  # one of three people
     assert [row.f1 for row in evaluation.images] == [1, 0]
@@ -168,19 +218,34 @@ def test_poses_are_found_by_the_id_even_where_a_name_looks_like_another(
     tmp_path: Path, images: list[PersonImage]
 ) -> None:
     """OCHuman counts its images anew, and 2.png of it need not be image 2."""
-    images = [PersonImage(image.image_id, images[-1 - i].path, image.size) for i, image in enumerate(images)]
+    images = [replace(image, path=images[-1 - i].path) for i, image in enumerate(images)]
     found = match_poses(write_results(tmp_path / "poses.json", 0, 3, 99), images)
     assert {image_id: poses.image_id for image_id, poses in found.items()} == {0: 0, 3: 3}
 
 
-def test_poses_are_found_by_the_name_where_no_id_is_known(tmp_path: Path, images: list[PersonImage]) -> None:
-    found = match_poses(write_results(tmp_path / "poses.json", "0.png", "3.png"), images)
-    assert {image_id: poses.image_id for image_id, poses in found.items()} == {0: "0.png", 3: "3.png"}
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_poses_are_found_by_the_name_where_no_id_is_known(
+    model: Pose2Seg, tmp_path: Path, images: list[PersonImage], kind: str
+) -> None:
+    images = [replace(image, image_id=100 + number) for number, image in enumerate(images)]
+    if kind == "file":
+        source: PoseSource = write_results(tmp_path / "poses.json", "0.png", "3.png")
+    else:
+        (tmp_path / "labels").mkdir()
+        for name in ("0", "3"):
+            line = " ".join(["0 0.5 0.5 0.1 0.1", *(["0.5 0.5 2"] * 17)])
+            (tmp_path / "labels" / f"{name}.txt").write_text(line)
+        source = open_poses(tmp_path / "labels")
+    found = match_poses(source, images)
+    assert {image_id: len(poses.people) for image_id, poses in found.items()} == {100: 1, 103: 1}
+    evaluation = evaluate(model, images, poses=found)
+    assert [row.poses.image_id for row in evaluation.images] == [100, 101, 102, 103, 104]
+    assert [len(row.masks) for row in evaluation.images] == [1, 0, 0, 1, 0]
 
 
 def test_poses_of_other_images_are_refused(tmp_path: Path, images: list[PersonImage]) -> None:
     file = write_results(tmp_path / "poses.json", 55, "x.png")
-    with pytest.raises(InputError, match=r"none of the 5 images is in the poses file, such as .*0.png"):
+    with pytest.raises(InputError, match=r"there are no poses for any of the 5 images, such as .*0.png"):
         match_poses(file, images)
     other = PoseFile({"0": ImagePoses(0, size=(10, 20))}, lambda _: iter([]))
     with pytest.raises(InputError, match=r"0.png: is annotated as 128 x 96, but its poses are for 20 x 10"):

@@ -80,18 +80,16 @@ def test_different_images_of_the_same_name_are_refused(folder: Path) -> None:
     (copies / "1.png").write_bytes((images / "1.png").read_bytes())
     with pytest.raises(InputError) as raised:
         find_photographs([images, copies], poses)
-    assert str(raised.value) == (
-        f"{images / '1.png'} and {copies / '1.png'} are both image 11 of the poses file"
-    )
+    assert str(raised.value) == (f"{images / '1.png'} and {copies / '1.png'} are both image 11 of the poses")
 
 
 def test_inputs_that_cannot_be_used_are_named(folder: Path) -> None:
     poses = read_poses(folder / "poses.json")
     with pytest.raises(InputError, match=r"missing: no such file or folder"):
         find_photographs([folder / "missing"], poses)
-    with pytest.raises(InputError, match=r"3.png: the poses file does not list this image"):
+    with pytest.raises(InputError, match=r"3.png: the poses do not list this image"):
         find_photographs([folder / "photographs" / "3.png"], poses)
-    with pytest.raises(InputError, match=r"none of the 4 images found is in the poses file"):
+    with pytest.raises(InputError, match=r"none of the 4 images found is in the poses"):
         find_photographs([folder / "photographs"], PoseFile({}, poses.names))
     (folder / "empty").mkdir()
     with pytest.raises(InputError, match=r"no images found in .*empty"):

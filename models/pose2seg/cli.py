@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import torch
 
-from pose2seg.commands import evaluate, predict, templates, train
+from pose2seg.commands import demo, evaluate, predict, templates, train
 from pose2seg.commands.arguments import Parser
 from pose2seg.errors import InputError
 
-_COMMANDS = (evaluate, predict, templates, train)
+_COMMANDS = (demo, evaluate, predict, templates, train)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

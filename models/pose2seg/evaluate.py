@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from pose2seg.average_precision import ScoredMask, average_precision
 from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.errors import InputError
 from pose2seg.model import Pose2Seg
-from pose2seg.poses import ImagePoses, Person, PoseFile
+from pose2seg.poses import ImagePoses, Person, PoseFile, PoseSource
 from pose2seg_ops import RLE
 
 Poses = Mapping[int | str, ImagePoses]
@@ -117,28 +118,29 @@ def evaluate(
     return Evaluation(*precision, mean_iou=_mean([iou for row in rows for iou in row.ious]), images=rows)
 
 
-def match_poses(file: PoseFile, images: Sequence[PersonImage]) -> dict[int | str, ImagePoses]:
-    """The poses of a file for `evaluate`, by image id.
+def match_poses(source: PoseSource, images: Sequence[PersonImage]) -> dict[int | str, ImagePoses]:
+    """The poses of a file or folder for `evaluate`, by image id.
 
-    An image is found by its id; and where the file has none of the ids, by its path, as `PoseFile` does.
+    In a file an image is found by its id; in one that has none of the ids, and in a folder, by its path, as
+    `PoseSource.find` does.
 
-    Raises InputError if the file has none of the images, or poses for an image of another size.
+    Raises InputError if none of the images is found, or the poses are for an image of another size.
     """
-    by_id = {poses.image_id: poses for poses in file.images.values()}
-    found = {image.image_id: by_id[image.image_id] for image in images if image.image_id in by_id}
+    listed = source.images.values() if isinstance(source, PoseFile) else ()
+    by_id = {poses.image_id: poses for poses in listed}
+    matches = [(image, by_id.get(image.image_id)) for image in images]
+    if all(poses is None for _, poses in matches):
+        matches = [(image, source.find(image.path)) for image in images]
+    found = [(image, poses) for image, poses in matches if poses is not None]
     if not found:
-        by_path = {image.image_id: file.find(image.path) for image in images}
-        found = {image_id: poses for image_id, poses in by_path.items() if poses is not None}
-    if not found:
-        raise InputError(f"none of the {len(images)} images is in the poses file, such as {images[0].path}")
-    for image in images:
-        size = found[image.image_id].size if image.image_id in found else None
-        if size is not None and size != image.size:
+        raise InputError(f"there are no poses for any of the {len(images)} images, such as {images[0].path}")
+    for image, poses in found:
+        if poses.size not in (None, image.size):
             raise InputError(
                 f"{image.path}: is annotated as {image.size[1]} x {image.size[0]}, "
-                f"but its poses are for {size[1]} x {size[0]}"
+                f"but its poses are for {poses.size[1]} x {poses.size[0]}"
             )
-    return found
+    return {image.image_id: poses for image, poses in found}
 
 
 class _Share(NamedTuple):
@@ -183,7 +185,7 @@ def _annotated_poses(image: PersonImage) -> ImagePoses:
 
 
 def _poses_of(image: PersonImage, poses: Poses) -> ImagePoses:
-    return poses.get(image.image_id, ImagePoses(image.image_id))
+    return replace(poses.get(image.image_id, ImagePoses(image.image_id)), image_id=image.image_id)
 
 
 def _ious(image: PersonImage, masks: Sequence[RLE]) -> list[float]:

@@ -101,14 +101,14 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
             unfinished.unlink()
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what `atomic_writer` leaves in a folder if it is killed; nobody may be writing there."""
-    for path in folder.glob("." + "[0-9a-f]" * 16):
-        path.unlink()
-
-
 def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
     """Write a picture, (H, W, 3) uint8 BGR, as `atomic_writer` does."""
     _, encoded = cv2.imencode(".png", image)
     with atomic_writer(path) as file:
         file.write(encoded.tobytes())
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `atomic_writer` leaves in a folder if it is killed; nobody may be writing there."""
+    for path in folder.glob("." + "[0-9a-f]" * 16):
+        path.unlink()

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from pose2seg.errors import InputError
 from pose2seg.files import atomic_writer, read_image, real_path, require_distinct_files, write_png
 from pose2seg.model import Pose2Seg
-from pose2seg.poses import ImagePoses, PoseFile
+from pose2seg.poses import ImagePoses, PoseSource
 from pose2seg.visualize import draw_overlay
 from pose2seg_ops import RLE
 
@@ -26,41 +26,43 @@ class Photograph(NamedTuple):
     poses: ImagePoses
 
 
-def find_photographs(inputs: Sequence[Path], poses: PoseFile) -> tuple[list[Photograph], list[Path]]:
+def find_photographs(inputs: Sequence[Path], poses: PoseSource) -> tuple[list[Photograph], list[Path]]:
     """The images that `inputs` name, each once whatever its path, with their poses; and those without.
 
     A folder stands for the images directly in it, in the order of their names; those that `poses` does not
-    list are the second list returned. An image named by itself must be in `poses`.
+    know are the second list returned. An image named by itself must be in `poses`.
 
     Raises InputError for an input that does not exist, an unknown image, two files with the same entry in
     `poses`, or if no photograph is left.
     """
     found: dict[int | str, Photograph] = {}
     unknown: dict[Path, Path] = {}
-    for given in inputs:
-        if not given.exists():
-            raise InputError(f"{given}: no such file or folder")
-        for path in _images_in(given) if given.is_dir() else [given]:
-            image_poses = poses.find(path)
-            if image_poses is not None:
-                first = found.setdefault(image_poses.image_id, Photograph(path, image_poses))
-                if real_path(first.path) != real_path(path):
-                    raise InputError(
-                        f"{first.path} and {path} are both image {image_poses.image_id!r} of the poses file"
-                    )
-            elif given.is_dir():
-                unknown.setdefault(real_path(path), path)
-            else:
-                raise InputError(f"{given}: the poses file does not list this image")
+    listed = [(path, given) for given in inputs for path in _images_of(given)]
+    for path, given in tqdm(listed, desc="poses", unit="image", disable=None, delay=1):
+        image_poses = poses.find(path)
+        if image_poses is not None:
+            first = found.setdefault(image_poses.image_id, Photograph(path, image_poses))
+            if real_path(first.path) != real_path(path):
+                raise InputError(
+                    f"{first.path} and {path} are both image {image_poses.image_id!r} of the poses"
+                )
+        elif path == given:
+            raise InputError(f"{path}: the poses do not list this image")
+        else:
+            unknown.setdefault(real_path(path), path)
     if not found and unknown:
-        raise InputError(f"none of the {len(unknown)} images found is in the poses file")
+        raise InputError(f"none of the {len(unknown)} images found is in the poses")
     if not found:
         raise InputError(f"no images found in {', '.join(map(str, inputs))}")
     return list(found.values()), list(unknown.values())
 
 
-def _images_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+def _images_of(given: Path) -> list[Path]:
+    if not given.exists():
+        raise InputError(f"{given}: no such file or folder")
+    if not given.is_dir():
+        return [given]
+    return sorted(path for path in given.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def predict_to_file(
@@ -103,7 +105,7 @@ def segment_photographs(
     """Each photograph, its image and the masks of its people; `batch_size` images go at once."""
     for start in range(0, len(photographs), batch_size):
         batch = photographs[start : start + batch_size]
-        images = [_read_photograph(photograph) for photograph in batch]
+        images = [read_photograph(photograph) for photograph in batch]
         masks = model.predict_rle(images, [poses.keypoints for _, poses in batch], threshold=threshold)
         yield from zip(batch, images, masks, strict=True)
 
@@ -132,7 +134,8 @@ def _decode(masks: list[RLE], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return np.ascontiguousarray(coco_mask.decode(masks).transpose(2, 0, 1)).view(np.bool_)
 
 
-def _read_photograph(photograph: Photograph) -> npt.NDArray[np.uint8]:
+def read_photograph(photograph: Photograph) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) uint8 BGR. Raises InputError if it is not of the size that its poses are for."""
     path, poses = photograph
     image = read_image(path)
     height, width = image.shape[:2]

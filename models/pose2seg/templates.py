@@ -13,8 +13,8 @@ from pose2seg.errors import InputError
 from pose2seg.files import atomic_writer, finite_number, read_json
 from pose2seg_ops import COCO_KEYPOINTS, COCO_LIMBS
 
-#: The templates of this package: what `pose2seg templates` makes of the people of COCO 2017. They are close to
-#: the official ones, 0.7 % of a box in the mean, and not the same: official weights go with the official file.
+#: The templates of this package: what `pose2seg templates` makes of the people of COCO 2017, with any seed.
+#: They are 0.7 % of a box from the official ones in the mean; official weights want the official ones.
 DEFAULT_TEMPLATES = Path(__file__).with_name("templates.json")
 
 _MINIMUM_VISIBILITY = 0.4
@@ -22,6 +22,8 @@ _MINIMUM_VISIBILITY = 0.4
 
 def load_templates(path: Path | str = DEFAULT_TEMPLATES) -> Tensor:
     """The templates of a JSON file in the original Pose2Seg's format, ready for `Pose2Seg`.
+
+    path: by default the file of this package, for new training.
 
     The file's "templates" are cluster means of poses in the unit square: 51 numbers each, x, y and mean
     visibility of the 17 COCO joints, where a visible joint counts 2 and an occluded one 1. Joints with a mean

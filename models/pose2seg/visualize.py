@@ -1,6 +1,5 @@
 """Pictures of masks and poses."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,14 +59,12 @@ def draw_templates(means: npt.NDArray[Any], captions: Sequence[str]) -> Image:
     `load_templates` would drop are left out. Returns (320, 320 k, 3) uint8 BGR.
     """
     panels = []
-    for template, caption, colour in zip(
-        without_rare_joints(means), captions, itertools.cycle(_COLOURS), strict=False
-    ):
+    for i, (template, caption) in enumerate(zip(without_rare_joints(means), captions, strict=True)):
         panel = np.full((_PANEL, _PANEL, 3), 255, np.uint8)
         cv2.rectangle(panel, (0, 0), (_PANEL - 1, _PANEL - 1), _GREY)
         cv2.putText(panel, caption, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, _GREY, 1, cv2.LINE_AA)
         pose = np.where(template[:, 2:] > 0, template * (_PANEL, _PANEL, 0) + (0, 0, 2), 0)
-        _draw_skeleton(panel, pose.astype(np.float32), colour, line=3)
+        _draw_skeleton(panel, pose.astype(np.float32), _COLOURS[i % len(_COLOURS)], line=3)
         panels.append(panel)
     return np.hstack(panels)
 

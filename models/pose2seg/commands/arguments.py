@@ -6,8 +6,12 @@ from typing import NoReturn, TypeAlias
 
 import torch
 
+from pose2seg import checkpoint
+from pose2seg.bundled import bundled_model
 from pose2seg.errors import InputError
 from pose2seg.files import shown
+from pose2seg.model import Pose2Seg
+from pose2seg.templates import load_templates
 from pose2seg_ops._build_info import CUDA_VERSION, WHY_NO_CUDA
 
 
@@ -19,6 +23,32 @@ class Parser(argparse.ArgumentParser):
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def add_model(parser: Parser) -> None:
+    """--weights and --templates, which `load_model` understands."""
+    parser.add_argument(
+        "--weights",
+        type=path,
+        metavar="FILE",
+        help="a .safetensors file of this package, or the official Pose2Seg weights, a torch pickle "
+        "(default: the small model that comes with this package)",
+    )
+    parser.add_argument(
+        "--templates",
+        type=path,
+        metavar="FILE",
+        help="pose templates, a JSON file in the official format (default: those in the file of the weights; "
+        "official weights hold none and want the original's modeling/templates.json)",
+    )
+
+
+def load_model(options: argparse.Namespace) -> Pose2Seg:
+    """The model that --weights and --templates name, in evaluation mode on the CPU."""
+    templates = None if options.templates is None else load_templates(options.templates)
+    if options.weights is None:
+        return bundled_model(templates)
+    return checkpoint.load_model(options.weights, templates)
 
 
 def add_device(parser: Parser) -> None:

@@ -8,16 +8,14 @@ import time
 import cv2
 
 from pose2seg import distributed
-from pose2seg.checkpoint import load_model
 from pose2seg.commands import arguments
 from pose2seg.commands.messages import dataset_warnings
 from pose2seg.dataset import PersonImage, read_dataset
 from pose2seg.errors import InputError
 from pose2seg.evaluate import Evaluation, evaluate, match_poses
 from pose2seg.files import require_distinct_files
-from pose2seg.poses import read_poses
+from pose2seg.poses import open_poses
 from pose2seg.report import report_files, write_report
-from pose2seg.templates import load_templates
 
 _DESCRIPTION = """\
 Score the masks of a model by COCO's average precision and by their mean IoU, as
@@ -49,7 +47,7 @@ examples:
   pose2seg evaluate ochuman_coco_format_val_range_0.00_1.00.json images \\
       --weights model.safetensors --poses detections.json --output report
 
-on two GPUs, or two processes, with the same result:
+in two processes, one for each GPU where there are any, with the same result:
   torchrun --nproc-per-node 2 --no-python pose2seg evaluate ...
 
 exit codes: 0 done, 2 something to put right, told in one line, 130 interrupted
@@ -70,25 +68,13 @@ def add_to(commands: arguments.Commands) -> None:
     parser.add_argument(
         "images", type=arguments.path, metavar="FOLDER", help='that each "file_name" is relative to'
     )
-    parser.add_argument_group("required options").add_argument(
-        "--weights",
-        required=True,
-        type=arguments.path,
-        metavar="FILE",
-        help="a .safetensors file of this package, or the official Pose2Seg weights (a torch pickle)",
-    )
     option = parser.add_argument
-    option(
-        "--templates",
-        type=arguments.path,
-        metavar="FILE",
-        help="pose templates, the official JSON file; those in the .safetensors file by default",
-    )
     option(
         "--poses",
         type=arguments.path,
-        metavar="FILE",
-        help="predict from these poses, such as COCO keypoint results, not from the annotated ones",
+        metavar="FILE_OR_FOLDER",
+        help="predict from these poses, in place of the annotated ones: COCO keypoint results, or another "
+        "form that `pose2seg predict` takes",
     )
     option(
         "--output",
@@ -104,6 +90,7 @@ def add_to(commands: arguments.Commands) -> None:
         metavar="N",
         help="how many pictures (default: %(default)s)",
     )
+    arguments.add_model(parser)
     arguments.add_device(parser)
     option(
         "--batch-size",
@@ -121,8 +108,8 @@ def _run(options: argparse.Namespace) -> None:
         start = time.perf_counter()
         images = read_dataset(options.annotations, options.images)
         _prepare_output(options, images)
-        poses = match_poses(read_poses(options.poses), images) if options.poses else None
-        model = load_model(options.weights, load_templates(options.templates) if options.templates else None)
+        poses = match_poses(open_poses(options.poses), images) if options.poses else None
+        model = arguments.load_model(options)
         evaluation = evaluate(
             model.to(device), images, poses=poses, batch_size=options.batch_size, progress=True
         )

@@ -6,41 +6,45 @@ import time
 
 import cv2
 
-from pose2seg.checkpoint import load_checkpoint
 from pose2seg.commands import arguments
-from pose2seg.model import Pose2Seg
-from pose2seg.poses import read_poses
+from pose2seg.poses import PoseSource, open_poses
+from pose2seg.poses.estimators import POSE_ESTIMATORS, EstimatedPoses
 from pose2seg.predict import find_photographs, predict_to_file
-from pose2seg.templates import load_templates
 
 _DESCRIPTION = """\
 Make a mask of every person in the photographs whose pose is known.
 
-The poses come from one JSON file, of either COCO form:
-  annotations  {"images": ..., "annotations": ...}
+The poses come from a pose estimator, or from a file or a folder:
+  COCO annotations  {"images": ..., "annotations": ...}
                An image is found by its "file_name", which its path must end in.
                Crowds and people without a labelled joint are left out.
-  results      [{"image_id": ..., "keypoints": ..., "score": ...}, ...]
+  COCO results  [{"image_id": ..., "keypoints": ..., "score": ...}, ...]
                An image is found by its "image_id", which its name must be,
                with or without extension or leading zeros. A joint is missing
-               where its third value is 0, and visible otherwise.
+               where its third value is 0, and visible otherwise. AlphaPose
+               writes this form; of more than 17 joints, the first 17 count.
+  OpenPose     a folder of NAME_keypoints.json, as --write_json makes it, of
+               BODY_25 or COCO joints; a confidence of 0 is a missing joint
+  YOLO         a folder of NAME.txt, labels or predictions of the 17 joints
 
 The masks are written as COCO results, ready for pycocotools:
   [{"image_id", "category_id", "segmentation", "score", "annotation_id"}, ...]
-in the order of the images, and of the people in the poses file. The score is
-the pose's, 1 for annotations; "annotation_id" is there where the poses file has
-ids. An existing file is replaced, when all is done and not before; a pipe or a
-device, such as /dev/stdout, is written to.
+in the order of the images, and of the people in the poses. The score is the
+pose's, 1 for annotations; "annotation_id" is there where the poses have ids.
+Without a file that gives ids, "image_id" is the image's name, as a number if it
+is one. An existing file is replaced, when all is done and not before; a pipe or
+a device, such as /dev/stdout, is written to.
 """
 
 _EXAMPLES = """\
 examples:
+  pose2seg predict a.jpg b.jpg --pose-estimator keypoint-rcnn \\
+      --output masks.json --overlays pictures
   pose2seg predict val2017 --poses person_keypoints_val2017.json \\
-      --weights pose2seg_release.pkl --templates templates.json \\
+      --weights pose2seg_release.pkl --templates modeling/templates.json \\
       --output masks.json
-  pose2seg predict a.jpg b.jpg --poses detections.json \\
-      --weights model.safetensors --templates templates.json \\
-      --output masks.json --overlays pictures --device cuda:1
+  pose2seg predict frames --poses openpose --weights model.safetensors \\
+      --output masks.json --device cuda:1
 
 exit codes: 0 done, 2 something to put right, told in one line, 130 interrupted
 """
@@ -59,38 +63,29 @@ def add_to(commands: arguments.Commands) -> None:
         nargs="+",
         type=arguments.path,
         metavar="IMAGE_OR_FOLDER",
-        help="photographs, or folders of them; images in a folder that are not in the poses file are skipped",
+        help="photographs, or folders of them; images in a folder that the poses do not list are skipped",
     )
-    files = parser.add_argument_group("required options").add_argument
-    files(
+    poses = parser.add_argument_group("poses, one of").add_mutually_exclusive_group(required=True)
+    poses.add_argument(
         "--poses",
-        required=True,
         type=arguments.path,
-        metavar="FILE",
-        help="COCO annotations or keypoint results",
+        metavar="FILE_OR_FOLDER",
+        help="COCO annotations or keypoint results, or a folder of OpenPose's or YOLO's files",
     )
-    files(
-        "--weights",
-        required=True,
-        type=arguments.path,
-        metavar="FILE",
-        help="the official Pose2Seg weights (a torch pickle), or a .safetensors file of this package",
+    poses.add_argument(
+        "--pose-estimator",
+        choices=sorted(POSE_ESTIMATORS),
+        help="find the poses in the photographs, with torchvision: pip install 'pose2seg_ops[estimators]'",
     )
-    files(
-        "--templates",
-        required=True,
-        type=arguments.path,
-        metavar="FILE",
-        help="pose templates, the official JSON file",
-    )
-    files("--output", required=True, type=arguments.path, metavar="FILE", help="COCO results to write")
     option = parser.add_argument
+    option("--output", required=True, type=arguments.path, metavar="FILE", help="COCO results to write")
     option(
         "--overlays",
         type=arguments.path,
         metavar="FOLDER",
         help="also write a picture of each image here: NAME.png",
     )
+    arguments.add_model(parser)
     arguments.add_device(parser)
     option(
         "--batch-size",
@@ -114,17 +109,21 @@ def _run(options: argparse.Namespace) -> None:
     # A damaged image is reported once, by us.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     device = arguments.find_device(options.device)
-    photographs, unknown = find_photographs(options.inputs, read_poses(options.poses))
-    model = Pose2Seg(load_templates(options.templates))
-    load_checkpoint(model, options.weights)
+    poses: PoseSource
+    if options.pose_estimator is not None:
+        poses = EstimatedPoses(POSE_ESTIMATORS[options.pose_estimator](device))
+    else:
+        poses = open_poses(options.poses)
+    model = arguments.load_model(options)
+    photographs, unknown = find_photographs(options.inputs, poses)
     masks = predict_to_file(
-        model.eval().to(device),
+        model.to(device),
         photographs,
         options.output,
         overlays=options.overlays,
         batch_size=options.batch_size,
         threshold=options.threshold,
-        keep=[options.poses, options.weights, options.templates],
+        keep=[path for path in (options.poses, options.weights, options.templates) if path is not None],
     )
     seconds = time.perf_counter() - start
     skipped = f"; {len(unknown)} skipped that {options.poses} does not list" if unknown else ""

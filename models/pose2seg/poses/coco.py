@@ -1,7 +1,6 @@
-"""Reading people's poses from COCO annotation files and COCO keypoint result files."""
+"""COCO annotation files and COCO keypoint result files, AlphaPose's among them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import NoneType
 
@@ -10,49 +9,9 @@ import numpy.typing as npt
 
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, read_json, shown
+from pose2seg.poses.people import ImagePoses, Person, PoseFile
 from pose2seg.records import Record, records
 from pose2seg_ops import COCO_KEYPOINTS
-
-
-@dataclass(frozen=True)
-class Person:
-    """A pose.
-
-    keypoints: (17, 3) float32 x, y in pixels, and COCO visibility: 0 missing, 1 occluded, 2 visible.
-    score: how sure the pose is; 1 for an annotation.
-    annotation_id: the "id" of the annotation; None where it has none.
-    """
-
-    keypoints: npt.NDArray[np.float32]
-    score: float = 1.0
-    annotation_id: int | None = None
-
-
-@dataclass(frozen=True)
-class ImagePoses:
-    """The people of one image; `size` is (height, width) where the file tells it."""
-
-    image_id: int | str
-    size: tuple[int, int] | None = None
-    people: list[Person] = field(default_factory=list)
-
-    @property
-    def keypoints(self) -> npt.NDArray[np.float32]:
-        """(n, 17, 3), n may be 0."""
-        poses = [person.keypoints for person in self.people]
-        return np.array(poses, np.float32).reshape(-1, len(COCO_KEYPOINTS), 3)
-
-
-@dataclass(frozen=True)
-class PoseFile:
-    """Poses by image: `names` are the keys, best first, that the image at a path may have in `images`."""
-
-    images: dict[str, ImagePoses]
-    names: Callable[[Path], Iterator[str]]
-
-    def find(self, image: Path) -> ImagePoses | None:
-        """The poses of the image at a path, None if the file does not list it."""
-        return next((self.images[name] for name in self.names(image) if name in self.images), None)
 
 
 def read_poses(path: Path | str) -> PoseFile:
@@ -61,7 +20,7 @@ def read_poses(path: Path | str) -> PoseFile:
     Annotations belong to the image whose path ends in their "file_name"; those with iscrowd 0 and at least
     one labelled joint count. Results belong to the image whose name, with or without extension or leading
     zeros, is their "image_id"; detectors do not tell occluded joints, so every joint with a third value
-    above 0 is visible.
+    above 0 is visible. Joints beyond COCO's 17, in results of Halpe or COCO-WholeBody models, are left out.
 
     Raises InputError that names the record for a file of another form, OSError for one that cannot be read.
     """
@@ -125,7 +84,7 @@ def _read_results(results: Iterator[Record]) -> dict[str, ImagePoses]:
     images: dict[str, ImagePoses] = {}
     for result in results:
         image_id = result.get("image_id", int, str)
-        keypoints = _keypoints(result)
+        keypoints = _body(result)
         keypoints[:, 2] = np.where(keypoints[:, 2] > 0, 2, 0)
         poses = images.setdefault(str(image_id), ImagePoses(image_id))
         score = finite_number(result.content.get("score"), f'{result.where}: "score"')
@@ -136,6 +95,18 @@ def _read_results(results: Iterator[Record]) -> dict[str, ImagePoses]:
 
 def _keypoints(record: Record) -> npt.NDArray[np.float32]:
     return record.numbers("keypoints", 3 * len(COCO_KEYPOINTS)).reshape(-1, 3)
+
+
+def _body(record: Record) -> npt.NDArray[np.float32]:
+    """The first 17 joints: those of COCO in all these layouts."""
+    count = len(record.get("keypoints", list))
+    if count not in {3 * joints for joints in _LAYOUTS_THAT_BEGIN_AS_COCO}:
+        return _keypoints(record)
+    return record.numbers("keypoints", count).reshape(-1, 3)[: len(COCO_KEYPOINTS)]
+
+
+# COCO, Halpe's body, COCO-WholeBody, Halpe with face and hands.
+_LAYOUTS_THAT_BEGIN_AS_COCO = (17, 26, 133, 136)
 
 
 def _trailing_paths(image: Path) -> Iterator[str]:

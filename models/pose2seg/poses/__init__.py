@@ -1,0 +1,37 @@
+"""Where people's poses come from: a module for each family of formats, and pose estimators."""
+
+from pathlib import Path
+
+from pose2seg.errors import InputError
+from pose2seg.poses import openpose, yolo
+from pose2seg.poses.coco import labelled_keypoints, read_poses
+from pose2seg.poses.people import ImagePoses, Person, PoseFile, PoseFolder, PoseSource
+
+__all__ = [
+    "ImagePoses",
+    "Person",
+    "PoseFile",
+    "PoseFolder",
+    "PoseSource",
+    "labelled_keypoints",
+    "open_poses",
+    "read_poses",
+]
+
+
+def open_poses(path: Path) -> PoseSource:
+    """The poses in a file, as `read_poses` reads it, or in a folder with a file for each image.
+
+    A folder holds OpenPose's .json files or YOLO's .txt files. They are read when their image is asked for.
+
+    Raises InputError for a folder that holds neither or both, and as `read_poses` does.
+    """
+    if not path.is_dir():
+        return read_poses(path)
+    kinds = {file.suffix for file in path.iterdir()} & {".json", ".txt"}
+    if len(kinds) != 1:
+        found = "both" if kinds else "neither"
+        raise InputError(f"{path}: expected a folder of OpenPose's .json or YOLO's .txt files, got {found}")
+    if kinds == {".json"}:
+        return PoseFolder(path, openpose.ENDINGS, openpose.read_people)
+    return PoseFolder(path, yolo.ENDINGS, yolo.read_people)

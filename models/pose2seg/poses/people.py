@@ -1,0 +1,82 @@
+"""People's poses, and where they come from."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pose2seg_ops import COCO_KEYPOINTS
+
+
+@dataclass(frozen=True)
+class Person:
+    """A pose.
+
+    keypoints: (17, 3) float32 x, y in pixels, and COCO visibility: 0 missing, 1 occluded, 2 visible.
+    score: how sure the pose is; 1 for an annotation.
+    annotation_id: the "id" of the annotation; None where it has none.
+    """
+
+    keypoints: npt.NDArray[np.float32]
+    score: float = 1.0
+    annotation_id: int | None = None
+
+
+@dataclass(frozen=True)
+class ImagePoses:
+    """The people of one image; `size` is (height, width) where it is known."""
+
+    image_id: int | str
+    size: tuple[int, int] | None = None
+    people: list[Person] = field(default_factory=list)
+
+    @property
+    def keypoints(self) -> npt.NDArray[np.float32]:
+        """(n, 17, 3), n may be 0."""
+        poses = [person.keypoints for person in self.people]
+        return np.array(poses, np.float32).reshape(-1, len(COCO_KEYPOINTS), 3)
+
+
+class PoseSource(Protocol):
+    """Poses by image, wherever they come from."""
+
+    def find(self, image: Path) -> ImagePoses | None:
+        """The poses of the image at a path, None if they are not known."""
+
+
+@dataclass(frozen=True)
+class PoseFile:
+    """Poses by image: `names` are the keys, best first, that the image at a path may have in `images`."""
+
+    images: dict[str, ImagePoses]
+    names: Callable[[Path], Iterator[str]]
+
+    def find(self, image: Path) -> ImagePoses | None:
+        """The poses of the image at a path, None if the file does not list it."""
+        return next((self.images[name] for name in self.names(image) if name in self.images), None)
+
+
+@dataclass(frozen=True)
+class PoseFolder:
+    """A folder with a file for each image: the image's name without extension, and one of `endings`.
+
+    read: the people in a file, (file, image) -> people.
+    """
+
+    folder: Path
+    endings: tuple[str, ...]
+    read: Callable[[Path, Path], list[Person]]
+
+    def find(self, image: Path) -> ImagePoses | None:
+        """The poses of the image at a path, None if there is no file for it."""
+        files = (self.folder / f"{image.stem}{ending}" for ending in self.endings)
+        file = next((file for file in files if file.is_file()), None)
+        return None if file is None else ImagePoses(image_id_of(image), None, self.read(file, image))
+
+
+def image_id_of(image: Path) -> int | str:
+    """The id of an image that no file gives one: its name without extension, as a number if it is one."""
+    return int(image.stem) if image.stem.isdecimal() else image.stem

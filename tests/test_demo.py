@@ -1,0 +1,97 @@
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pose2seg import InputError, cli, load_templates, save_checkpoint
+from pose2seg.bundled import BUNDLED_WEIGHTS, bundled_model
+from pose2seg.demo import demo_photograph, time_prediction
+from pose2seg.files import read_image
+from small_model import small_model
+
+# The outline of the person, drawn by hand.
+OUTLINE = [
+    *[(175, 84), (218, 43), (254, 23), (303, 41), (345, 66), (353, 85), (366, 89), (372, 140), (368, 185)],
+    *[(376, 195), (366, 240), (350, 300), (330, 315), (355, 338), (406, 360), (457, 373), (490, 391)],
+    *[(511, 442), (511, 599), (13, 599), (25, 457), (38, 406), (56, 381), (102, 363), (150, 350), (190, 322)],
+    *[(195, 297), (162, 274), (162, 239), (154, 203), (155, 178), (151, 122), (157, 96)],
+]
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A model of few random parameters."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    torch.manual_seed(0)
+    save_checkpoint(small_model(load_templates()), tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def test_the_demo_draws_a_picture_in_the_current_folder_and_tells_the_time_of_each_stage(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["demo", "--weights", str(weights), "--device", "cpu"]) == 0
+    *times, summary = capsys.readouterr().out.splitlines()
+    stages = [
+        "photograph",
+        "model",
+        "letterbox",
+        "backbone",
+        "pose fit and alignment",
+        "segmentation head",
+        "paste",
+    ]
+    assert [line[:24].strip() for line in times] == stages
+    assert all(float(line[24:32]) >= 0 and line[32:35] == " ms" for line in times)
+    picture, photograph = read_image(Path("pose2seg_demo.png")), read_image(demo_photograph().path)
+    assert summary.startswith("pose2seg_demo.png: a mask of ")
+    assert picture.shape == photograph.shape
+    assert 0 < (picture != photograph).any(-1).mean() < 1
+
+
+def test_the_pose_is_on_the_person() -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    (pose,) = demo_photograph().poses.keypoints
+    outline = np.array(OUTLINE, np.float32)
+    joints = pose[pose[:, 2] > 0, :2]
+    assert len(joints) == 7
+    assert all(cv2.pointPolygonTest(outline, (float(x), float(y)), False) > 0 for x, y in joints)
+
+
+def test_the_timed_prediction_is_the_prediction(weights: Path) -> None:
+    model = small_model(load_templates()).eval()
+    image = read_image(demo_photograph().path)
+    keypoints = demo_photograph().poses.keypoints
+    (masks,), seconds = time_prediction(model, [image], [keypoints])
+    assert torch.equal(masks, model.predict([image], [keypoints])[0])
+    assert len(seconds) == 5
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in (model.backbone, model.segnet))
+
+
+def test_the_mask_of_the_bundled_model_is_on_the_person(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    if not BUNDLED_WEIGHTS.exists():
+        pytest.skip(f"no model is bundled: {BUNDLED_WEIGHTS.name}")
+    image = read_image(demo_photograph().path)
+    (masks,) = bundled_model().predict([image], [demo_photograph().poses.keypoints])
+    person = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillPoly(person, [np.array(OUTLINE)], 1)
+    ours, theirs = masks[0].numpy(), person > 0
+    assert (ours & theirs).sum() / (ours | theirs).sum() >= 0.7
+
+
+def test_without_a_bundled_model_the_message_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pose2seg.bundled.BUNDLED_WEIGHTS", tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match=r"none.safetensors: this installation comes without a model"):
+        bundled_model()
+
+
+def test_without_matplotlib_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.cbook", None)
+    with pytest.raises(InputError, match=r"pip install 'pose2seg_ops\[demo\]'"):
+        demo_photograph()

@@ -1,0 +1,115 @@
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pose2seg import InputError
+from pose2seg.poses.estimators import POSE_ESTIMATORS, EstimatedPoses, KeypointRCNN
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def detection() -> Any:
+    """torchvision.models.detection, where it fits the torch that is installed."""
+    try:
+        from torchvision.models import detection
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"no torchvision that fits torch {torch.__version__}: {error}")
+    return detection
+
+
+@pytest.fixture
+def weights(detection: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where torchvision keeps the weights that it has downloaded; not there yet."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    name = Path(detection.KeypointRCNN_ResNet50_FPN_Weights.DEFAULT.url).name
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path / "checkpoints" / name
+
+
+def test_keypoint_rcnn_with_random_weights_finds_what_torchvision_finds(
+    detection: Any, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = detection.keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    model.roi_heads.box_predictor.cls_score.bias.data[1] = 3  # somebody everywhere
+    torch.save(model.state_dict(), weights)
+    image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+
+    people = POSE_ESTIMATORS["keypoint-rcnn"](CPU)(image)
+
+    same = detection.keypointrcnn_resnet50_fpn(weights="DEFAULT", box_score_thresh=KeypointRCNN.MINIMUM_SCORE)
+    rgb = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).permute(2, 0, 1).float() / 255
+    with torch.inference_mode():
+        (found,) = same.eval()([rgb])
+    seen = (found["keypoints_scores"] > 0).numpy()
+    assert seen.any()
+    assert not seen.all()
+    kept = seen.any(axis=1)
+    assert len(people) == kept.sum() > 0
+    np.testing.assert_array_equal(np.stack([p.keypoints[:, 2] for p in people]), 2 * seen[kept])
+    positions = np.stack([p.keypoints[:, :2] for p in people])
+    expected = np.where(seen[kept][:, :, None], found["keypoints"][kept][:, :, :2].numpy(), 0)
+    np.testing.assert_allclose(positions, expected, rtol=0, atol=1e-3)
+    assert [p.score for p in people] == pytest.approx(found["scores"][kept].tolist())
+
+
+def test_the_joints_of_torchvision_are_in_the_order_of_coco(detection: Any) -> None:
+    from pose2seg_ops import COCO_KEYPOINTS
+
+    names = detection.KeypointRCNN_ResNet50_FPN_Weights.DEFAULT.meta["keypoint_names"]
+    assert tuple(names) == COCO_KEYPOINTS
+
+
+def test_weights_that_cannot_be_downloaded_are_told_with_their_place(
+    detection: Any, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    with pytest.raises(
+        InputError, match=rf"cannot be loaded: no network; .*{weights.name} .* {weights.parent}"
+    ):
+        KeypointRCNN(CPU)
+
+
+def test_damaged_weights_are_told(detection: Any, weights: Path) -> None:
+    weights.write_bytes(b"damaged")
+    with pytest.raises(InputError, match="the weights of Keypoint R-CNN cannot be loaded"):
+        KeypointRCNN(CPU)
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError("none"), RuntimeError("operator torchvision::nms does not exist")]
+)
+def test_without_torchvision_the_message_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    class Broken(types.ModuleType):
+        def __getattr__(self, name: str) -> None:
+            raise error
+
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.models", Broken("torchvision.models"))
+    with pytest.raises(InputError, match=rf"\({error}\): pip install torchvision"):
+        KeypointRCNN(CPU)
+
+
+def test_estimated_poses_are_a_source_of_poses(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "007.png"), image)
+    seen = []
+
+    def estimator(pixels: Any) -> list[Any]:
+        seen.append(pixels)
+        return []
+
+    found = EstimatedPoses(estimator).find(tmp_path / "007.png")
+    assert (found.image_id, found.size, found.people) == (7, (6, 9), [])
+    np.testing.assert_array_equal(seen, [image])
