@@ -129,15 +129,22 @@ def test_training_learns(images: list[PersonImage], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_is_close_to_float32(images: list[PersonImage], precision: Any) -> None:
-    some = batches(images, TINY)
-    losses = {}
-    for name in ("float32", precision):
-        mixed = trainer(replace(TINY, precision=name))
-        losses[name] = [mixed.step(batch).item() for batch in some for _ in range(3)]
+    """In the first step: after it, small differences in a gradient are whole steps of Adam."""
+    for batch in batches(images, TINY):
+        mixed, full = (trainer(replace(TINY, precision=name)) for name in (precision, "float32"))
+        loss, expected = mixed.step(batch).item(), full.step(batch).item()
+        assert loss == pytest.approx(expected, rel=0.01)
+        assert loss != expected
         assert all(p.dtype == torch.float32 for p in mixed.model.parameters())
-    assert losses[precision] == pytest.approx(losses["float32"], rel=0.05)
-    assert losses[precision] != losses["float32"]
-    assert (mixed.state_dict()["scaler"] != {}) == (precision == "float16")
+        assert (mixed.state_dict()["scaler"] != {}) == (precision == "float16")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_learns(images: list[PersonImage], precision: Any) -> None:
+    mixed = trainer(replace(TINY, precision=precision))
+    batch = batches(images, TINY)[0]
+    losses = [mixed.step(batch).item() for _ in range(8)]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_float16_survives_gradients_that_overflow(images: list[PersonImage]) -> None:
