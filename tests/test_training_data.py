@@ -17,8 +17,11 @@ from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD
 from pose2seg.templates import MIRRORED
 from pose2seg.training.augmentation import (
     Augmentation,
+    Box,
+    Crop,
     Similarity,
     compose,
+    is_inside,
     letterbox_matrix,
     transform_poses,
 )
@@ -141,8 +144,57 @@ def test_the_flip_maps_the_image_onto_its_mirror_image(images: list[PersonImage]
         batch_of(images, replace(PLAIN, augmentation=Augmentation(align=Similarity(), flip=flip)))
         for flip in (0.0, 1.0)
     )
-    mirrored = plain._replace(photographs=[photograph.flip(1) for photograph in plain.photographs])
-    torch.testing.assert_close(network_input(flipped, 128), network_input(mirrored, 128), rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        network_input(flipped, 128), network_input(plain, 128).flip(3), rtol=0, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("box", [(0.0, 0.0, 10.0, 20.0), (90.0, 30.0, 38.0, 60.0), (0.0, 0.0, 128.0, 96.0)])
+def test_crops_hold_the_whole_person(box: Box) -> None:
+    rng = np.random.default_rng(0)
+    x, y, width, height = box
+    person = np.array([[x, x + width] * 2, [y, y, y + height, y + height], [1] * 4])
+    crop = Crop(angle=20, scale=(0.5, 1.5))
+    drawn = [crop.draw(rng, (96, 128), box, 200) for _ in range(300)]
+    scales, angles = [], []
+    for matrix in drawn:
+        moved = matrix @ person
+        assert moved.min() > -1e-9
+        assert moved.max() < 200 + 1e-9
+        assert is_inside(box, matrix, 200)
+        assert not is_inside((x, y, width, height + 400), matrix, 200)
+        scales.append(np.sqrt(np.linalg.det(matrix[:, :2])) / (512 / 128))
+        angles.append(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
+    largest = min(1.5, 200 / (512 / 128) / max(width, height))  # which a turned person cannot have
+    assert 0.5 * min(1, largest) * 0.7 < min(scales) <= max(scales) <= max(largest, 0.5) * 1.001
+    assert -20 < min(angles) < -19
+    assert 19 < max(angles) < 20
+
+
+def test_upright_crops_stay_in_the_photograph() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        matrix = Crop(scale=(1, 1)).draw(rng, (96, 128), (3, 80, 6, 16), 200)
+        edges = matrix @ np.array([[0, 128], [0, 96], [1, 1]])
+        assert edges[:, 0].max() < 1e-9  # the photograph is 512 x 384 there, the crop 200 x 200
+        assert edges[:, 1].min() > 200 - 1e-9
+
+
+def test_a_crop_leaves_out_those_that_it_cuts(images: list[PersonImage]) -> None:
+    recipe = replace(PLAIN, augmentation=Augmentation(input=Crop(scale=(0.1, 1)), flip=0.5))
+    counts = set()
+    for epoch in range(20):
+        sample = TrainingSamples(images, recipe)[Draw(epoch, 2, [1, 0, 2])]
+        counts.add(len(sample.keypoints))
+        boxes = [images[2].people[i].box for i in (1, 0, 2)]
+        shown = [
+            i
+            for i, box in zip((1, 0, 2), boxes, strict=True)
+            if is_inside(box, sample.to_input.double().numpy(), 128)
+        ]
+        assert shown[0] == 1
+        np.testing.assert_array_equal(sample.masks, images[2].masks[shown])
+    assert len(counts) > 1
 
 
 def test_targets_are_the_masks_warped_by_opencv(images: list[PersonImage]) -> None:

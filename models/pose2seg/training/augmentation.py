@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pose2seg.model import INPUT_SIZE
 from pose2seg.templates import MIRRORED
 
 Matrix = npt.NDArray[np.float64]
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -38,30 +40,70 @@ class Similarity:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """A range of views of a person: a square at a random place around the whole of it, within the photograph.
+
+    It trains small networks sooner than whole photographs do: more of the input is people.
+
+    angle: up to so many degrees either way.
+    scale: the smallest and the largest factor to the scale of a prediction's letterbox, drawn evenly in their
+        logarithm; it is less where the person would not fit.
+    """
+
+    angle: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+
+    def draw(self, rng: np.random.Generator, size: tuple[int, int], box: Box, crop_size: int) -> Matrix:
+        """A random matrix (2, 3) from a photograph of (height, width) to the square.
+
+        box: x, y, width and height of the person in the photograph.
+        """
+        similarity = Similarity(self.angle, self.scale).draw(rng, (0, 0))
+        linear = similarity[:, :2] * letterbox_matrix(size, INPUT_SIZE)[0, 0]
+        left_top, extent = np.array(box[:2]), np.array(box[2:])
+        linear *= min(1, crop_size / (np.abs(linear) @ extent).max())
+        centre, half = linear @ (left_top + extent / 2), np.abs(linear) @ extent / 2
+        corners = linear @ np.array([[0, size[1], 0, size[1]], [0, 0, size[0], size[0]]])
+        # Where the square has to be moved so that it holds the person, and does not leave the photograph.
+        low = half - centre
+        high = np.maximum(low, crop_size - half - centre)
+        edges = np.sort([-corners.min(1), crop_size - corners.max(1)], axis=0)
+        return np.column_stack([linear, np.clip(np.clip(rng.uniform(low, high), *edges), low, high)])
+
+
+@dataclass(frozen=True)
 class Augmentation:
     """How photographs and people are changed at random. The default is what the original Pose2Seg does.
 
     align: of each person within the align frame, after the fit of a template.
-    input: of the photograph within the network input, after the letterbox.
+    input: of the photograph within the network input, after the letterbox; or crops instead.
     flip: the probability of mirroring, with left and right joints swapped.
     brightness, contrast, saturation: factors from 1 - x to 1 + x.
     """
 
     align: Similarity = Similarity(angle=30, scale=(0.8, 1.2), shift=0.1)
-    input: Similarity = Similarity()
+    input: Similarity | Crop = Similarity()
     flip: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
 
-    def draw_to_input(self, rng: np.random.Generator, size: tuple[int, int], input_size: int) -> Matrix:
+    def draw_to_input(
+        self, rng: np.random.Generator, size: tuple[int, int], box: Box, input_size: int
+    ) -> Matrix:
         """A random matrix (2, 3) from a photograph of (height, width) to the square network input.
 
+        box: x, y, width and height of the person that a crop shows.
         Its determinant is negative where it mirrors.
         """
-        matrix = compose(self.input.draw(rng, (input_size, input_size)), letterbox_matrix(size, input_size))
+        if isinstance(self.input, Crop):
+            matrix = self.input.draw(rng, size, box, input_size)
+        else:
+            similarity = self.input.draw(rng, (input_size, input_size))
+            matrix = compose(similarity, letterbox_matrix(size, input_size))
         if rng.random() < self.flip:
-            matrix = compose(matrix, np.array([[-1.0, 0, size[1] - 1], [0, 1, 0]]))
+            mirror = np.array([[-1.0, 0, input_size - 1], [0, 1, 0]])
+            matrix = compose(mirror, matrix)
         return matrix
 
     def change_colours(self, rng: np.random.Generator, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -89,6 +131,17 @@ def letterbox_matrix(size: tuple[int, int], input_size: int) -> Matrix:
 def compose(outer: Matrix, inner: Matrix) -> Matrix:
     """The matrix that applies `inner` first and `outer` then."""
     return np.column_stack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]])
+
+
+def is_inside(box: Box, matrix: Matrix, size: int) -> bool:
+    """Whether a matrix moves the whole of a box (x, y, width, height) into a square of this size."""
+    x, y, width, height = box
+    corners = np.array([[x, x + width, x, x + width], [y, y, y + height, y + height], [1, 1, 1, 1]])
+    moved = matrix @ corners
+    return bool(moved.min() >= -_TOLERANCE and moved.max() <= size + _TOLERANCE)
+
+
+_TOLERANCE = 1.001  # pixels; boxes end between pixels, and are one off when those are mirrored
 
 
 def transform_poses(keypoints: npt.NDArray[np.float32], matrix: Matrix) -> npt.NDArray[np.float32]:

@@ -18,7 +18,7 @@ from pose2seg.dataset import PersonImage
 from pose2seg.errors import InputError
 from pose2seg.model import ALIGN_SIZE
 from pose2seg.segmentation import decode
-from pose2seg.training.augmentation import transform_poses
+from pose2seg.training.augmentation import Crop, is_inside, transform_poses
 from pose2seg.training.recipe import AUGMENTATION, ORDER, PEOPLE, Recipe
 
 
@@ -146,8 +146,11 @@ class TrainingSamples(Dataset[Sample]):
     def _sample(self, draw: Draw, photograph: npt.NDArray[np.uint8], problems: list[str]) -> Sample:
         image, augmentation = self._images[draw.image], self._recipe.augmentation
         rng = self._recipe.random(AUGMENTATION, draw.epoch, draw.image)
-        to_input = augmentation.draw_to_input(rng, image.size, self._recipe.input_size)
         people = [image.people[i] for i in draw.people]
+        to_input = augmentation.draw_to_input(rng, image.size, people[0].box, self._recipe.input_size)
+        if isinstance(augmentation.input, Crop):
+            others = [p for p in people[1:] if is_inside(p.box, to_input, self._recipe.input_size)]
+            people = [people[0], *others]
         keypoints = np.stack([person.keypoints for person in people])
         in_align_frame = np.stack([augmentation.align.draw(rng, ALIGN_SIZE) for _ in people])
         return Sample(

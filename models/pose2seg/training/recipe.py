@@ -27,6 +27,7 @@ class Recipe:
     schedule: "steps" divides the learning rate by 10 after each epoch of `milestones`; "cosine" brings it
         to 0 along half a cosine.
     warmup_steps, warmup_factor: the learning rate rises from this share of itself, linearly.
+    iou_weight: of 1 - IoU, beside the cross-entropy (`person_losses`).
     gradient_clip: the largest norm of all gradients together; None for any.
     average_decay: of the exponential moving average of the weights, which is then what is evaluated and
         kept; it is smaller in the first steps. None for the weights themselves.
@@ -49,6 +50,7 @@ class Recipe:
     milestones: tuple[int, ...] = ()
     warmup_steps: int = 0
     warmup_factor: float = 1 / 3
+    iou_weight: float = 0.0
     gradient_clip: float | None = None
     average_decay: float | None = None
     batch_norm: BatchNorm = "batch"

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
@@ -13,6 +12,7 @@ from pose2seg.errors import InputError
 from pose2seg.model import Pose2Seg
 from pose2seg.training.average import WeightAverage
 from pose2seg.training.loader import Batch
+from pose2seg.training.loss import person_losses
 from pose2seg.training.recipe import Recipe
 from pose2seg.training.targets import mask_targets, network_input
 
@@ -86,13 +86,11 @@ class Trainer:
         return loss.detach()
 
     def _sum_of_losses(self, batch: Batch) -> Tensor:
-        """Each person's loss is the mean cross-entropy over the align frame."""
         images = network_input(batch, self._recipe.input_size)
         dtype = getattr(torch, self._recipe.precision)
         with torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32):
             logits, matrices = self._network(images, batch.keypoints, batch.batch_index, batch.augmentation)
-        losses = F.cross_entropy(logits.float(), mask_targets(batch, matrices), reduction="none")
-        return losses.mean((1, 2)).sum()
+        return person_losses(logits, mask_targets(batch, matrices), self._recipe.iou_weight).sum()
 
     def state_dict(self) -> dict[str, Any]:
         """All that a step changes, for `load_state_dict` of a trainer with the same recipe."""
