@@ -64,9 +64,9 @@ def report(results: Sequence[Result], device: torch.device) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Made by `python -m benchmarks.report`: the contenders of a contest take turns in one process, and the",
-        "medians of their times stand here, after all were checked to agree. `floor` allocates and fills an",
-        "output of that size.",
+        "Made by `python -m benchmarks.report`: the contenders of a contest take turns in one process, after",
+        "all were checked to agree, and the medians of their times stand here. `floor` allocates and fills",
+        "an output of that size.",
         "",
         f"On {machine(device)}; pose2seg_ops {version}, torch {torch.__version__}.",
     ]

@@ -12,7 +12,7 @@ from pose2seg_ops import reference
 _CHANNELS = 256
 
 
-def _contest(instances, memory_format, dtype, bars):
+def _contest(instances, memory_format, dtype):
     def inputs(device):
         batch_index = torch.zeros(instances, dtype=torch.long, device=device)
         return (
@@ -36,7 +36,9 @@ def _contest(instances, memory_format, dtype, bars):
     layout = "channels_last" if memory_format == torch.channels_last else "contiguous"
     name = str(dtype).removeprefix("torch.")
     case = f"N={instances}, {layout}, {name}"
-    tolerance = 1e-3 if dtype == torch.float32 else 2e-2
+    precise = dtype == torch.float32
+    tolerance = 1e-3 if precise else 2e-2
+    bars = _BARS.get((instances, memory_format), {}) if precise else {}
     return Contest("affine_align", case, inputs, contenders, bars, tolerance)
 
 
@@ -51,9 +53,7 @@ _BARS = {
 }
 
 CONTESTS = [
-    _contest(instances, memory_format, dtype, _BARS.get((instances, memory_format), {}))
-    if dtype == torch.float32
-    else _contest(instances, memory_format, dtype, {})
+    _contest(instances, memory_format, dtype)
     for dtype in (torch.float32, torch.bfloat16)
     for memory_format in (torch.channels_last, torch.contiguous_format)
     for instances in (1, 8, 32, 128)

@@ -15,8 +15,11 @@ def _contest(instances, memory_format, of, bars):
             "matrices": matrices(instances).to(device),
         }
         leaf = leaves[of].requires_grad_()
-        arguments = (*leaves.values(), torch.zeros(instances, dtype=torch.long, device=device), ROI)
-        outputs = {OURS: pose2seg_ops.affine_align(*arguments), REFERENCE: reference.affine_align(*arguments)}
+        batch_index = torch.zeros(instances, dtype=torch.long, device=device)
+        outputs = {
+            OURS: pose2seg_ops.affine_align(leaves["input"], leaves["matrices"], batch_index, ROI),
+            REFERENCE: reference.affine_align(leaves["input"], leaves["matrices"], batch_index, ROI),
+        }
         gradient = torch.randn_like(outputs[OURS])
         return leaf, outputs, gradient
 
