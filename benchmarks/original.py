@@ -151,9 +151,8 @@ def letterbox(
         shift = (size - scale * width) / 2, (size - scale * height) / 2
         matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
         resized = cv2.warpAffine(image.numpy(), matrix, (size, size))
-        normalised = (resized[..., ::-1].astype(np.float32) / 255 - np.array(mean, np.float32)) / np.array(
-            std, np.float32
-        )
+        rgb = resized[..., ::-1].astype(np.float32) / 255
+        normalised = (rgb - np.array(mean, np.float32)) / np.array(std, np.float32)
         inputs.append(torch.from_numpy(normalised.transpose(2, 0, 1).copy()))
         matrices.append(torch.from_numpy(matrix).float())
     return torch.stack(inputs), torch.stack(matrices)

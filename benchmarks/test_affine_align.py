@@ -42,7 +42,7 @@ def _contest(instances, memory_format, dtype):
     return Contest("affine_align", case, inputs, contenders, bars, tolerance)
 
 
-_BARS = {
+_BARS: dict[tuple[int, torch.memory_format], dict[str, float]] = {
     (1, torch.channels_last): {REFERENCE: 8},
     (8, torch.channels_last): {FLOOR: 1},
     (32, torch.channels_last): {FLOOR: 1},
