@@ -1,18 +1,65 @@
-import math
+from collections.abc import Callable
+from typing import Any
 
-import pytest
 import torch
 
+import pose2seg_ops
+from benchmarks import original
+from benchmarks.contest import FLOOR, OURS, REFERENCE, Contest
+from benchmarks.inputs import ROI, features, matrices
+from pose2seg_ops import reference
 
-@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format], ids=str)
-@pytest.mark.parametrize("instances", [1, 8, 32])
-@pytest.mark.benchmark(group="affine_align")
-def test_affine_align(compare, instances, memory_format):
+_CHANNELS = 256
+
+
+def _contest(instances, memory_format, dtype):
+    def inputs(device):
+        batch_index = torch.zeros(instances, dtype=torch.long, device=device)
+        return (
+            features(_CHANNELS, memory_format, dtype).to(device),
+            matrices(instances).to(device),
+            batch_index,
+            ROI,
+        )
+
+    def floor(input, matrices, *_):
+        shape = (len(matrices), _CHANNELS, *ROI)
+        return torch.empty(shape, dtype=dtype, device=input.device, memory_format=memory_format).fill_(1)
+
+    contenders: dict[str, Callable[..., Any]] = {
+        OURS: pose2seg_ops.affine_align,
+        REFERENCE: reference.affine_align,
+        FLOOR: floor,
+    }
+    if dtype == torch.float32 and instances <= 32:  # the copies of 128 maps take 2 GB
+        contenders["original"] = original.affine_align
+    layout = "channels_last" if memory_format == torch.channels_last else "contiguous"
+    name = str(dtype).removeprefix("torch.")
+    case = f"N={instances}, {layout}, {name}"
+    precise = dtype == torch.float32
+    tolerance = 1e-3 if precise else 2e-2
+    bars = _BARS.get((instances, memory_format), {}) if precise else {}
+    return Contest("affine_align", case, inputs, contenders, bars, tolerance)
+
+
+_BARS: dict[tuple[int, torch.memory_format], dict[str, float]] = {
+    (1, torch.channels_last): {REFERENCE: 8},
+    (8, torch.channels_last): {FLOOR: 1},
+    (32, torch.channels_last): {FLOOR: 1},
+    (128, torch.channels_last): {FLOOR: 1},
+    (1, torch.contiguous_format): {REFERENCE: 3},
+    (8, torch.contiguous_format): {REFERENCE: 1.6, FLOOR: 1 / 1.3},
+    (32, torch.contiguous_format): {REFERENCE: 1.6, FLOOR: 1 / 1.3},
+}
+
+CONTESTS = [
+    _contest(instances, memory_format, dtype)
+    for dtype in (torch.float32, torch.bfloat16)
+    for memory_format in (torch.channels_last, torch.contiguous_format)
+    for instances in (1, 8, 32, 128)
+]
+
+
+def test_affine_align(race, contest, contender):
     """C = 256, 128 x 128 -> 64 x 64: the RoIs of Pose2Seg."""
-    features = torch.randn(1, 256, 128, 128).contiguous(memory_format=memory_format)
-    angle = torch.linspace(-0.5, 0.5, instances)
-    a, b = 0.7 * angle.cos(), 0.7 * angle.sin()
-    shift = torch.full_like(a, math.pi)
-    matrices = torch.stack((a, b, -shift, -b, a, shift), -1).reshape(-1, 2, 3)
-    batch_index = torch.zeros(instances, dtype=torch.long)
-    compare("affine_align", features, matrices, batch_index, (64, 64), tolerance=1e-3)
+    race(contest, contender)

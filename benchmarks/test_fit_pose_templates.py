@@ -1,9 +1,62 @@
-import pytest
+import numpy as np
 import torch
 
+import pose2seg_ops
+from benchmarks import original
+from benchmarks.contest import OURS, REFERENCE, Contest
+from benchmarks.inputs import FEATURES, ROI, people, templates
+from pose2seg_ops import reference
 
-@pytest.mark.parametrize("instances", [1, 8, 32])
-@pytest.mark.benchmark(group="fit_pose_templates")
-def test_fit_pose_templates(compare, people, instances):
-    templates = people(6) / torch.tensor([128.0, 128.0, 1.0])
-    compare("fit_pose_templates", people(instances), templates, (128, 128), (64, 64), tolerance=1e-5)
+_BARS = {1: {"original": 10}, 128: {"vectorised numpy": 10}}
+
+
+def _vectorised(keypoints, templates, source_size, output_size):
+    """All poses against all templates at once; for templates that have all joints."""
+    poses, targets = keypoints.numpy()[:, None].astype(np.float64), templates.numpy()[None].astype(np.float64)
+    seen, known = poses[..., 2] > 0, targets[..., 2] > 0
+    common = (seen & known)[..., None]
+    count = common.sum(-2)
+    centre = (poses[..., :2] * common).sum(-2) / count
+    target_centre = (targets[..., :2] * common).sum(-2) / count
+    x, y = np.moveaxis((poses[..., :2] - centre[..., None, :]) * common, -1, 0)
+    u, v = np.moveaxis((targets[..., :2] - target_centre[..., None, :]) * common, -1, 0)
+    spread = (x * x + y * y).sum(-1)
+    a, b = (x * u + y * v).sum(-1) / spread, (y * u - x * v).sum(-1) / spread
+    errors = (a[..., None] * x + b[..., None] * y - u) ** 2 + (a[..., None] * y - b[..., None] * x - v) ** 2
+    scores = (np.exp(-errors / 2) * common[..., 0]).sum(-1) / (seen | known).sum(-1)
+    height, width = output_size
+    resize = min(height / source_size[0], width / source_size[1])
+    scores = np.where(np.hypot(a, b) * height > resize, scores, 0)
+    index = scores.argmax(1)
+    which = np.arange(len(poses)), index
+    a, b, score = a[which], b[which], scores[which]
+    (mx, my), (mu, mv) = centre[which].T, target_centre[which].T
+    tx, ty = mu - a * mx - b * my, mv + b * mx - a * my
+    matrices = np.stack(
+        (a * width, b * width, tx * width, -b * height, a * height, ty * height), -1, dtype=np.float32
+    )
+    return (
+        torch.from_numpy(matrices.reshape(-1, 2, 3)),
+        torch.from_numpy(index),
+        torch.from_numpy(score).float(),
+    )
+
+
+def _contest(instances):
+    def inputs(device):
+        return people(instances).to(device), templates().to(device), FEATURES, ROI
+
+    contenders = {
+        OURS: pose2seg_ops.fit_pose_templates,
+        REFERENCE: reference.fit_pose_templates,
+        "vectorised numpy": _vectorised,
+        "original": original.fit_pose_templates,
+    }
+    return Contest("fit_pose_templates", f"N={instances}", inputs, contenders, _BARS.get(instances, {}), 1e-3)
+
+
+CONTESTS = [_contest(instances) for instances in (1, 8, 32, 128)]
+
+
+def test_fit_pose_templates(race, contest, contender):
+    race(contest, contender)

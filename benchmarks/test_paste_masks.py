@@ -1,14 +1,41 @@
-import pytest
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import torch
 
+import pose2seg_ops
+from benchmarks import original
+from benchmarks.contest import OURS, REFERENCE, Contest, overlap_at_least
+from benchmarks.inputs import IMAGE, ellipses, image_matrices
+from pose2seg_ops import reference
 
-@pytest.mark.parametrize("instances", [1, 8, 32])
-@pytest.mark.benchmark(group="paste_masks")
-def test_paste_masks(compare, instances):
+
+def _contest(instances):
+    def inputs(device):
+        return ellipses(instances).to(device), image_matrices(instances).to(device)
+
+    def batched(paste):
+        def run(probabilities, matrices):
+            batch_index = torch.zeros(len(matrices), dtype=torch.long)
+            return paste(probabilities, matrices, batch_index, [IMAGE])
+
+        return run
+
+    contenders: dict[str, Callable[..., Any]] = {
+        OURS: batched(pose2seg_ops.paste_masks),
+        REFERENCE: batched(reference.paste_masks),
+        "OpenCV": partial(original.paste_masks, image_size=IMAGE, channels=1),
+        "original": partial(original.paste_masks, image_size=IMAGE),
+    }
+    # OpenCV rounds positions to 1/32 pixel.
+    agree = overlap_at_least(0.99)
+    return Contest("paste_masks", f"N={instances}", inputs, contenders, {"OpenCV": 2}, agree=agree)
+
+
+CONTESTS = [_contest(instances) for instances in (1, 8, 32, 128)]
+
+
+def test_paste_masks(race, contest, contender):
     """Ellipses of 64 x 64 into an image of 480 x 640."""
-    axis = torch.linspace(-1, 1, 64, dtype=torch.float64)
-    ellipse = (1.2 - axis**2 - axis[:, None] ** 2).clamp(0, 1)
-    matrices = torch.tensor([[0.25, 0.02, -20.0], [-0.02, 0.25, -15.0]], dtype=torch.float64)
-    batch_index = torch.zeros(instances, dtype=torch.long)
-    probabilities, matrices = ellipse.expand(instances, -1, -1), matrices.expand(instances, -1, -1)
-    compare("paste_masks", probabilities, matrices, batch_index, [(480, 640)], tolerance=0)
+    race(contest, contender)

@@ -1,0 +1,49 @@
+import torch
+
+import pose2seg_ops
+from benchmarks.contest import OURS, REFERENCE, Contest
+from benchmarks.inputs import ROI, features, matrices
+from pose2seg_ops import reference
+
+
+def _contest(instances, memory_format, of, bars):
+    """Only the backward pass is timed: both graphs are made beforehand."""
+
+    def inputs(device):
+        leaves = {
+            "input": features(256, memory_format, torch.float32).to(device),
+            "matrices": matrices(instances).to(device),
+        }
+        leaf = leaves[of].requires_grad_()
+        batch_index = torch.zeros(instances, dtype=torch.long, device=device)
+        outputs = {
+            OURS: pose2seg_ops.affine_align(leaves["input"], leaves["matrices"], batch_index, ROI),
+            REFERENCE: reference.affine_align(leaves["input"], leaves["matrices"], batch_index, ROI),
+        }
+        gradient = torch.randn_like(outputs[OURS])
+        return leaf, outputs, gradient
+
+    def backward(of):
+        def run(leaf, outputs, gradient):
+            return torch.autograd.grad(outputs[of], leaf, gradient, retain_graph=True)[0]
+
+        return run
+
+    layout = "channels_last" if memory_format == torch.channels_last else "contiguous"
+    contenders = {name: backward(name) for name in (OURS, REFERENCE)}
+    tolerance = 1e-2 if of == "input" else 0.5  # sums of a million products of order 1
+    return Contest(
+        f"affine_align backward to {of}", f"N={instances}, {layout}", inputs, contenders, bars, tolerance
+    )
+
+
+CONTESTS = [
+    _contest(instances, memory_format, of, {REFERENCE: 3} if of == "input" else {})
+    for of in ("input", "matrices")
+    for memory_format in (torch.channels_last, torch.contiguous_format)
+    for instances in (1, 8, 32)
+]
+
+
+def test_affine_align_backward(race, contest, contender):
+    race(contest, contender)

@@ -1,0 +1,45 @@
+import torch
+
+import pose2seg_ops
+from benchmarks.contest import OURS, REFERENCE, Contest
+from benchmarks.inputs import ROI, features, matrices, people
+from pose2seg_ops import affine_align, reference, skeleton_maps
+from pose2seg_ops._points import move_points
+
+
+def _concatenated(input, keypoints, matrices, batch_index, size):
+    """The same from our two other ops."""
+    moved = torch.cat((move_points(keypoints[..., :2], matrices), keypoints[..., 2:]), -1)
+    return torch.cat((affine_align(input, matrices, batch_index, size), skeleton_maps(moved, size)), 1)
+
+
+def _contest(instances, memory_format):
+    def inputs(device):
+        batch_index = torch.zeros(instances, dtype=torch.long)
+        arguments = (
+            features(256, memory_format, torch.float32),
+            people(instances),
+            matrices(instances),
+            batch_index,
+        )
+        return (*(argument.to(device) for argument in arguments), ROI)
+
+    layout = "channels_last" if memory_format == torch.channels_last else "contiguous"
+    contenders = {
+        OURS: pose2seg_ops.align_with_skeleton,
+        REFERENCE: reference.align_with_skeleton,
+        "two ops and cat": _concatenated,
+    }
+    bars = {"two ops and cat": 1 / 0.75}
+    return Contest("align_with_skeleton", f"N={instances}, {layout}", inputs, contenders, bars)
+
+
+CONTESTS = [
+    _contest(instances, memory_format)
+    for memory_format in (torch.channels_last, torch.contiguous_format)
+    for instances in (1, 8, 32)
+]
+
+
+def test_align_with_skeleton(race, contest, contender):
+    race(contest, contender)

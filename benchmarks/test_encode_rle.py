@@ -1,0 +1,37 @@
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+
+import pose2seg_ops
+from benchmarks.contest import OURS, REFERENCE, Contest
+from benchmarks.inputs import IMAGE, ellipses, image_matrices
+from pose2seg_ops import paste_masks, reference
+
+
+def _pycocotools(masks):
+    return coco_mask.encode(np.asfortranarray(masks.numpy().transpose(1, 2, 0).view(np.uint8)))
+
+
+def _equal(encoded, expected):
+    assert [rle["counts"] for rle in encoded] == [rle["counts"] for rle in expected]
+
+
+def _contest(instances):
+    def inputs(device):
+        batch_index = torch.zeros(instances, dtype=torch.long)
+        return tuple(paste_masks(ellipses(instances), image_matrices(instances), batch_index, [IMAGE]))
+
+    contenders = {
+        OURS: pose2seg_ops.encode_rle,
+        REFERENCE: reference.encode_rle,
+        "pycocotools": _pycocotools,
+    }
+    return Contest("encode_rle", f"N={instances}", inputs, contenders, agree=_equal)
+
+
+CONTESTS = [_contest(instances) for instances in (1, 8, 32)]
+
+
+def test_encode_rle(race, contest, contender):
+    """Masks of 480 x 640."""
+    race(contest, contender)
