@@ -1,6 +1,5 @@
 """A step of training the original's size, 4 images and 8 people; and its part that is no network."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,11 +11,12 @@ from pose2seg.training.targets import mask_targets, network_input
 from pose2seg.training.trainer import Trainer
 from torch import nn
 
+from benchmarks.inputs import people
+
 RECIPE = PRESETS["official"]
-People = Callable[[int], torch.Tensor]
 
 
-def make_batch(people: People) -> Batch:
+def make_batch() -> Batch:
     """Photographs of 480 x 640 with two people each."""
     to_input = torch.tensor([[0.8, 0, 0], [0, 0.8, 64]]).repeat(4, 1, 1)
     unmoved = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).repeat(8, 1, 1)
@@ -33,11 +33,11 @@ def make_batch(people: People) -> Batch:
 
 @pytest.mark.benchmark(group="training step")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_without_the_network(benchmark, people, precision):
+def test_without_the_network(benchmark, precision):
     """Network input, template fit, windows and skeletons, their gradients, and targets."""
     model = make_model(RECIPE, load_templates())
     model.segnet = nn.Identity()  # type: ignore[assignment]
-    batch = make_batch(people)
+    batch = make_batch()
     features = torch.randn(4, 256, 128, 128, dtype=getattr(torch, precision))
     features = features.to(memory_format=torch.channels_last).requires_grad_()
     grad = torch.randn(8, 311, 64, 64, dtype=features.dtype).to(memory_format=torch.channels_last)
@@ -53,8 +53,8 @@ def test_without_the_network(benchmark, people, precision):
 
 @pytest.mark.benchmark(group="training step")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_whole(benchmark, people, precision):
+def test_whole(benchmark, precision):
     """The step that a training takes."""
     recipe = replace(RECIPE, precision=precision)
     trainer = Trainer(make_model(recipe, load_templates()), recipe, 1000, torch.device("cpu"))
-    benchmark.pedantic(trainer.step, args=(make_batch(people),), rounds=2, warmup_rounds=1)
+    benchmark.pedantic(trainer.step, args=(make_batch(),), rounds=2, warmup_rounds=1)
