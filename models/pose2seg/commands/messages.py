@@ -14,18 +14,20 @@ from pose2seg.dataset import DatasetWarning
 
 @contextmanager
 def dataset_warnings() -> Iterator[None]:
-    """Show each DatasetWarning as a line on the standard error, above a progress bar.
+    """Show each DatasetWarning as a line on the standard error, above a progress bar, and once.
 
     Under torchrun, in a `distributed.joined` block, the first process does: all have the same to tell.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("always", DatasetWarning)
         show_others = warnings.showwarning
+        said: set[str] = set()
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **named: Any) -> None:
             if not issubclass(category, DatasetWarning):
                 show_others(message, category, *where, **named)
-            elif distributed.rank() == 0:
+            elif distributed.rank() == 0 and str(message) not in said:
+                said.add(str(message))
                 tqdm.write(f"pose2seg: warning: {message}", file=sys.stderr)
 
         warnings.showwarning = show
