@@ -37,6 +37,7 @@ had not been.
 presets:
   official  the original's: Adam, 25 epochs of 4 images and up to 8 people
   modern    AdamW, a cosine, averaged weights and more augmentation, 50 epochs
+  small     the small network of this package, on crops with people pasted in
 """
 
 _EXAMPLES = """\

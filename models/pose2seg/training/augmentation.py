@@ -78,12 +78,14 @@ class Augmentation:
     align: of each person within the align frame, after the fit of a template.
     input: of the photograph within the network input, after the letterbox; or crops instead.
     flip: the probability of mirroring, with left and right joints swapped.
+    paste: up to so many people of other photographs are pasted into each.
     brightness, contrast, saturation: factors from 1 - x to 1 + x.
     """
 
     align: Similarity = Similarity(angle=30, scale=(0.8, 1.2), shift=0.1)
     input: Similarity | Crop = Similarity()
     flip: float = 0.0
+    paste: int = 0
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
@@ -131,6 +133,12 @@ def letterbox_matrix(size: tuple[int, int], input_size: int) -> Matrix:
 def compose(outer: Matrix, inner: Matrix) -> Matrix:
     """The matrix that applies `inner` first and `outer` then."""
     return np.column_stack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]])
+
+
+def inverse(matrix: Matrix) -> Matrix:
+    """The matrix that undoes one."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.column_stack([linear, -linear @ matrix[:, 2]])
 
 
 def is_inside(box: Box, matrix: Matrix, size: int) -> bool:

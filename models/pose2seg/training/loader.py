@@ -18,7 +18,8 @@ from pose2seg.dataset import PersonImage
 from pose2seg.errors import InputError
 from pose2seg.model import ALIGN_SIZE
 from pose2seg.segmentation import decode
-from pose2seg.training.augmentation import Crop, is_inside, transform_poses
+from pose2seg.training.augmentation import Crop, Matrix, compose, inverse, is_inside, transform_poses
+from pose2seg.training.paste import Scene, draw_place, paste
 from pose2seg.training.recipe import AUGMENTATION, ORDER, PEOPLE, Recipe
 
 
@@ -60,6 +61,13 @@ class Batch(NamedTuple):
     augmentation: Tensor
     batch_index: Tensor
     problems: list[str]
+
+    def shifted(self, by: tuple[int, int]) -> "Batch":
+        """As it is in a larger network input, where the pixels of this one have x and y greater by this."""
+        shift = self.to_input.new_tensor([[0, 0, by[0]], [0, 0, by[1]]])
+        return self._replace(
+            to_input=self.to_input + shift, keypoints=self.keypoints + self.keypoints.new_tensor([*by, 0])
+        )
 
     def to(self, device: torch.device) -> "Batch":
         def moved(tensor: Tensor) -> Tensor:
@@ -135,7 +143,7 @@ class TrainingSamples(Dataset[Sample]):
             try:
                 photograph = self._images[index].read()
             except (InputError, OSError) as error:
-                problems.append(f"{error}; image {self._images[index].image_id!r} is left out")
+                problems.append(_problem(self._images[index], error))
             else:
                 people = draw.people if offset == 0 else [*range(len(self._images[index].people))]
                 return self._sample(
@@ -151,16 +159,43 @@ class TrainingSamples(Dataset[Sample]):
         if isinstance(augmentation.input, Crop):
             others = [p for p in people[1:] if is_inside(p.box, to_input, self._recipe.input_size)]
             people = [people[0], *others]
-        keypoints = np.stack([person.keypoints for person in people])
-        in_align_frame = np.stack([augmentation.align.draw(rng, ALIGN_SIZE) for _ in people])
+        scene = Scene(
+            augmentation.change_colours(rng, photograph),
+            decode([person.segmentation for person in people], image.size),
+            np.stack([person.keypoints for person in people]),
+        )
+        for _ in range(rng.integers(augmentation.paste, endpoint=True)):
+            scene = self._with_somebody(scene, to_input, rng, problems)
+        in_align_frame = np.stack([augmentation.align.draw(rng, ALIGN_SIZE) for _ in scene.keypoints])
         return Sample(
-            torch.from_numpy(augmentation.change_colours(rng, photograph)),
+            torch.from_numpy(scene.photograph),
             torch.from_numpy(to_input).float(),
-            torch.from_numpy(decode([person.segmentation for person in people], image.size)),
-            torch.from_numpy(transform_poses(keypoints, to_input)),
+            torch.from_numpy(scene.masks),
+            torch.from_numpy(transform_poses(scene.keypoints, to_input)),
             torch.from_numpy(in_align_frame).float(),
             problems,
         )
+
+    def _with_somebody(
+        self, scene: Scene, to_input: Matrix, rng: np.random.Generator, problems: list[str]
+    ) -> Scene:
+        """The scene with a random person of the dataset in front."""
+        augmentation = self._recipe.augmentation
+        image = self._images[int(rng.integers(len(self._images)))]
+        person = image.people[rng.integers(len(image.people))]
+        others = transform_poses(scene.keypoints, to_input)
+        place = draw_place(rng, person.box, others, augmentation.input.angle, self._recipe.input_size)
+        try:
+            photograph = augmentation.change_colours(rng, image.read())
+        except (InputError, OSError) as error:
+            problems.append(_problem(image, error))
+            return scene
+        (mask,) = decode([person.segmentation], image.size)
+        return paste(scene, photograph, mask, person.keypoints, compose(inverse(to_input), place), rng)
+
+
+def _problem(image: PersonImage, error: Exception) -> str:
+    return f"{error}; image {image.image_id!r} is left out"
 
 
 def make_loader(

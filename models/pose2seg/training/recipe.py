@@ -8,7 +8,7 @@ import numpy as np
 
 from pose2seg.errors import InputError
 from pose2seg.model import INPUT_SIZE, Architecture, Convention
-from pose2seg.training.augmentation import Augmentation, Similarity
+from pose2seg.training.augmentation import Augmentation, Crop, Similarity
 
 Precision = Literal["float32", "bfloat16", "float16"]
 BatchNorm = Literal["batch", "synchronised", "frozen"]
@@ -65,6 +65,8 @@ class Recipe:
                 raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.seed < 0:
             raise InputError(f"seed must be at least 0, got {self.seed}")
+        if not 32 <= self.input_size <= INPUT_SIZE or self.input_size % 32:
+            raise InputError(f"input_size must be a multiple of 32 up to {INPUT_SIZE}, got {self.input_size}")
         if self.people < self.batch_size:
             raise InputError(
                 f"people must be at least batch_size, {self.batch_size}: one of each image; got {self.people}"
@@ -79,6 +81,17 @@ class Recipe:
             return rate * 0.1 ** sum(step >= epoch * steps_per_epoch for epoch in self.milestones)
         return rate * (1 + math.cos(math.pi * step / (self.epochs * steps_per_epoch))) / 2
 
+    @property
+    def frame_size(self) -> int:
+        """Of the square that the network input is, or that it is a crop of: a prediction's input."""
+        return INPUT_SIZE if isinstance(self.augmentation.input, Crop) else self.input_size
+
+    def draw_corner(self, step: int, stride: int) -> tuple[int, int]:
+        """x, y of the input's upper left pixel in the frame, in this step: random multiples of `stride`."""
+        cells = (self.frame_size - self.input_size) // stride
+        x, y = self.random(CORNER, step).integers(cells, size=2, endpoint=True).tolist()
+        return x * stride, y * stride
+
     def random(self, *purpose: int) -> np.random.Generator:
         """Random numbers that depend on the seed and these numbers alone; ORDER, PEOPLE, ... come first."""
         what, *which = purpose
@@ -86,9 +99,10 @@ class Recipe:
 
 
 #: What random numbers are for. Not 0: numpy takes a sequence with zeros at its end for the one without.
-ORDER, PEOPLE, AUGMENTATION = 1, 2, 3
+ORDER, PEOPLE, AUGMENTATION, CORNER = 1, 2, 3, 4
 
-#: "official" is the recipe of the original Pose2Seg; "modern" is ours for a model of the same size.
+#: "official" is the recipe of the original Pose2Seg; "modern" is ours for a model of the same size; "small"
+#: is that of the model in this package, for a small network and few images.
 PRESETS = {
     "official": Recipe(convention="pose2seg", milestones=(15, 20), warmup_steps=1000),
     "modern": Recipe(
@@ -110,5 +124,32 @@ PRESETS = {
             contrast=0.3,
             saturation=0.3,
         ),
+    ),
+    "small": Recipe(
+        architecture=Architecture(
+            backbone_blocks=(2, 2, 2, 2), backbone_width=24, channels=64, head_width=64, head_blocks=6
+        ),
+        epochs=100,
+        batch_size=8,
+        people=24,
+        optimizer="adamw",
+        learning_rate=2e-3,
+        weight_decay=0.05,
+        schedule="cosine",
+        warmup_steps=200,
+        iou_weight=1.0,
+        gradient_clip=5.0,
+        average_decay=0.998,
+        precision="bfloat16",
+        augmentation=Augmentation(
+            align=Similarity(angle=30, scale=(0.8, 1.2), shift=0.1),
+            input=Crop(angle=20, scale=(0.4, 1.3)),
+            flip=0.5,
+            brightness=0.35,
+            contrast=0.35,
+            saturation=0.5,
+            paste=3,
+        ),
+        input_size=320,
     ),
 }

@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pose2seg import distributed
 from pose2seg.errors import InputError
-from pose2seg.model import Pose2Seg
+from pose2seg.model import Pose2Seg, Segmentation
 from pose2seg.training.average import WeightAverage
 from pose2seg.training.loader import Batch
 from pose2seg.training.loss import person_losses
@@ -37,9 +37,9 @@ class Trainer:
         self._recipe = recipe
         self._steps_per_epoch = steps_per_epoch
         self._device = device
-        self._network: nn.Module = model
+        self._network: nn.Module = _InFrame(model, recipe.frame_size)
         if distributed.count() > 1:
-            self._network = DistributedDataParallel(model)
+            self._network = DistributedDataParallel(self._network)
         self._optimizer = _make_optimizer(model, recipe)
         self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
         self.prepare()
@@ -87,9 +87,13 @@ class Trainer:
 
     def _sum_of_losses(self, batch: Batch) -> Tensor:
         images = network_input(batch, self._recipe.input_size)
+        corner = self._recipe.draw_corner(self.steps, self.model.backbone.stride)
+        batch = batch.shifted(corner)
         dtype = getattr(torch, self._recipe.precision)
         with torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32):
-            logits, matrices = self._network(images, batch.keypoints, batch.batch_index, batch.augmentation)
+            logits, matrices = self._network(
+                images, corner, batch.keypoints, batch.batch_index, batch.augmentation
+            )
         return person_losses(logits, mask_targets(batch, matrices), self._recipe.iou_weight).sum()
 
     def state_dict(self) -> dict[str, Any]:
@@ -111,6 +115,26 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"])
+
+
+class _InFrame(nn.Module):
+    """The model on images that are parts of a larger frame, which is empty elsewhere.
+
+    Whether a person's template fits, and what the person is shown in otherwise, depend on the frame.
+    """
+
+    def __init__(self, model: Pose2Seg, frame_size: int) -> None:
+        super().__init__()
+        self.model = model
+        self._cells = frame_size // model.backbone.stride
+
+    def forward(self, images: Tensor, corner: tuple[int, int], *people: Tensor) -> Segmentation:
+        """As `Pose2Seg.forward`, in the frame; corner: x, y of the images' upper left pixel there."""
+        features = self.model.backbone(images)
+        left, top = (side // self.model.backbone.stride for side in corner)
+        right, bottom = self._cells - features.shape[3] - left, self._cells - features.shape[2] - top
+        features = nn.functional.pad(features, (left, right, top, bottom))
+        return self.model.segment(features, *people)
 
 
 def _make_optimizer(model: Pose2Seg, recipe: Recipe) -> torch.optim.Optimizer:
