@@ -48,7 +48,7 @@ def affine_align(
 
     Returns:
         (N, C, h, w), of the dtype and device of `input`; channels_last when the channels of `input` lie next
-        to each other. An instance whose matrix is singular or not finite, or whose `batch_index` names no
+        to each other. An instance whose matrix has no finite inverse, or whose `batch_index` names no
         image, is all zeros.
 
     Raises:

@@ -37,7 +37,7 @@ def paste_masks(
 
     Returns:
         Per image its masks (n_i, H_i, W_i), bool, in the order of the instances. A map
-        whose matrix is singular or not finite gives an empty mask.
+        whose matrix has no finite inverse gives an empty mask.
 
     Raises:
         TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
+import hypothesis
 import pytest
 import torch
 import twins
@@ -11,6 +12,12 @@ import twins
 import pose2seg_ops
 from pose2seg_ops import _C, _library, reference
 from pose2seg_ops._build_info import CUDA_VERSION
+
+
+# The same cases in every run; `pytest --hypothesis-profile=explore` draws others.
+hypothesis.settings.register_profile("reproducible", derandomize=True)
+hypothesis.settings.register_profile("explore", derandomize=False)
+hypothesis.settings.load_profile("reproducible")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -123,8 +123,10 @@ def test_agrees_with_the_reference_on_any_images(
     expected, expected_matrices = reference.letterbox(images, size, mean, std, dtype=torch.float64)
     torch.testing.assert_close(matrices.cpu(), expected_matrices)
     # Positions are rounded in float32: a pixel of 255 may move by 1e-5, and each of its steps is 1 / std.
+    # Results are rounded to the dtype, those below its normal numbers to multiples of the smallest one.
     steps = torch.tensor(std, dtype=torch.float64)[:, None, None]
-    tolerance = 1e-4 / steps + 2 * torch.finfo(dtype).eps * expected.abs()
+    rounding = torch.finfo(dtype).eps
+    tolerance = 1e-4 / steps + 2 * rounding * expected.abs().clamp(min=torch.finfo(dtype).smallest_normal)
     wanted = expected.to(dtype).double()
     close = (batch.cpu().double() - wanted).abs() <= tolerance
     assert (close | (batch.cpu().double() == wanted)).all()

@@ -154,8 +154,9 @@ def pasted(probabilities: np.ndarray, matrices: np.ndarray, image: tuple[int, in
         tap = lambda dx, dy: padded[person, upper.astype(int) + 1 + dy, left.astype(int) + 1 + dx]  # noqa: E731
         mean = (one - lower) * (one - right) * tap(0, 0) + (one - lower) * right * tap(1, 0)
         mean = mean + lower * (one - right) * tap(0, 1) + lower * right * tap(1, 1)
-        a, b, d, e = matrices[..., :2].astype(np.float64).reshape(-1, 4).T
-        invertible = (a * e != b * d) & np.isfinite(matrices).all((1, 2))
+        a, b, c, d, e, f = matrices.astype(np.float64).reshape(-1, 6).T
+        inverse = np.stack((e, b, b * f - c * e, d, a, c * d - a * f)) / (a * e - b * d)
+        invertible = np.isfinite(1 / (a * e - b * d)) & np.isfinite(inverse).all(0)
     return (mean > 0.5) & inside & invertible[:, None, None]
 
 
