@@ -13,7 +13,6 @@ import pose2seg_ops
 from pose2seg_ops import _C, _library, reference
 from pose2seg_ops._build_info import CUDA_VERSION
 
-
 # The same cases in every run; `pytest --hypothesis-profile=explore` draws others.
 hypothesis.settings.register_profile("reproducible", derandomize=True)
 hypothesis.settings.register_profile("explore", derandomize=False)
