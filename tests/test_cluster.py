@@ -198,6 +198,16 @@ def test_annotations_are_never_replaced(
     assert f"would replace the input {path}" in capsys.readouterr().err
 
 
+def test_joints_of_other_skeletons_are_found_by_their_names(tmp_path: Path) -> None:
+    person = {"keypoints": [1, 2, 2, 3, 4, 1], "category_id": 5, "bbox": [1, 2.5, 3, 4]}
+    content = {"annotations": [person], "categories": [{"id": 5, "keypoints": ["neck", "nose"]}]}
+    (tmp_path / "people.json").write_text(json.dumps(content))
+    keypoints, boxes = read_annotated_people([tmp_path / "people.json"])
+    assert keypoints[0, 0].tolist() == [3, 4, 1]
+    assert not keypoints[0, 1:].any()
+    assert boxes.tolist() == [[1, 2.5, 3, 4]]
+
+
 def test_real_annotations_are_read() -> None:
     path = SHARED / "data/coco_persons/val.json"
     if not path.exists():

@@ -178,6 +178,8 @@ def test_real_datasets_agree_with_pycocotools() -> None:
         ({"segmentation": {"size": [40, 30], "counts": [1200]}}, '"segmentation" covers no pixel'),
         ({"area": "large"}, """"area" must be finite in float32, got 'large'"""),
         ({"bbox": [1, 2]}, '"bbox" must be 4 numbers, got 2'),
+        ({"bbox": [1, 2, 3, 0]}, '"bbox" must have a width and a height above 0'),
+        ({"bbox": [1, 2, -3, 4]}, '"bbox" must have a width and a height above 0'),
     ],
 )
 def test_a_mask_that_cannot_be_used_is_left_out_with_a_warning(
@@ -233,6 +235,12 @@ def test_names_that_leave_the_folder_are_refused(folder: Path, name: str) -> Non
             {"images": [{"id": 1, "file_name": "x", "height": 0, "width": 2**40}]},
             "no image is 1099511627776 x 0",
         ),
+        (
+            [person(segmentation={"size": [2**20, 2**20], "counts": [2**39, 2**39]})],
+            {"images": [{"id": 7, "file_name": "a/one.png", "height": 2**20, "width": 2**20}]},
+            "no image is 1048576 x 1048576",
+        ),
+        ([person(category_id=[1])], {}, r'annotations\[0\]: "category_id" must be an integer or absent'),
         (
             [],
             {"categories": [{"id": 1, "keypoints": 1}]},

@@ -32,18 +32,29 @@ def write(folder: Path, content: Any) -> Path:
 
 def test_annotations_of_people_with_labelled_joints_are_read(tmp_path: Path) -> None:
     keypoints = [1, 2, 1, *POSE[3:]]
-    left_out: tuple[dict[str, Any], ...] = ({"keypoints": POSE, "iscrowd": 1}, {"keypoints": NOBODY}, {})
+    left_out: list[dict[str, Any]] = [{"keypoints": nothing} for nothing in (NOBODY, [], None)]
+    left_out += [{"keypoints": POSE, "iscrowd": 1}, {}]
     poses = read_poses(write(tmp_path, annotations(*left_out, {"keypoints": keypoints, "iscrowd": 0})))
     one = poses.find(Path("somewhere/a/one.jpg"))
     assert one is not None
     assert (one.image_id, one.size) == (7, (40, 30))
-    assert [p.annotation_id for p in one.people] == [73]
+    assert [p.annotation_id for p in one.people] == [75]
     assert one.people[0].score == 1
     np.testing.assert_array_equal(one.keypoints, np.array(keypoints, np.float32).reshape(1, 17, 3))
     two = poses.find(Path("two.jpg"))
     assert two is not None
     assert two.size is None
     assert two.keypoints.shape == (0, 17, 3)
+
+
+def test_joints_of_other_skeletons_are_found_by_their_names(tmp_path: Path) -> None:
+    content = annotations({"keypoints": [1, 2, 2, 3, 4, 1], "category_id": 5}, {"keypoints": POSE})
+    content["categories"] = [{"id": 5, "keypoints": ["neck", "nose"]}]
+    poses = read_poses(write(tmp_path, content)).find(Path("a/one.jpg"))
+    assert poses is not None
+    assert poses.keypoints[0, 0].tolist() == [3, 4, 1]
+    assert not poses.keypoints[0, 1:].any()
+    assert poses.keypoints[1].ravel().tolist() == POSE
 
 
 @pytest.mark.parametrize("unknown", ["one.jpg", "b/one.jpg", "a/one.png", "a/xone.jpg", "xtwo.jpg"])
@@ -136,10 +147,14 @@ HUGE = 10**400
         ),
         (annotations({"image_id": 9}), r"annotations\[0\]: no image has the id 9"),
         (
+            annotations({"keypoints": POSE, "category_id": [1]}),
+            r'annotations\[0\]: "category_id" must be an integer or absent, got \[1\]',
+        ),
+        (
             annotations({}, {"keypoints": POSE[:-1]}),
             r'annotations\[1\]: "keypoints" must be 51 numbers, got 50',
         ),
-        (annotations({"keypoints": None}), r'annotations\[0\]: "keypoints" must be a list, got nothing'),
+        (annotations({"keypoints": 3}), r'annotations\[0\]: "keypoints" must be a list, got 3'),
         (annotations({"keypoints": ["1"] * 51}), r"annotations\[0\]: .* must be finite in float32, got '1'"),
         (
             annotations({"keypoints": [float("nan")] * 51}),

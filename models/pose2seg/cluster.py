@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pose2seg.errors import InputError
 from pose2seg.files import read_json
-from pose2seg.poses import labelled_keypoints
+from pose2seg.poses import labelled_keypoints, read_joint_names
 from pose2seg.records import Record
 from pose2seg.templates import MIRRORED
 from pose2seg_ops import COCO_KEYPOINTS
@@ -32,22 +32,21 @@ class PoseClusters(NamedTuple):
 def read_annotated_people(paths: Sequence[Path]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """The poses (n, 17, 3) and the boxes (n, 4) x, y, width, height in COCO annotation files, in pixels.
 
-    Crowds and people without a labelled joint are left out. Raises InputError that names the record for a
-    file of another form, OSError for one that cannot be read.
+    Crowds and people without a labelled joint are left out, see `labelled_keypoints`. Raises InputError that
+    names the record for a file of another form, OSError for one that cannot be read.
     """
     poses, boxes = [], []
     for path in paths:
         content = read_json(path)
         if not isinstance(content, dict):
             raise InputError(f"{path}: expected COCO annotations (an object), got {type(content).__name__}")
-        for annotation in Record(content, str(path)).list_of_records("annotations"):
-            keypoints = labelled_keypoints(annotation)
+        file = Record(content, str(path))
+        joints = read_joint_names(file)
+        for annotation in file.list_of_records("annotations"):
+            keypoints = labelled_keypoints(annotation, joints)
             if keypoints is not None:
-                box = annotation.numbers("bbox", 4)
-                if not (box[2:] > 0).all():
-                    raise InputError(f'{annotation.where}: "bbox" must have a width and a height above 0')
                 poses.append(keypoints)
-                boxes.append(box)
+                boxes.append(annotation.box("bbox"))
     shape = -1, len(COCO_KEYPOINTS), 3
     return np.array(poses, np.float32).reshape(shape), np.array(boxes, np.float32).reshape(-1, 4)
 

@@ -1,7 +1,6 @@
 """Reading datasets of people with a pose and a mask each, in COCO's annotation format."""
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
@@ -11,12 +10,13 @@ from pycocotools import mask as coco_mask
 
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, read_image, read_json, shown
-from pose2seg.poses import labelled_keypoints
+from pose2seg.poses import labelled_keypoints, read_joint_names
 from pose2seg.records import Record
 from pose2seg.segmentation import decode, read_segmentation
 from pose2seg_ops import COCO_KEYPOINTS, RLE
 
-_LARGEST_SIDE = 2**20  # OpenCV reads nothing larger
+_LARGEST_SIDE = 2**20  # OpenCV reads nothing larger,
+_MOST_PIXELS = 2**30  # nor this; and pycocotools counts them in 32 bits
 
 
 class DatasetWarning(UserWarning):
@@ -118,7 +118,7 @@ def _read_images(file: Record, folder: Path) -> dict[int | str, PersonImage]:
                 f'{record.where} (id {image_id}): "file_name" must stay in the folder, got {shown(name)}'
             )
         size = record.get("height", int), record.get("width", int)
-        if not all(1 <= side <= _LARGEST_SIDE for side in size):
+        if not all(1 <= side <= _LARGEST_SIDE for side in size) or size[0] * size[1] > _MOST_PIXELS:
             raise InputError(f"{record.where} (id {image_id}): no image is {size[1]} x {size[0]}")
         images[image_id] = PersonImage(image_id, folder / name, size)
     return images
@@ -140,13 +140,12 @@ def _is_there(image: PersonImage) -> bool:
 
 
 def _read_people(file: Record, images: dict[int | str, PersonImage]) -> None:
-    joints = _read_joint_names(file)
+    joints = read_joint_names(file)
     for annotation in file.list_of_records("annotations"):
         image_id = annotation.get("image_id", int, str)
         if image_id not in images:
             raise InputError(f'{annotation.where}: no image has the id {image_id!r} that "image_id" names')
-        listed = joints.get(annotation.content.get("category_id"), COCO_KEYPOINTS)
-        keypoints = labelled_keypoints(annotation, listed) if annotation.content.get("keypoints") else None
+        keypoints = labelled_keypoints(annotation, joints)
         if keypoints is not None and annotation.content.get("segmentation"):
             annotation_id = annotation.get("id", int)
             try:
@@ -158,27 +157,14 @@ def _read_people(file: Record, images: dict[int | str, PersonImage]) -> None:
                 images[image_id].people.append(person)
 
 
-def _read_joint_names(file: Record) -> dict[object, Sequence[str]]:
-    """The joints that each category lists, by its id."""
-    if "categories" not in file.content:
-        return {}
-    return {
-        category.get("id", int): category.get("keypoints", list)
-        for category in file.list_of_records("categories")
-        if "keypoints" in category.content
-    }
-
-
 def _read_person(
     annotation: Record, annotation_id: int, keypoints: npt.NDArray[np.float32], size: tuple[int, int]
 ) -> PersonMask:
     segmentation = read_segmentation(annotation.content["segmentation"], size)
     area = annotation.content.get("area", int(coco_mask.area(segmentation)))
-    box = coco_mask.toBbox(segmentation)
     if "bbox" in annotation.content:
-        annotation.numbers("bbox", 4)  # or InputError
-        box = annotation.content["bbox"]
-    x, y, width, height = map(float, box)
-    return PersonMask(
-        annotation_id, keypoints, segmentation, finite_number(area, '"area"'), (x, y, width, height)
-    )
+        box = annotation.box("bbox")
+    else:
+        x, y, width, height = coco_mask.toBbox(segmentation).tolist()
+        box = x, y, width, height
+    return PersonMask(annotation_id, keypoints, segmentation, finite_number(area, '"area"'), box)

@@ -34,6 +34,14 @@ class Record:
             raise InputError(f'{self.where}: "{name}" must be {count} numbers, got {len(numbers)}')
         return np.array([finite_number(x, f'{self.where}: "{name}"') for x in numbers], np.float32)
 
+    def box(self, name: str) -> tuple[float, float, float, float]:
+        """A member that is x, y, width and height. Raises InputError for another, or an empty box."""
+        self.numbers(name, 4)  # or InputError
+        x, y, width, height = map(float, self.content[name])
+        if not (width > 0 and height > 0):
+            raise InputError(f'{self.where}: "{name}" must have a width and a height above 0')
+        return x, y, width, height
+
     def list_of_records(self, name: str) -> Iterator["Record"]:
         """A member that is a list of objects."""
         return records(self.get(name, list), f"{self.where}: {name}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pose2seg.errors import InputError
 from pose2seg.poses import openpose, yolo
-from pose2seg.poses.coco import labelled_keypoints, read_poses
+from pose2seg.poses.coco import labelled_keypoints, read_joint_names, read_poses
 from pose2seg.poses.people import ImagePoses, Person, PoseFile, PoseFolder, PoseSource
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "PoseSource",
     "labelled_keypoints",
     "open_poses",
+    "read_joint_names",
     "read_poses",
 ]
 

@@ -1,6 +1,6 @@
 """COCO annotation files and COCO keypoint result files, AlphaPose's among them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 
@@ -18,9 +18,9 @@ def read_poses(path: Path | str) -> PoseFile:
     """The people of a COCO annotation file or a COCO keypoint result file.
 
     Annotations belong to the image whose path ends in their "file_name"; those with iscrowd 0 and at least
-    one labelled joint count. Results belong to the image whose name, with or without extension or leading
-    zeros, is their "image_id"; detectors do not tell occluded joints, so every joint with a third value
-    above 0 is visible. Joints beyond COCO's 17, in results of Halpe or COCO-WholeBody models, are left out.
+    one labelled joint count, see `labelled_keypoints`. Results belong to the image whose name, with or
+    without extension or leading zeros, is their "image_id"; detectors do not tell occluded joints, so every
+    joint with a third value above 0 is visible. Joints beyond COCO's 17, in results of Halpe or COCO-WholeBody models, are left out.
 
     Raises InputError that names the record for a file of another form, OSError for one that cannot be read.
     """
@@ -48,28 +48,44 @@ def _read_annotations(file: Record) -> dict[str, ImagePoses]:
         ):
             if images.setdefault(key, poses) is not poses:
                 raise InputError(f'{image.where}: another image has this "{name}" too, {shown(key)}')
+    joints = read_joint_names(file)
     for annotation in file.list_of_records("annotations"):
         image_id = annotation.get("image_id", int, str)
         if image_id not in by_id:
             raise InputError(f'{annotation.where}: no image has the id {image_id!r} that "image_id" names')
-        keypoints = labelled_keypoints(annotation)
+        keypoints = labelled_keypoints(annotation, joints)
         if keypoints is not None:
             person = Person(keypoints, annotation_id=annotation.get("id", int, NoneType))
             by_id[image_id].people.append(person)
     return by_name
 
 
-def labelled_keypoints(
-    annotation: Record, joints: Sequence[str] = COCO_KEYPOINTS
-) -> npt.NDArray[np.float32] | None:
+#: The joints that the people of each category have, by its id.
+JointNames = Mapping[int | None, Sequence[str]]
+
+
+def read_joint_names(file: Record) -> JointNames:
+    """The joints that each of a COCO annotation file's "categories" names. Raises InputError for bad ones."""
+    if "categories" not in file.content:
+        return {}
+    return {
+        category.get("id", int): category.get("keypoints", list)
+        for category in file.list_of_records("categories")
+        if "keypoints" in category.content
+    }
+
+
+def labelled_keypoints(annotation: Record, names: JointNames) -> npt.NDArray[np.float32] | None:
     """The pose of a COCO annotation, (17, 3); None for a crowd, or where no joint is labelled.
 
-    joints: those that the annotation lists. Those that COCO lacks are left out, the others of COCO missing.
+    names: of the joints of each category, as its file tells (`read_joint_names`); COCO's for others. Joints
+        that COCO lacks, as some of CrowdPose's 14, are left out; those that the file lacks are missing.
 
     Raises InputError if it is of another form.
     """
-    if annotation.content.get("iscrowd", 0) or "keypoints" not in annotation.content:
+    if annotation.content.get("iscrowd", 0) or not annotation.content.get("keypoints"):
         return None
+    joints = names.get(annotation.get("category_id", int, NoneType), COCO_KEYPOINTS)
     listed = annotation.numbers("keypoints", 3 * len(joints)).reshape(-1, 3)
     if not np.isin(listed[:, 2], (0, 1, 2)).all():
         raise InputError(f'{annotation.where}: visibility in "keypoints" must be 0, 1 or 2')
