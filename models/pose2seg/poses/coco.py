@@ -20,7 +20,8 @@ def read_poses(path: Path | str) -> PoseFile:
     Annotations belong to the image whose path ends in their "file_name"; those with iscrowd 0 and at least
     one labelled joint count, see `labelled_keypoints`. Results belong to the image whose name, with or
     without extension or leading zeros, is their "image_id"; detectors do not tell occluded joints, so every
-    joint with a third value above 0 is visible. Joints beyond COCO's 17, in results of Halpe or COCO-WholeBody models, are left out.
+    joint with a third value above 0 is visible. Joints beyond COCO's 17, in results of Halpe or
+    COCO-WholeBody models, are left out.
 
     Raises InputError that names the record for a file of another form, OSError for one that cannot be read.
     """
