@@ -10,7 +10,7 @@ import pytest
 import torch
 from pose2seg import InputError, Pose2Seg, cli, load_templates, save_checkpoint
 from pose2seg.commands import arguments as shared_arguments
-from pose2seg.commands import predict
+from pose2seg.commands import predict, templates
 from pose2seg.poses import Person
 from pose2seg.poses.estimators import POSE_ESTIMATORS, PoseEstimator
 
@@ -69,6 +69,7 @@ def test_predict_writes_masks_and_says_so(files: Path, capsys: pytest.CaptureFix
         (("1.png",), {"weights": "no.safetensors"}, "no.safetensors: No such file or directory"),
         (("1.png",), {"weights": __file__}, "test_cli.py: not a checkpoint that torch can load"),
         (("1.png",), {"output": "."}, ".: is a folder, expected the name of a file"),
+        (("1.png",), {"overlays": __file__}, "test_cli.py: is a file, expected a folder"),
         (
             ("1.png",),
             {"output": "a\0b"},
@@ -214,6 +215,14 @@ def test_a_lack_of_memory_is_one_line(
     monkeypatch.setattr(predict, "predict_to_file", lambda *_, **__: exhaust())
     assert cli.main(arguments(files, "1.png")) == 2
     assert capsys.readouterr().err == "pose2seg: error: out of memory: try a smaller --batch-size\n"
+
+
+def test_a_lack_of_memory_names_no_option_that_the_command_lacks(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(templates, "read_annotated_people", lambda _: exhaust_a_gpu())
+    assert cli.main(["templates", str(files / "poses.json"), "--output", str(files / "t.json")]) == 2
+    assert capsys.readouterr().err == "pose2seg: error: out of memory\n"
 
 
 def test_our_own_mistakes_are_not_hidden(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,6 +187,8 @@ def test_files_that_would_replace_another_one_are_refused(model: Pose2Seg, folde
         predict_to_file(model, photographs, link)
     with pytest.raises(InputError, match=r"poses.json: the masks would replace the input .*poses.json"):
         predict_to_file(model, photographs, folder / "photographs" / ".." / "poses.json", keep=[poses])
+    with pytest.raises(InputError, match=r"poses.json: the masks would replace the input .*poses.json"):
+        predict_to_file(model, photographs, poses, keep=[None, folder])
     assert {path: path.read_bytes() for path in before} == before
 
 

@@ -1,5 +1,6 @@
 """The command line: `pose2seg COMMAND ...`."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -14,8 +15,9 @@ _COMMANDS = (demo, evaluate, predict, templates, train)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code: 0; 2 for what the user can put right; 130 after Ctrl-C."""
+    options = argparse.Namespace()
     try:
-        options = _parser().parse_args(arguments)
+        _parser().parse_args(arguments, options)
         options.run(options)
     except InputError as error:
         return _failed(str(error))
@@ -24,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        return _failed("out of memory: try a smaller --batch-size")
+        return _failed("out of memory" + (": try a smaller --batch-size" if "batch_size" in options else ""))
     except KeyboardInterrupt:
         return 130
     return 0

@@ -62,13 +62,25 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def require_distinct_files(read: Iterable[Path], written: Iterable[tuple[Path, str]]) -> None:
-    """Raise InputError if one of `written`, (path, content), would replace another or one of `read`."""
-    taken = {real_path(path): f"the input {path}" for path in read}
+def require_distinct_files(read: Iterable[Path | None], written: Iterable[tuple[Path, str]]) -> None:
+    """Raise InputError if one of `written`, (path, content), would replace another or one of `read`.
+
+    A folder in `read` stands for the files in it, None for none.
+    """
+    named = [path for path in read if path is not None]
+    files = [file for path in named for file in (path.iterdir() if path.is_dir() else [path])]
+    taken = {real_path(file): f"the input {file}" for file in files}
     for path, content in written:
         other = taken.setdefault(real_path(path), content)
         if other is not content:
             raise InputError(f"{path}: {content} would replace {other}")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those that it is in, where they are not there. Raises InputError for a file."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: is a file, expected a folder")
+    path.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager

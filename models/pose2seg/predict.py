@@ -7,13 +7,20 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from pose2seg.errors import InputError
-from pose2seg.files import atomic_writer, read_image, real_path, require_distinct_files, write_png
+from pose2seg.files import (
+    atomic_writer,
+    make_folder,
+    read_image,
+    real_path,
+    require_distinct_files,
+    write_png,
+)
 from pose2seg.model import Pose2Seg
 from pose2seg.poses import ImagePoses, PoseSource
+from pose2seg.segmentation import decode
 from pose2seg.visualize import draw_overlay
 from pose2seg_ops import RLE
 
@@ -73,7 +80,7 @@ def predict_to_file(
     overlays: Path | None = None,
     batch_size: int = 4,
     threshold: float = 0.5,
-    keep: Sequence[Path] = (),
+    keep: Sequence[Path | None] = (),
 ) -> int:
     """Write everybody's mask as a COCO results file, and a picture of each photograph into `overlays`.
 
@@ -81,17 +88,19 @@ def predict_to_file(
     at a time. `output` appears whole, when all is done. Returns the number of masks.
 
     Raises InputError for an image that cannot be read or is not of the size that its poses are for, and if
-    `output` or a picture would replace another of them, a photograph or a file in `keep`.
+    `output` or a picture would replace another of them, a photograph, or a file in `keep` or in one of its
+    folders.
     """
     _require_distinct_files(photographs, output, overlays, keep)
     if overlays is not None:
-        overlays.mkdir(parents=True, exist_ok=True)
+        make_folder(overlays)
 
     def results() -> Iterator[dict[str, Any]]:
         segmented = segment_photographs(model, photographs, batch_size, threshold)
         for photograph, image, masks in tqdm(segmented, total=len(photographs), unit="image", disable=None):
             if overlays is not None:
-                picture = draw_overlay(image, _decode(masks, image.shape[:2]), photograph.poses.keypoints)
+                of_people = decode(masks, image.shape[:2]).view(np.bool_)
+                picture = draw_overlay(image, of_people, photograph.poses.keypoints)
                 write_png(_overlay_path(photograph, overlays), picture)
             yield from to_coco_results(photograph.poses, masks)
 
@@ -127,13 +136,6 @@ def to_coco_results(poses: ImagePoses, masks: Sequence[RLE]) -> Iterator[dict[st
         yield result
 
 
-def _decode(masks: list[RLE], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """(n, H, W)."""
-    if not masks:
-        return np.zeros((0, *size), np.bool_)
-    return np.ascontiguousarray(coco_mask.decode(masks).transpose(2, 0, 1)).view(np.bool_)
-
-
 def read_photograph(photograph: Photograph) -> npt.NDArray[np.uint8]:
     """(H, W, 3) uint8 BGR. Raises InputError if it is not of the size that its poses are for."""
     path, poses = photograph
@@ -150,7 +152,7 @@ def _overlay_path(photograph: Photograph, folder: Path) -> Path:
 
 
 def _require_distinct_files(
-    photographs: Sequence[Photograph], output: Path, overlays: Path | None, keep: Sequence[Path]
+    photographs: Sequence[Photograph], output: Path, overlays: Path | None, keep: Sequence[Path | None]
 ) -> None:
     written = [(output, "the masks")]
     if overlays is not None:

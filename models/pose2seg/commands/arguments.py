@@ -25,6 +25,23 @@ class Parser(argparse.ArgumentParser):
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
+def add_dataset(parser: Parser) -> None:
+    """ANNOTATIONS and FOLDER, as `read_dataset` takes them."""
+    parser.add_argument("annotations", type=path, metavar="ANNOTATIONS", help="a COCO-format file")
+    parser.add_argument("images", type=path, metavar="FOLDER", help='that each "file_name" is relative to')
+
+
+def add_batch_size(parser: Parser) -> None:
+    """--batch-size, of a prediction."""
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        default=4,
+        metavar="N",
+        help="images that go through the network at once (default: %(default)s)",
+    )
+
+
 def add_model(parser: Parser) -> None:
     """--weights and --templates, which `load_model` understands."""
     parser.add_argument(

@@ -45,8 +45,7 @@ def _run(options: argparse.Namespace) -> None:
     image = read_photograph(photograph)
     read = time.perf_counter()
     require_distinct_files(
-        [path for path in (photograph.path, options.weights, options.templates) if path is not None],
-        [(options.output, "the picture")],
+        [photograph.path, options.weights, options.templates], [(options.output, "the picture")]
     )
     model = arguments.load_model(options).to(device)
     loaded = time.perf_counter()

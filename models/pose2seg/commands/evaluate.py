@@ -11,9 +11,8 @@ from pose2seg import distributed
 from pose2seg.commands import arguments
 from pose2seg.commands.messages import dataset_warnings
 from pose2seg.dataset import PersonImage, read_dataset
-from pose2seg.errors import InputError
 from pose2seg.evaluate import Evaluation, evaluate, match_poses
-from pose2seg.files import require_distinct_files
+from pose2seg.files import make_folder, require_distinct_files
 from pose2seg.poses import open_poses
 from pose2seg.report import report_files, write_report
 
@@ -64,10 +63,7 @@ def add_to(commands: arguments.Commands) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("annotations", type=arguments.path, metavar="ANNOTATIONS", help="a COCO-format file")
-    parser.add_argument(
-        "images", type=arguments.path, metavar="FOLDER", help='that each "file_name" is relative to'
-    )
+    arguments.add_dataset(parser)
     option = parser.add_argument
     option(
         "--poses",
@@ -92,13 +88,7 @@ def add_to(commands: arguments.Commands) -> None:
     )
     arguments.add_model(parser)
     arguments.add_device(parser)
-    option(
-        "--batch-size",
-        type=arguments.positive,
-        default=4,
-        metavar="N",
-        help="images that go through the network at once (default: %(default)s)",
-    )
+    arguments.add_batch_size(parser)
     parser.set_defaults(run=_run)
 
 
@@ -125,12 +115,10 @@ def _prepare_output(options: argparse.Namespace, images: list[PersonImage]) -> N
         return
     inputs = [options.annotations, options.weights, options.templates, options.poses]
     require_distinct_files(
-        [*(path for path in inputs if path is not None), *(image.path for image in images)],
+        [*inputs, *(image.path for image in images)],
         report_files(options.output, min(options.worst, len(images))),
     )
-    if options.output.exists() and not options.output.is_dir():
-        raise InputError(f"{options.output}: is a file, expected a folder")
-    options.output.mkdir(parents=True, exist_ok=True)
+    make_folder(options.output)
 
 
 def _print(evaluation: Evaluation, seconds: float) -> None:

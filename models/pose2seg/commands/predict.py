@@ -87,13 +87,7 @@ def add_to(commands: arguments.Commands) -> None:
     )
     arguments.add_model(parser)
     arguments.add_device(parser)
-    option(
-        "--batch-size",
-        type=arguments.positive,
-        default=4,
-        metavar="N",
-        help="images that go through the network at once (default: %(default)s)",
-    )
+    arguments.add_batch_size(parser)
     option(
         "--threshold",
         type=arguments.probability,
@@ -123,7 +117,7 @@ def _run(options: argparse.Namespace) -> None:
         overlays=options.overlays,
         batch_size=options.batch_size,
         threshold=options.threshold,
-        keep=[path for path in (options.poses, options.weights, options.templates) if path is not None],
+        keep=[options.poses, options.weights, options.templates],
     )
     seconds = time.perf_counter() - start
     skipped = f"; {len(unknown)} skipped that {options.poses} does not list" if unknown else ""

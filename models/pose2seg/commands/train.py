@@ -61,10 +61,7 @@ def add_to(commands: arguments.Commands) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("annotations", type=arguments.path, metavar="ANNOTATIONS", help="a COCO-format file")
-    parser.add_argument(
-        "images", type=arguments.path, metavar="FOLDER", help='that each "file_name" is relative to'
-    )
+    arguments.add_dataset(parser)
     parser.add_argument_group("required options").add_argument(
         "--output", required=True, type=arguments.path, metavar="FOLDER", help="for the files listed above"
     )
