@@ -50,6 +50,22 @@ def test_a_training_is_resumed_on_request(folder: Path, capsys: pytest.CaptureFi
     assert train(folder, "--resume") == 0
 
 
+def test_files_that_are_read_are_never_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "run").mkdir()
+    path = folder / "run/best.safetensors"
+    save_checkpoint(make_model(TINY, load_templates()), path)
+    before = path.read_bytes()
+    assert train(folder, "--weights", str(path)) == 2
+    assert f"{path}: the best model would replace the input {path}" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_the_output_must_be_a_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "run").write_text("")
+    assert train(folder) == 2
+    assert "run: is a file, expected a folder" in capsys.readouterr().err
+
+
 def test_bad_records_are_warnings_of_a_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = json.loads((folder / "people.json").read_text())
     content["annotations"][1]["segmentation"] = [[1, 2, 3, 4]]

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import torch
 from people import draw_dataset
-from pose2seg import InputError, Pose2Seg, load_model
+from pose2seg import InputError, Pose2Seg, distributed, load_model
 from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.evaluate import evaluate
+from pose2seg.training import make_model, train
 from pose2seg.training.loader import Batch
 from pose2seg.training.trainer import Trainer
-from tiny_training import TINY, assert_same_training, rows, train_tiny
+from tiny_training import TEMPLATES, TINY, assert_same_training, rows, train_tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -53,7 +54,7 @@ def test_what_a_training_leaves(images: list[PersonImage], tmp_path: Path) -> No
 
 
 def test_the_best_model_is_kept(images: list[PersonImage], tmp_path: Path) -> None:
-    scores = iter([0.2, 0.5, 0.5, 0.3])
+    scores = iter([math.nan, 0.5, 0.5, 0.2, 0.3])
     seen = []
 
     def evaluate(model: Pose2Seg, validation: Sequence[PersonImage]) -> dict[str, float]:
@@ -62,9 +63,9 @@ def test_the_best_model_is_kept(images: list[PersonImage], tmp_path: Path) -> No
         seen.append(model.segnet.conv1.weight.detach().clone())
         return {"AP": next(scores), "other": -1}
 
-    train_tiny(images, tmp_path, replace(TINY, epochs=4), validation=images[:1], evaluate=evaluate)
+    train_tiny(images, tmp_path, replace(TINY, epochs=5), validation=images[:1], evaluate=evaluate)
     assert torch.equal(load_model(tmp_path / "best.safetensors").segnet.conv1.weight, seen[1])
-    assert torch.equal(load_model(tmp_path / "last.safetensors").segnet.conv1.weight, seen[3])
+    assert torch.equal(load_model(tmp_path / "last.safetensors").segnet.conv1.weight, seen[4])
 
 
 def test_without_images_to_validate_there_is_no_best_model(images: list[PersonImage], tmp_path: Path) -> None:
@@ -196,6 +197,45 @@ def test_a_training_is_not_replaced(images: list[PersonImage], tmp_path: Path) -
     with pytest.raises(InputError, match="run holds a training: resume it, or choose another folder"):
         train_tiny(images, tmp_path / "run")
     assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_what_the_weights_were_trained_with_is_noted_and_kept(
+    images: list[PersonImage], tmp_path: Path
+) -> None:
+    def model(convention: Any = "pose2seg") -> Pose2Seg:
+        model = make_model(TINY, TEMPLATES)
+        model.convention = convention  # as `load_checkpoint` sets it
+        return model
+
+    train(model(), images, TINY, tmp_path, workers=0)
+    assert json.loads((tmp_path / "recipe.json").read_text())["convention"] == "pose2seg"
+    train(model(), images, TINY, tmp_path, workers=0, resume=True)
+    with pytest.raises(InputError, match=r"state.pt: is of a training with convention pose2seg, not integer"):
+        train(model("integer"), images, TINY, tmp_path, workers=0, resume=True)
+    other = model()
+    other.templates = other.templates / 2
+    with pytest.raises(InputError, match=r"state.pt: is of a training with a checksum of the templates \d+"):
+        train(other, images, TINY, tmp_path, workers=0, resume=True)
+
+
+def test_processes_that_do_not_share_the_folder_are_told(
+    images: list[PersonImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_tiny(images, tmp_path)
+    monkeypatch.setattr(distributed, "gather", lambda found: [found, False])
+    with pytest.raises(InputError, match=r"state.pt: not all processes see it: they need a folder"):
+        train_tiny(images, tmp_path, resume=True)
+
+
+def test_rows_that_are_damaged_do_not_keep_a_training_from_going_on(
+    images: list[PersonImage], tmp_path: Path
+) -> None:
+    train_tiny(images, tmp_path)
+    path = tmp_path / "losses.csv"
+    before = path.read_bytes()
+    path.write_bytes(before + b"\0\0\xff\n7")
+    train_tiny(images, tmp_path, resume=True)
+    assert path.read_bytes() == before
 
 
 def test_a_training_goes_on_as_it_began(images: list[PersonImage], tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pose2seg.errors import InputError
+
 T = TypeVar("T")
 
 
@@ -16,13 +18,19 @@ T = TypeVar("T")
 def joined(device: torch.device) -> Iterator[torch.device]:
     """Join the processes that torchrun started, until the block is left; without torchrun, do nothing.
 
-    Yields the device of this process: of several GPUs, each process of a machine has its own.
+    Yields the device of this process: of several GPUs, each process of a machine has its own. Raises
+    InputError where there are more processes than GPUs.
     """
-    if "WORLD_SIZE" not in os.environ or dist.is_initialized():
+    if not dist.is_torchelastic_launched() or dist.is_initialized():
         yield device
         return
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        if device.index >= torch.cuda.device_count():
+            raise InputError(
+                f"torchrun started {os.environ['LOCAL_WORLD_SIZE']} processes on this machine, "
+                f"where torch sees {torch.cuda.device_count()} CUDA devices"
+            )
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:

@@ -13,10 +13,12 @@ from pose2seg.checkpoint import load_checkpoint, load_imagenet_weights
 from pose2seg.commands import arguments
 from pose2seg.commands.messages import dataset_warnings
 from pose2seg.dataset import read_dataset
+from pose2seg.files import require_distinct_files
 from pose2seg.model import Pose2Seg
 from pose2seg.templates import DEFAULT_TEMPLATES, load_templates
 from pose2seg.training import PRESETS, Recipe, make_model, train
 from pose2seg.training.recipe import BatchNorm, Precision
+from pose2seg.training.train import training_files
 
 _DESCRIPTION = """\
 Train Pose2Seg on images of people, each with a pose and a mask.
@@ -145,6 +147,9 @@ def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged image is reported by us
     recipe = _recipe(options)
+    inputs = [options.annotations, options.weights, options.imagenet_weights, options.templates]
+    validated = options.validation[:1] if options.validation else []
+    require_distinct_files([*inputs, *validated], training_files(options.output))
     with distributed.joined(arguments.find_device(options.device)) as device, dataset_warnings():
         images = read_dataset(options.annotations, options.images)
         validation = read_dataset(*options.validation) if options.validation else []

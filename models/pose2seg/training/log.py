@@ -1,6 +1,7 @@
 """The curves of a training: CSV files, and TensorBoard on request."""
 
 import csv
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,11 @@ class _Table:
 
 
 def _rows_to(path: Path, step: int) -> list[str]:
-    """The header and the rows up to a step; a last line that is cut off is left out."""
-    lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    return lines[:1] + [line for line in lines[1:] if int(line.partition(",")[0]) <= step]
+    """The header and the rows up to a step; what is damaged, such as a last line cut off, is left out."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    rows = [line for line in lines[1:] if re.match("[0-9]{1,18},", line)]
+    return lines[:1] + [row for row in rows if int(row.partition(",")[0]) <= step]
 
 
 def _open_tensorboard(folder: Path, resume_from: int | None) -> Any:

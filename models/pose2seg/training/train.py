@@ -3,8 +3,9 @@
 import json
 import math
 import warnings
+import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pose2seg.checkpoint import save_checkpoint
 from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.errors import InputError
 from pose2seg.evaluate import evaluate as evaluate_model
-from pose2seg.files import atomic_writer, remove_unfinished
+from pose2seg.files import atomic_writer, make_folder, remove_unfinished
 from pose2seg.model import Pose2Seg
 from pose2seg.training.loader import Batch, BatchSampler, make_loader
 from pose2seg.training.log import Log
@@ -25,7 +26,7 @@ from pose2seg.training.recipe import Recipe
 from pose2seg.training.state import load_state, save_state
 from pose2seg.training.trainer import Trainer
 
-Evaluation = Callable[[Pose2Seg, Sequence[PersonImage]], Mapping[str, float]]
+Evaluator = Callable[[Pose2Seg, Sequence[PersonImage]], Mapping[str, float]]
 
 _STEPS_AT_ONCE = 20  # have their losses read from the device, which has to wait for that
 
@@ -41,6 +42,18 @@ def make_model(recipe: Recipe, templates: Tensor) -> Pose2Seg:
     return Pose2Seg(templates, convention=recipe.convention, **asdict(recipe.architecture))
 
 
+def training_files(output: Path) -> list[tuple[Path, str]]:
+    """The files that `train` may write, and what each holds."""
+    return [
+        (output / "last.safetensors", "the model"),
+        (output / "best.safetensors", "the best model"),
+        (output / "losses.csv", "the losses"),
+        (output / "metrics.csv", "the scores"),
+        (output / "recipe.json", "the recipe"),
+        (output / "state.pt", "the state"),
+    ]
+
+
 def train(
     model: Pose2Seg,
     images: Sequence[PersonImage],
@@ -48,7 +61,7 @@ def train(
     output: Path,
     *,
     validation: Sequence[PersonImage] = (),
-    evaluate: Evaluation = coco_scores,
+    evaluate: Evaluator = coco_scores,
     device: torch.device | str = "cpu",
     workers: int = 2,
     save_every: int = 1000,
@@ -72,20 +85,22 @@ def train(
     Under torchrun, in a `distributed.joined` block, the processes share the batches of the recipe; the first
     one writes.
 
-    model: is trained in place (`make_model`).
+    model: is trained in place (`make_model`). Its architecture and convention, which may be those of weights
+        that were given to it, are noted in place of the recipe's.
     validation: images to evaluate after each epoch; none for no evaluation.
     evaluate: gives its results by name, the one that decides which model is best first; more is better.
     workers: processes that prepare batches, for each process that trains; 0 for none.
 
-    Raises InputError if `output` holds a training and `resume` is not given, or one of another recipe or
-    other images; if the loss is not finite; and if no image can be read. An image that cannot be read is
-    replaced by the next one, with a DatasetWarning.
+    Raises InputError if `output` holds a training and `resume` is not given, or one of another recipe, other
+    templates or other images, or is not the same folder for all processes; if the loss is not finite; and if
+    no image can be read. An image that cannot be read is replaced by the next one, with a DatasetWarning.
     """
     if recipe.batch_size < distributed.count():
         raise InputError(
             f"the batch size must be at least the number of processes, {distributed.count()}, "
             f"got {recipe.batch_size}"
         )
+    recipe = replace(recipe, architecture=model.architecture, convention=model.convention)
     run = _Run(model, images, recipe, output, torch.device(device), workers, resume, tensorboard)
     for epoch in range(run.epoch, recipe.epochs):
         run.train_epoch(epoch, save_every)
@@ -111,7 +126,11 @@ class _Run:
         self._sampler = BatchSampler(people, recipe, distributed.rank(), distributed.count())
         self._trainer = Trainer(model, recipe, self._sampler.steps_per_epoch, device)
         self._loader = make_loader(images, recipe, self._sampler, workers=workers, device=device)
-        self._data = {"images in the data": len(images), "people in the data": sum(people)}
+        self._data = {
+            "images in the data": len(images),
+            "people in the data": sum(people),
+            "a checksum of the templates": zlib.crc32(model.templates.cpu().numpy().tobytes()),
+        }
         self._best = -math.inf
         self._new_problems: list[str] = []
         self._reported: set[str] = set()
@@ -119,6 +138,7 @@ class _Run:
         self._load(resume)
         self._log: Log | None = None  # of the one process that writes
         if distributed.rank() == 0:
+            make_folder(output)
             remove_unfinished(output)
             self._log = Log(output, self._trainer.steps if resume else None, tensorboard)
             with atomic_writer(output / "recipe.json") as file:
@@ -148,7 +168,7 @@ class _Run:
                     self._save()
             self._report(bar)
 
-    def finish_epoch(self, validation: Sequence[PersonImage], evaluate: Evaluation) -> None:
+    def finish_epoch(self, validation: Sequence[PersonImage], evaluate: Evaluator) -> None:
         """Evaluate the model, and keep it and the state of the training."""
         trained = self._trainer.trained
         distributed.copy_from_first(trained.buffers())  # each process has its own running statistics
@@ -158,9 +178,10 @@ class _Run:
             score = next(iter(metrics.values()))
             if self._log is not None:
                 self._log.add_metrics(self._trainer.steps, self.epoch, metrics)
-                if score > self._best:
+            if score > self._best:  # which nan never is
+                self._best = score
+                if self._log is not None:
                     save_checkpoint(trained, self._output / "best.safetensors")
-            self._best = max(score, self._best)
         if self._log is not None:
             save_checkpoint(trained, self._output / "last.safetensors")
         self._save()
@@ -201,10 +222,12 @@ class _Run:
 
     def _load(self, resume: bool) -> None:
         path = self._output / "state.pt"
-        if path.exists() and not resume:
+        found = distributed.gather(path.exists())  # by all, before the first one writes
+        if any(found) and not resume:
             raise InputError(f"{self._output} holds a training: resume it, or choose another folder")
-        distributed.wait_for_all()  # that nobody takes what the first one writes for what was there
-        if path.exists():
+        if any(found) and not all(found):
+            raise InputError(f"{path}: not all processes see it: they need a folder that they share")
+        if all(found):
             state = load_state(path, self._recipe, self._data)
             self._best = state["best"]
             self._trainer.load_state_dict(state)
