@@ -3,13 +3,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from known_masks import intricate_model
-from people import draw_dataset
+from people import draw_dataset, write_annotations
 from pose2seg import cli, save_checkpoint
-from pose2seg.dataset import PersonImage
 from pose2seg.evaluate import evaluate
 
 
@@ -19,30 +17,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluate")
     (folder / "images").mkdir()
     dataset = draw_dataset(folder / "images", (1, 2, 3, 1, 2, 1))
-    (folder / "annotations.json").write_text(json.dumps(to_coco(dataset)))
+    write_annotations(dataset, folder / "annotations.json")
     save_checkpoint(intricate_model(), folder / "model.safetensors")
     return folder
-
-
-def to_coco(dataset: list[PersonImage]) -> dict[str, Any]:
-    return {
-        "images": [
-            {"id": i.image_id, "file_name": i.path.name, "height": i.size[0], "width": i.size[1]}
-            for i in dataset
-        ],
-        "annotations": [
-            {
-                "id": person.annotation_id,
-                "image_id": image.image_id,
-                "category_id": 1,
-                "iscrowd": 0,
-                "keypoints": person.keypoints.ravel().tolist(),
-                "segmentation": {"size": list(image.size), "counts": person.segmentation["counts"].decode()},
-            }
-            for image in dataset
-            for person in image.people
-        ],
-    }
 
 
 def arguments(folder: Path, *more: str, **replaced: str) -> list[str]:

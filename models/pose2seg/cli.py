@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+import cv2
 import torch
 
 from pose2seg.commands import demo, evaluate, predict, templates, train
@@ -15,6 +16,7 @@ _COMMANDS = (demo, evaluate, predict, templates, train)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code: 0; 2 for what the user can put right; 130 after Ctrl-C."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged image is reported by us
     options = argparse.Namespace()
     try:
         _parser().parse_args(arguments, options)

@@ -5,8 +5,6 @@ import math
 import sys
 import time
 
-import cv2
-
 from pose2seg import distributed
 from pose2seg.commands import arguments
 from pose2seg.commands.messages import dataset_warnings
@@ -93,7 +91,6 @@ def add_to(commands: arguments.Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged image is reported by us
     with distributed.joined(arguments.find_device(options.device)) as device, dataset_warnings():
         start = time.perf_counter()
         images = read_dataset(options.annotations, options.images)

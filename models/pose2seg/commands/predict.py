@@ -4,8 +4,6 @@ import argparse
 import sys
 import time
 
-import cv2
-
 from pose2seg.commands import arguments
 from pose2seg.poses import PoseSource, open_poses
 from pose2seg.poses.estimators import POSE_ESTIMATORS, EstimatedPoses
@@ -100,8 +98,6 @@ def add_to(commands: arguments.Commands) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
-    # A damaged image is reported once, by us.
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     device = arguments.find_device(options.device)
     poses: PoseSource
     if options.pose_estimator is not None:

@@ -6,8 +6,6 @@ import sys
 import time
 from typing import get_args
 
-import cv2
-
 from pose2seg import distributed
 from pose2seg.checkpoint import load_checkpoint, load_imagenet_weights
 from pose2seg.commands import arguments
@@ -145,7 +143,6 @@ def _add_running(parser: arguments.Parser) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged image is reported by us
     recipe = _recipe(options)
     inputs = [options.annotations, options.weights, options.imagenet_weights, options.templates]
     validated = options.validation[:1] if options.validation else []
