@@ -1,6 +1,7 @@
 import csv
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,14 @@ def test_scores_that_are_not_defined_are_absent(images: list[PersonImage], tmp_p
     assert [(row["mean_iou"], row["lowest_iou"]) for row in read_table(tmp_path / "images.csv")] == [
         ("", "")
     ] * 3
+
+
+def test_ids_that_are_no_text_are_escaped(images: list[PersonImage], tmp_path: Path) -> None:
+    odd = replace(images[0], image_id="\ud800\n")  # which JSON can hold
+    scored = evaluation([odd], (0.5, [0.7]))
+    write_report(scored._replace(images=[scored.images[0]._replace(masks=[])]), tmp_path, worst=1)
+    assert read_table(tmp_path / "images.csv")[0]["image_id"] == "\\ud800\n"
+    assert (tmp_path / "worst/001.png").exists()
 
 
 def test_the_pictures_are_of_the_worst_images_and_no_others_stay(

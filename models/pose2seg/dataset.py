@@ -100,10 +100,10 @@ def read_dataset(annotations: Path | str, images: Path | str) -> list[PersonImag
     file = Record(content, str(annotations))
     by_id = _read_images(file, images)
     _read_people(file, by_id)
-    dataset = [image for image in by_id.values() if image.people and _is_there(image)]
+    dataset = [image for image in by_id.values() if image.people]
     if not dataset:
-        raise InputError(f"{annotations}: no image in {images} has a person with joints and a mask")
-    return dataset
+        raise InputError(f"{annotations}: no image has a person with joints and a mask")
+    return _without_missing(dataset, images)
 
 
 def _read_images(file: Record, folder: Path) -> dict[int | str, PersonImage]:
@@ -132,11 +132,15 @@ def _is_inside(name: str) -> bool:
     )
 
 
-def _is_there(image: PersonImage) -> bool:
-    if image.path.is_file():
-        return True
-    warnings.warn(f"{image.path}: no such file; image {image.image_id!r} is left out", DatasetWarning, 3)
-    return False
+def _without_missing(dataset: list[PersonImage], folder: Path) -> list[PersonImage]:
+    there = [image.path.is_file() for image in dataset]
+    if not any(there):  # another folder is meant: that is one mistake
+        raise InputError(f"{folder}: none of the {len(dataset)} images is there, such as {dataset[0].path}")
+    for image, is_there in zip(dataset, there, strict=True):
+        if not is_there:
+            message = f"{image.path}: no such file; image {image.image_id!r} is left out"
+            warnings.warn(message, DatasetWarning, 3)
+    return [image for image, is_there in zip(dataset, there, strict=True) if is_there]
 
 
 def _read_people(file: Record, images: dict[int | str, PersonImage]) -> None:

@@ -89,7 +89,7 @@ def _write_table(path: Path, rows: Sequence[ImageEvaluation]) -> None:
             + ["" if math.isnan(score) else f"{score:.4f}" for score in scores]
         )
     with atomic_writer(path) as file:
-        file.write(text.getvalue().encode(errors="surrogateescape"))
+        file.write(text.getvalue().encode(errors="backslashreplace"))
 
 
 def _write_json(path: Path, content: Any) -> None:
