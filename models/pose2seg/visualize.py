@@ -124,7 +124,5 @@ def _draw_outline(canvas: Image, mask: npt.NDArray[np.bool_], colour: Colour, li
 
 
 def _write(canvas: Image, text: str, position: tuple[int, int], colour: Colour) -> None:
-    text = text.encode(
-        "ascii", "replace"
-    ).decode()  # all that the font has; half a surrogate is a crash
+    text = text.encode("ascii", "replace").decode()  # all that the font has; half a surrogate is a crash
     cv2.putText(canvas, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
