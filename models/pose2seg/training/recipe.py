@@ -129,7 +129,7 @@ PRESETS = {
         architecture=Architecture(
             backbone_blocks=(2, 2, 2, 2), backbone_width=24, channels=64, head_width=64, head_blocks=6
         ),
-        epochs=100,
+        epochs=80,
         batch_size=8,
         people=24,
         optimizer="adamw",

@@ -67,7 +67,7 @@ def train(
     save_every: int = 1000,
     resume: bool = False,
     tensorboard: bool = False,
-) -> None:
+) -> Pose2Seg:
     """Train a model, and write into the folder `output`:
 
     last.safetensors: the model, after each epoch.
@@ -91,6 +91,8 @@ def train(
     evaluate: gives its results by name, the one that decides which model is best first; more is better.
     workers: processes that prepare batches, for each process that trains; 0 for none.
 
+    Returns the model to keep, in evaluation mode: `model`, or the average of its weights.
+
     Raises InputError if `output` holds a training and `resume` is not given, or one of another recipe, other
     templates or other images, or is not the same folder for all processes; if the loss is not finite; and if
     no image can be read. An image that cannot be read is replaced by the next one, with a DatasetWarning.
@@ -105,6 +107,7 @@ def train(
     for epoch in range(run.epoch, recipe.epochs):
         run.train_epoch(epoch, save_every)
         run.finish_epoch(validation, evaluate)
+    return run.trained
 
 
 class _Run:
@@ -145,6 +148,11 @@ class _Run:
                 file.write(json.dumps(asdict(recipe), indent=2).encode() + b"\n")
 
     @property
+    def trained(self) -> Pose2Seg:
+        """The model to evaluate and keep."""
+        return self._trainer.trained.eval()
+
+    @property
     def epoch(self) -> int:
         """The epoch of the next step."""
         return self._trainer.steps // self._sampler.steps_per_epoch
@@ -170,11 +178,10 @@ class _Run:
 
     def finish_epoch(self, validation: Sequence[PersonImage], evaluate: Evaluator) -> None:
         """Evaluate the model, and keep it and the state of the training."""
-        trained = self._trainer.trained
+        trained = self.trained
         distributed.copy_from_first(trained.buffers())  # each process has its own running statistics
         if validation:
-            metrics = evaluate(trained.eval(), validation)
-            self._trainer.prepare()
+            metrics = evaluate(trained, validation)
             score = next(iter(metrics.values()))
             if self._log is not None:
                 self._log.add_metrics(self._trainer.steps, self.epoch, metrics)
@@ -185,6 +192,7 @@ class _Run:
         if self._log is not None:
             save_checkpoint(trained, self._output / "last.safetensors")
         self._save()
+        self._trainer.prepare()
 
     def _step(self, batch: Batch, bar: "tqdm[Any]") -> None:
         self._new_problems += batch.problems
