@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE, Pose2Seg
 from torch import Tensor
 
 from pose2seg_ops import COCO_LIMBS
@@ -138,6 +139,25 @@ def paste_masks(
         pasted = cv2.warpAffine(maps, matrix, image_size[::-1], flags=flags)
         mask[:] = (pasted[..., 1] if channels == 2 else pasted) > 0.5
     return [torch.from_numpy(masks)]
+
+
+def predict(model: Pose2Seg, image: Tensor, keypoints: Tensor) -> list[Tensor]:
+    """From a photograph (H, W, 3) uint8 and poses (N, 17, 3) to masks, with the weights of a model."""
+    inputs, to_input = letterbox([image], INPUT_SIZE, IMAGENET_MEAN, IMAGENET_STD)
+    to_features = to_input[0] / 4
+    poses = torch.cat([keypoints[..., :2] @ to_features[:, :2].T + to_features[:, 2], keypoints[..., 2:]], -1)
+    with torch.inference_mode():
+        features = model.backbone(inputs)
+        to_align, _, _ = fit_pose_templates(poses, model.templates, (128, 128), (64, 64))
+        aligned = affine_align(features, to_align, torch.zeros(len(poses), dtype=torch.long), (64, 64))
+        positions = torch.einsum("nij,nkj->nki", to_align[:, :, :2], poses[..., :2]) + to_align[:, None, :, 2]
+        skeletons = skeleton_maps(torch.cat([positions, poses[..., 2:]], -1), (64, 64))
+        logits = model.segnet(torch.cat([aligned, skeletons], 1))
+        probabilities = logits.softmax(1)[:, 1]
+    to_align = to_align[:, :, :2] @ to_features + torch.cat(
+        [torch.zeros(len(poses), 2, 2), to_align[:, :, 2:]], -1
+    )
+    return paste_masks(probabilities, to_align, (image.shape[0], image.shape[1]))
 
 
 def letterbox(
