@@ -346,6 +346,17 @@ def test_a_dataset_without_a_readable_image_is_an_error(images: list[PersonImage
         TrainingSamples(images, PLAIN)[Draw(0, 1, [0])]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_says_in_one_line_that_no_image_can_be_read(images: list[PersonImage], workers: int) -> None:
+    for image in images:
+        image.path.unlink()
+    sampler = BatchSampler([len(image.people) for image in images], PLAIN)
+    with pytest.raises(InputError) as raised:
+        list(make_loader(images, PLAIN, sampler, workers=workers, device=CPU))
+    assert str(raised.value).startswith("no image of the dataset can be read, such as ")
+    assert "\n" not in str(raised.value)
+
+
 def test_real_people_are_in_their_windows() -> None:
     """Targets of real people agree with masks warped by OpenCV, through the whole chain of matrices."""
     folder = SHARED / "data/coco_persons"

@@ -151,6 +151,13 @@ class TrainingSamples(Dataset[Sample]):
                 )
         raise InputError(f"no image of the dataset can be read, such as {self._images[draw.image].path}")
 
+    def __getitems__(self, draws: list[Draw]) -> list[Sample] | InputError:
+        """The samples of a batch. What is wrong is returned: raised, torch would give it as a traceback."""
+        try:
+            return [self[draw] for draw in draws]
+        except InputError as error:
+            return error
+
     def _sample(self, draw: Draw, photograph: npt.NDArray[np.uint8], problems: list[str]) -> Sample:
         image, augmentation = self._images[draw.image], self._recipe.augmentation
         rng = self._recipe.random(AUGMENTATION, draw.epoch, draw.image)
@@ -206,8 +213,11 @@ def make_loader(
     workers: int,
     device: torch.device,
 ) -> DataLoader[Batch]:
-    """Batches of the sampler, made by so many worker processes; by this process for 0."""
-    return DataLoader(
+    """Batches of the sampler, made by so many worker processes; by this process for 0.
+
+    Iterating raises InputError if no image can be read.
+    """
+    return _Loader(
         TrainingSamples(images, recipe),  # type: ignore[arg-type]
         batch_sampler=sampler,
         collate_fn=_collate,
@@ -219,7 +229,17 @@ def make_loader(
     )
 
 
-def _collate(samples: list[Sample]) -> Batch:
+class _Loader(DataLoader[Batch]):
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
+
+
+def _collate(samples: list[Sample] | InputError) -> Batch | InputError:
+    if isinstance(samples, InputError):
+        return samples
     counts = torch.tensor([len(sample.keypoints) for sample in samples])
     return Batch(
         [sample.photograph for sample in samples],

@@ -21,7 +21,8 @@ class Recipe:
     architecture, convention: of the model, see `Pose2Seg`.
     epochs: passes over all images.
     batch_size: images in a step, of all processes together.
-    people: at most so many in a step, a random subset with somebody of each image.
+    people: at most so many in a step, a random subset with somebody of each image; people who are pasted
+        into images come on top.
     optimizer: Adam (Kingma and Ba, 2015) or AdamW (Loshchilov and Hutter, 2019), whose weight decay leaves
         biases and batch norms alone.
     schedule: "steps" divides the learning rate by 10 after each epoch of `milestones`; "cosine" brings it
