@@ -26,15 +26,15 @@ __device__ void visit_boundaries(const Pixels& pixels, int column, const Visit& 
   const uint32_t first = top + threadIdx.x / kWarpSize * share, last = min(first + share, bottom + 1);
   const bool covered = pixels.covers(column);
   if (first >= last || __ballot_sync(kAllLanes, covered) == 0) return;
-  bool inside = covered && first > top && pixels(column, int(first - 1));
+  const uint32_t end = covered ? bottom : top;
+  uint32_t inside = first > top && first <= end && pixels(column, int(first - 1));
   for (uint32_t start = first; start < last; start += kWarpSize) {
-    uint32_t boundaries = 0;
-    for (uint32_t row = start; row < min(start + kWarpSize, last); ++row) {
-      const bool one = covered && row < bottom && pixels(column, int(row));
-      boundaries |= uint32_t(one != inside) << (row - start);
-      inside = one;
-    }
-    visit(start, boundaries);
+    const uint32_t count = min(last - start, uint32_t(kWarpSize));
+    uint32_t ones = 0;
+    for (uint32_t i = 0; i < count; ++i)
+      if (start + i < end && pixels(column, int(start + i))) ones |= 1u << i;
+    visit(start, (ones ^ (ones << 1 | inside)) & kAllLanes >> (kWarpSize - count));
+    inside = ones >> (count - 1);
   }
 }
 
