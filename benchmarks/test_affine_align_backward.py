@@ -7,7 +7,7 @@ from pose2seg_ops import reference
 
 
 def _agree(gradient, expected):
-    """Beside the largest: sums of a million products may nearly cancel, and what remains is rounded as they are."""
+    """Beside the largest: sums of a million products may nearly cancel, and keep the rounding of all."""
     largest = expected.abs().max()
     torch.testing.assert_close(gradient / largest, expected / largest, rtol=0, atol=1e-4)
 
