@@ -6,6 +6,12 @@ from benchmarks.inputs import ROI, features, matrices
 from pose2seg_ops import reference
 
 
+def _agree(gradient, expected):
+    """Beside the largest: sums of a million products may nearly cancel, and keep the rounding of all."""
+    largest = expected.abs().max()
+    torch.testing.assert_close(gradient / largest, expected / largest, rtol=0, atol=1e-4)
+
+
 def _contest(instances, memory_format, of, bars):
     """Only the backward pass is timed: both graphs are made beforehand."""
 
@@ -31,9 +37,8 @@ def _contest(instances, memory_format, of, bars):
 
     layout = "channels_last" if memory_format == torch.channels_last else "contiguous"
     contenders = {name: backward(name) for name in (OURS, REFERENCE)}
-    tolerance = 1e-2 if of == "input" else 0.5  # sums of a million products of order 1
     return Contest(
-        f"affine_align backward to {of}", f"N={instances}, {layout}", inputs, contenders, bars, tolerance
+        f"affine_align backward to {of}", f"N={instances}, {layout}", inputs, contenders, bars, agree=_agree
     )
 
 

@@ -16,6 +16,7 @@ from ._build_info import CUDA_VERSION, WHY_NO_CUDA
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 _HALF_PRECISION = (torch.float16, torch.bfloat16)
+_SHOWN = 4  # entries of a list, in a message
 
 
 def as_size(value: Sequence[int], name: str) -> tuple[int, int]:
@@ -88,12 +89,13 @@ def _check_types(op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
 
 
 def _described(value: Any) -> str:
-    """A number or a string as it is, of anything else the type."""
+    """A number or a string as it is, of a list its first entries, of anything else the type."""
     if value is None or isinstance(value, (bool, int, float, complex, str)):
         return reprlib.repr(value)
     if isinstance(value, (list, tuple)) and value:
-        entries = sorted({_described(entry) for entry in value})
-        return f"{type(value).__name__} of {', '.join(entries)}"
+        entries = sorted({_described(entry) for entry in value[:_SHOWN]})
+        more = ", ..." if len(value) > _SHOWN else ""
+        return f"{type(value).__name__} of {', '.join(entries)}{more}"
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 

@@ -61,8 +61,8 @@ def raw(tensor: torch.Tensor) -> np.ndarray:
     return (flat.view(torch.int16) if tensor.dtype == torch.bfloat16 else flat).numpy()
 
 
-def run(interpreter, module, kernel, grid, block, arguments, device, conflict=2, halves_in_warps=False):
-    """Launches a kernel; fails on a race, also between blocks, and on a bank conflict above that.
+def run(interpreter, module, kernel, grid, block, arguments, device, halves_in_warps=False):
+    """Launches a kernel; fails on a race, also between blocks, and on a bank conflict factor above 2.
 
     `halves_in_warps`: lanes share words of shared memory, of which the interpreter then remembers that
     several have read them, but not that a warp barrier followed. Such reports are left out.
@@ -83,7 +83,7 @@ def run(interpreter, module, kernel, grid, block, arguments, device, conflict=2,
     assert not races, report.report()
     assert not report.warnings, report.report()
     shared = [access["conflict"] for access in report.stats["mem"] if access["space"] == "shared"]
-    assert max(shared, default=1) <= conflict, report.report()
+    assert max(shared, default=1) <= 2, report.report()
     return report
 
 

@@ -34,6 +34,7 @@ def call_with(backend, op: str, name: str, value: Any) -> Any:
         ([[1.0, 2.0]], r"list of list of 1\.0, 2\.0"),
         (np.zeros((3, 2, 3), np.float32), r"numpy\.ndarray"),
         ([np.zeros(3)], r"list of numpy\.ndarray"),
+        ([float(i) for i in range(9)], r"list of 0\.0, 1\.0, 2\.0, 3\.0, \.\.\."),
         (iter([torch.zeros(1)]), "list_iterator"),
     ],
     ids=repr,

@@ -32,8 +32,7 @@ BACKWARD_MATRICES = np.dtype(
     ],
     align=True,
 )
-FOOTPRINT_BYTES = {torch.float64: 176}  # of AffineFootprint; of all else:
-FOOTPRINT_BYTES_OF_FLOAT = 104
+FOOTPRINT_BYTES = {"d": 176, "f": 104}  # sizeof(AffineFootprint<T>)
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +74,11 @@ def launch_backward_input(interpreter, module, grad, matrices, batch_index, inpu
     """As csrc/cuda/affine_align_backward_input.cu does; the gradient and what was counted."""
     device = interpreter.Device()
     result = torch.full_like(input, torch.nan)
-    size = FOOTPRINT_BYTES.get(grad.dtype, FOOTPRINT_BYTES_OF_FLOAT)
-    footprints = np.zeros(len(grad) * size // 8, np.uint64)
+    compute = "d" if grad.dtype == torch.float64 else "f"
+    footprints = np.zeros(len(grad) * FOOTPRINT_BYTES[compute] // 8, np.uint64)
     p = describe(BACKWARD_INPUT, device, grad, matrices, batch_index, input)
     p["grad_input"], p["grad_input_strides"] = device.bind(ptx.raw(result), "grad_input"), result.stride()
     p["footprints"] = device.bind(footprints, "footprints")
-    compute = "d" if grad.dtype == torch.float64 else "f"
     blocks = -(-len(grad) // 128)
     ptx.run(interpreter, module, f"find_footprintsI{compute}E", blocks, 128, [p], device)
 

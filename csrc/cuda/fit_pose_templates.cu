@@ -9,7 +9,6 @@ namespace pose2seg {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr unsigned int kWholeWarp = 0xffffffff;
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) fit_poses(const FitPoseTemplatesParams params) {
@@ -24,8 +23,8 @@ __global__ void __launch_bounds__(kThreads) fit_poses(const FitPoseTemplatesPara
   BestFit winner = best;
   for (int distance = kWarpSize / 2; distance > 0; distance /= 2) {
     BestFit other = winner;
-    other.score = __shfl_xor_sync(kWholeWarp, winner.score, distance);
-    other.index = __shfl_xor_sync(kWholeWarp, winner.index, distance);
+    other.score = __shfl_xor_sync(kAllLanes, winner.score, distance);
+    other.index = __shfl_xor_sync(kAllLanes, winner.index, distance);
     if (other.beats(winner)) winner = other;
   }
   const bool mine = winner.index >= 0 ? winner.index == best.index : lane == 0;

@@ -28,7 +28,7 @@ template <class T>
 __device__ Vector2<T> sum_over_block(Vector2<T> value) {
   __shared__ Vector2<T> warps[kThreads / kWarpSize];
   for (int step = kWarpSize / 2; step > 0; step /= 2)
-    value += {__shfl_xor_sync(0xffffffffu, value.x, step), __shfl_xor_sync(0xffffffffu, value.y, step)};
+    value += {__shfl_xor_sync(kAllLanes, value.x, step), __shfl_xor_sync(kAllLanes, value.y, step)};
   if (threadIdx.x % kWarpSize == 0) warps[threadIdx.x / kWarpSize] = value;
   __syncthreads();
   Vector2<T> sum = {};
