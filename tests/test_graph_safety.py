@@ -94,7 +94,7 @@ def test_backward_waits_for_nothing(request, backend, op):
     request.getfixturevalue("no_host_reads")
     with Watch() as watch:
         output.backward(grad)
-    # Each gradient, and what its kernels share of an instance: a footprint, a sum per row.
+    # Each gradient, and what its kernels share of an instance: a footprint, sums of rows or tiles.
     sampled, drawn = op != "skeleton_maps", op != "affine_align"
     assert watch.calls["empty"] == 4 * sampled + drawn
 

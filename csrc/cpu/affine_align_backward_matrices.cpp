@@ -22,10 +22,10 @@ struct Row {
 
   Gradient<Compute> at(int64_t channel, int64_t column) const {
     const BilinearTaps<Compute>& t = taps[column];
-    const T* upper_left =
-        input + channel * p.input_strides[1] + t.y * p.input_strides[2] + t.x * p.input_strides[3];
+    const int64_t upper_left =
+        channel * p.input_strides[1] + t.y * p.input_strides[2] + t.x * p.input_strides[3];
     const auto value = [&](bool present, int64_t offset) {
-      return present ? Compute(upper_left[offset]) : 0;
+      return present ? Compute(input[upper_left + offset]) : 0;
     };
     const int64_t right = p.input_strides[3], lower = p.input_strides[2];
     const auto slope =
