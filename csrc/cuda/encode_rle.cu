@@ -26,8 +26,9 @@ __global__ void __launch_bounds__(kStripeThreads) count_mask_boundaries(const En
   count_stripe(mask_pixels(p, mask), p.output, mask, stripe);
 }
 
-// Six blocks at once are asked for: left alone, the compiler aims at eight, and spills registers.
-__global__ void __launch_bounds__(kStripeThreads, 6) store_mask_boundaries(const EncodeRleParams p) {
+// Four blocks at once, which every GPU holds, are asked for: left alone, the compiler aims at eight, and
+// spills.
+__global__ void __launch_bounds__(kStripeThreads, 4) store_mask_boundaries(const EncodeRleParams p) {
   const int64_t mask = blockIdx.x / p.output.stripes, stripe = blockIdx.x % p.output.stripes;
   store_stripe(mask_pixels(p, mask), p.output, mask, stripe);
 }
