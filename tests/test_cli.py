@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from file_identity import identity
 from pose2seg import InputError, Pose2Seg, cli, load_templates, save_checkpoint
 from pose2seg.commands import arguments as shared_arguments
 from pose2seg.commands import predict, templates
@@ -107,10 +108,10 @@ def test_what_the_user_can_put_right_is_one_line_and_exit_code_2(
 def test_inputs_are_never_replaced(files: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
     words = arguments(files, "1.png")
     path = Path(words[words.index(f"--{option}") + 1])
-    before = path.stat()
+    before = identity(path)
     assert cli.main(arguments(files, "1.png", output=str(path))) == 2
     assert capsys.readouterr().err == (f"pose2seg: error: {path}: the masks would replace the input {path}\n")
-    assert path.stat() == before
+    assert identity(path) == before
 
 
 def test_the_templates_are_those_of_the_weights_unless_given(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from file_identity import identity
 from golden import SHARED
 from known_masks import intricate_model, known_masks
 from people import draw_dataset
@@ -188,8 +189,8 @@ def test_a_photograph_that_is_gone_leaves_the_earlier_scores(
     folder = tmp_path / "report"
     evaluated = evaluate(model, images)
     write_report(evaluated, folder, worst=3)
-    before = (folder / "scores.json").stat()
+    before = identity(folder / "scores.json")
     images[1].path.write_bytes(b"")
     with pytest.raises(InputError, match=r"1.png: not an image that OpenCV can read"):
         write_report(evaluated, folder, worst=3)
-    assert (folder / "scores.json").stat() == before
+    assert identity(folder / "scores.json") == before
