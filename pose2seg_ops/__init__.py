@@ -2,6 +2,8 @@
 
 from ._compatibility import check_extension
 
+__version__ = "0.1.0"
+
 check_extension()
 
 from ._rle import RLE  # noqa: E402  (the extension loads only beside the torch it was built for)

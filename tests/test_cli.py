@@ -15,6 +15,8 @@ from pose2seg.commands import predict, templates
 from pose2seg.poses import Person
 from pose2seg.poses.estimators import POSE_ESTIMATORS, PoseEstimator
 
+import pose2seg_ops
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -52,6 +54,12 @@ def test_predict_writes_masks_and_says_so(files: Path, capsys: pytest.CaptureFix
     (result,) = json.loads((files / "masks.json").read_text())
     assert (result["image_id"], result["score"], result["segmentation"]["size"]) == (1, 0.5, [40, 30])
     assert [path.name for path in (files / "overlays").iterdir()] == ["1.png"]
+
+
+def test_the_command_tells_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"pose2seg {pose2seg_ops.__version__}\n"
 
 
 @pytest.mark.parametrize(

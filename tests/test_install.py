@@ -15,6 +15,7 @@ import pytest
 import setuptools
 import torch
 
+import pose2seg_ops
 from pose2seg_ops import _compatibility
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,7 +109,9 @@ def test_source_distribution_needs_no_torch(isolated_python, tmp_path):
         names = {name.partition("/")[2]: name for name in archive.getnames()}
         metadata = archive.extractfile(names["PKG-INFO"])
         assert metadata is not None
-        assert "Requires-Dist: torch<=2.14.1,>=2.9.0" in metadata.read().decode().splitlines()
+        fields = metadata.read().decode().splitlines()
+    assert "Requires-Dist: torch<=2.14.1,>=2.9.0" in fields
+    assert f"Version: {pose2seg_ops.__version__}" in fields
     needed = ["build_config.py", "csrc/bindings.cpp", "csrc/cuda/affine_align.cu", "csrc/core/affine.h"]
     assert names.keys() >= {
         *needed,

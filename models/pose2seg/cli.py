@@ -10,6 +10,7 @@ import torch
 from pose2seg.commands import demo, evaluate, predict, templates, train
 from pose2seg.commands.arguments import Parser
 from pose2seg.errors import InputError
+from pose2seg_ops import __version__
 
 _COMMANDS = (demo, evaluate, predict, templates, train)
 
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="pose2seg", description="Instance masks of people from their poses.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in _COMMANDS:
         command.add_to(commands)
