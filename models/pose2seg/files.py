@@ -114,7 +114,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
-    """Write a picture, (H, W, 3) uint8 BGR, as `atomic_writer` does."""
+    """Write a picture, (H, W, 3) uint8 BGR or with opacity (H, W, 4), as `atomic_writer` does."""
     _, encoded = cv2.imencode(".png", image)
     with atomic_writer(path) as file:
         file.write(encoded.tobytes())
