@@ -1,5 +1,6 @@
 """The COCO person skeleton: 17 joints, and 19 limbs in the order that Pose2Seg's weights expect."""
 
+#: The joints of a person, in COCO's order.
 COCO_KEYPOINTS = (
     "nose",
     "left_eye",
@@ -20,6 +21,7 @@ COCO_KEYPOINTS = (
     "right_ankle",
 )
 
+#: Pairs of joints (from, to), by their places in `COCO_KEYPOINTS`.
 COCO_LIMBS = (
     (0, 1),
     (0, 2),

@@ -79,7 +79,7 @@ class Pose2Seg(nn.Module):
     head_width, head_blocks: see `SegModule`. The attribute `architecture` holds all five.
     """
 
-    #: People that pass through the head at once in `predict`: bounds its memory, about 60 MB a person.
+    #: People that pass through the head at once in `predict`. It bounds its memory, about 60 MB a person.
     people_per_pass = 16
 
     def __init__(

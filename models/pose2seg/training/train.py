@@ -72,13 +72,13 @@ def train(
 ) -> Pose2Seg:
     """Train a model, and write into the folder `output`:
 
-    last.safetensors: the model, after each epoch.
-    best.safetensors: the model whose evaluation was best.
-    losses.csv: loss and learning rate of each step.
-    metrics.csv: the evaluation after each epoch.
-    recipe.json: the recipe, for the record.
-    state.pt: the state of the training, after each epoch and every `save_every` steps.
-    tensorboard/: the same curves, with `tensorboard`.
+    - last.safetensors: the model, after each epoch.
+    - best.safetensors: the model whose evaluation was best.
+    - losses.csv: loss and learning rate of each step.
+    - metrics.csv: the evaluation after each epoch.
+    - recipe.json: the recipe, for the record.
+    - state.pt: the state of the training, after each epoch and every `save_every` steps.
+    - tensorboard/: the same curves, with `tensorboard`.
 
     A training that was stopped, in whatever way, goes on from its last state with `resume`, and where that is
     exact, as on a CPU, gives the same bits as if it had not been stopped. Every file but the curves is
