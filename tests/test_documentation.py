@@ -1,0 +1,108 @@
+"""What a reader copies out of the documentation runs, and what it links to is there."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+import torch
+from people import draw_dataset, write_annotations
+from pose2seg import cli, load_templates, save_checkpoint
+from small_model import small_model
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def blocks(page: Path, language: str) -> Iterator[tuple[int, str]]:
+    """The fenced blocks of a language: number of the first line, text."""
+    text = page.read_text()
+    for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield text.count("\n", 0, match.start(1)) + 1, match[1]
+
+
+# Python
+
+
+@pytest.fixture
+def files_of_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that the pages speak of, in the current folder: a model of random weights, drawn photographs."""
+    monkeypatch.chdir(tmp_path)
+    Path("photographs").mkdir()
+    drawn = draw_dataset(Path("photographs"))
+    images = [replace(image, path=image.path.rename(image.path.with_suffix(".jpg"))) for image in drawn]
+    write_annotations(images, Path("poses.json"))
+    write_annotations(images, Path("annotations.json"))
+    torch.manual_seed(0)
+    save_checkpoint(small_model(load_templates()), Path("model.safetensors"))
+
+
+@pytest.mark.usefixtures("files_of_a_reader", "one_thread")
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(blocks(page, "python"))], ids=lambda page: page.name
+)
+def test_the_python_of_a_page_runs(page: Path) -> None:
+    """From top to bottom, as if typed into one session."""
+    names: dict[str, object] = {}
+    for line, block in blocks(page, "python"):
+        exec(compile("\n" * (line - 1) + block, str(page), "exec"), names)
+
+
+# Commands
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of every command of a page."""
+    for _, block in blocks(page, "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            while words:
+                command = list(takewhile(lambda word: word != "&&", words))
+                yield command
+                words = words[len(command) + 1 :]
+
+
+def extras() -> set[str]:
+    """The names under [project.optional-dependencies]; Python 3.10 has no tomllib."""
+    text = (ROOT / "pyproject.toml").read_text()
+    section = text.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    return set(re.findall(r"^(\w+) = \[", section, re.MULTILINE))
+
+
+@each_page
+def test_the_commands_of_a_page_exist(page: Path) -> None:
+    for words in commands(page):
+        if "pose2seg" in words:  # behind torchrun as well
+            cli._parser().parse_args(words[words.index("pose2seg") + 1 :])
+        for extra in re.findall(r"\[([\w,]+)\]", " ".join(words) if words[0] == "pip" else ""):
+            assert extra == "" or set(extra.split(",")) <= extras()
+        for path in [word for word in words if re.match(r"(csrc|docs|examples|tests|tools)/", word)]:
+            assert any(ROOT.glob(path)), f"{page}: {path}"
+
+
+@each_page
+def test_no_command_is_hidden_from_the_tests(page: Path) -> None:
+    """In a block without a language, or an indented one."""
+    assert not re.search(r"^ {4,}(pip|pose2seg|pytest|python|torchrun) ", page.read_text(), re.MULTILINE)
+    opened = re.findall(r"^```(.*)$", page.read_text(), re.MULTILINE)[::2]
+    assert all(opened), f"{page}: a block without a language"
+
+
+# Links and pictures
+
+
+@each_page
+def test_links_lead_to_files(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        assert link.startswith("https://") or (page.parent / link).exists(), link
+
+
+def test_the_picture_of_the_conventions_is_what_the_op_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import draw_conventions
+
+    assert draw_conventions.PICTURE.read_text() == draw_conventions.draw()

@@ -1,0 +1,71 @@
+"""Draws docs/picture.jpg: what the ops make of the demo's photograph and its pose. No network takes part."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from pose2seg.demo import demo_photograph
+from pose2seg.files import read_image
+from pose2seg.geometry import transform_keypoints
+from pose2seg.visualize import draw_overlay
+from torch import Tensor
+
+from pose2seg_ops import COCO_KEYPOINTS, affine_align, fit_pose_templates, skeleton_maps
+
+PICTURE = Path(__file__).resolve().parents[1] / "docs" / "picture.jpg"
+SIZE, GAP = 400, 12  # of a panel and between panels, in pixels
+Picture = npt.NDArray[np.uint8]
+
+
+def draw() -> Picture:
+    """Four panels beside each other, (SIZE, 4 SIZE + 3 GAP, 3) uint8 BGR."""
+    photograph = demo_photograph()
+    upright_image, upright_pose = read_image(photograph.path), torch.from_numpy(photograph.poses.keypoints)
+    image, keypoints = _turned(upright_image, upright_pose)
+    portrait = upright_pose / torch.tensor([*upright_image.shape[1::-1], 1])
+    matrices, _, _ = fit_pose_templates(keypoints, portrait, (SIZE, SIZE), (SIZE, SIZE))
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    window = affine_align(pixels, matrices, torch.zeros(1, dtype=torch.int64), (SIZE, SIZE))
+    upright = transform_keypoints(keypoints, matrices)
+    maps = skeleton_maps(upright, (SIZE, SIZE), sigma=12.0, limb_width=6.0)[0]
+    confidence, fields = maps[: len(COCO_KEYPOINTS)], maps[len(COCO_KEYPOINTS) :]
+    panels = [
+        _with_pose_and_window(image, keypoints, matrices[0]),
+        window[0].permute(1, 2, 0).byte().numpy(),
+        cv2.applyColorMap((255 * confidence.amax(0)).byte().numpy(), cv2.COLORMAP_INFERNO),
+        _directions(fields.unflatten(0, (-1, 2))),
+    ]
+    gap = np.full((SIZE, GAP, 3), 255, np.uint8)
+    return np.hstack([panels[0], *(part for panel in panels[1:] for part in (gap, panel))])
+
+
+def _turned(image: Picture, pose: Tensor) -> tuple[Picture, Tensor]:
+    """The photograph smaller and turned, in a frame of a panel's size, and its pose with it."""
+    height, width = image.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), 25, 0.55)
+    turn[:, 2] += (SIZE - width) / 2, (SIZE - height) / 2
+    turned = cv2.warpAffine(image, turn, (SIZE, SIZE), flags=cv2.INTER_AREA, borderValue=(40, 40, 40))
+    return turned.astype(np.uint8), transform_keypoints(pose, torch.from_numpy(turn).float()[None])
+
+
+def _with_pose_and_window(image: Picture, keypoints: Tensor, matrix: Tensor) -> Picture:
+    picture = draw_overlay(image, np.zeros((1, SIZE, SIZE), np.bool_), keypoints.numpy())
+    corners = np.array([[[0, 0]], [[SIZE, 0]], [[SIZE, SIZE]], [[0, SIZE]]], np.float64)
+    outline = cv2.transform(corners, cv2.invertAffineTransform(matrix.double().numpy()))
+    cv2.polylines(picture, [outline.round().astype(np.int32)], True, (255, 255, 255), 2, cv2.LINE_AA)
+    return picture
+
+
+def _directions(fields: Tensor) -> Picture:
+    """Fields (L, 2, h, w) as a picture whose hue is the direction of the limb in a pixel."""
+    strongest = fields.norm(dim=1).argmax(0)
+    x, y = fields.gather(0, strongest[None, None].expand(1, 2, -1, -1))[0]
+    hue = (torch.atan2(y, x) / (2 * torch.pi) % 1 * 180).byte().numpy()
+    value = (255 * torch.hypot(x, y)).clamp(max=255).byte().numpy()
+    return cv2.cvtColor(np.dstack((hue, np.full_like(hue, 200), value)), cv2.COLOR_HSV2BGR).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    cv2.imwrite(str(PICTURE), draw(), [cv2.IMWRITE_JPEG_QUALITY, 90])
