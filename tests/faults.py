@@ -159,12 +159,12 @@ def crowd(folder: Path) -> Outcome:
     for people in (16, 2000):
         (folder / str(people)).mkdir()
         scene = Scene(folder / str(people))
-        scene.add("crowd.png", drawing(480, 640), people)
+        scene.add("crowd.png", drawing(360, 480), people)
         words = scene.arguments("--overlays", str(scene.folder / "pictures"))
         peaks.append(stopped.peak_memory(words, scene.folder / "said"))
-    assert peaks[1] - peaks[0] < 300, peaks
+    assert peaks[1] - peaks[0] < 150, peaks
     said = scene.shortened((scene.folder / "said").read_text())
-    return Outcome(0, said, "less than 300 MB more than for 16 people")
+    return Outcome(0, said, "less than 150 MB more than for 16 people")
 
 
 class _RunsCode:
