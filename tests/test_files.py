@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pose2seg import files
+from pose2seg import files, records
 from pose2seg.files import atomic_writer, read_json
 
 
@@ -88,10 +88,13 @@ def test_progress_is_shown_of_a_large_json_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smallest: int, shown: bool
 ) -> None:
     monkeypatch.setattr(files, "_LARGE_JSON", smallest)
+    monkeypatch.setattr(records, "_MANY", smallest)
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    content = {"images": [{"id": i} for i in range(1000)]}
+    content = [{"id": i} for i in range(1000)]
     (tmp_path / "large.json").write_text(json.dumps(content))
     assert read_json(tmp_path / "large.json") == content
+    assert len(list(records.records(content, "large.json"))) == 1000
     said = terminal.getvalue()
-    assert ("reading large.json: 1001 records" in said) == bool(said) == shown
+    assert ("reading large.json: 1000 records" in said) == bool(said) == shown
+    assert ("checking large.json: 100%" in said) == shown

@@ -189,10 +189,10 @@ class Pose2Seg(nn.Module):
         people = transform_keypoints(people, to_input)
         features = self.backbone(inputs.to(weight.dtype))
         passes = zip(people.split(self.people_per_pass), batch_index.split(self.people_per_pass), strict=True)
-        probabilities, matrices = [], []
+        probabilities, matrices = [], []  # not the logits, which take four times the memory
         for some in passes:
             logits, to_align = self.segment(features, *some)
-            probabilities.append(logits.softmax(dim=1, dtype=geometry)[:, 1].clone())  # without the other half
+            probabilities.append(logits.softmax(dim=1, dtype=geometry)[:, 1].clone())
             matrices.append(to_align)
 
         to_align = compose(torch.cat(matrices), to_input)
