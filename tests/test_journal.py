@@ -3,21 +3,21 @@
 import json
 import os
 import shutil
-import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pose2seg import InputError, distributed
-from pose2seg.journal import ImageId, Results, journal_folder, open_journal
+from pose2seg.journal import ImageId, journal_folder, open_journal
 
 SETTINGS = {"threshold": 0.5}
-BATCHES: list[list[tuple[ImageId, Results]]] = [
-    [(1, [{"image_id": 1, "score": 0.1}, {"image_id": 1, "score": 2e-30}]), ("1", [])],
-    [("größe", [{"image_id": "größe"}])],
-    [(2, [{"image_id": 2}])],
+BATCHES: list[list[tuple[ImageId, Any]]] = [
+    [(1, [{"score": 0.1}, {"score": 2e-30}]), ("1", [])],
+    [("größe", {"name": "größe"})],
+    [(2, None)],
 ]
 IN_ORDER: list[ImageId] = [2, "1", "größe", 1]
-EXPECTED = [{"image_id": 2}, {"image_id": "größe"}, *BATCHES[0][0][1]]
+EXPECTED = [None, [], {"name": "größe"}, BATCHES[0][0][1]]
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ def output(tmp_path: Path) -> Path:
     return output
 
 
-def test_results_are_in_the_order_that_is_asked_for(output: Path) -> None:
+def test_records_are_in_the_order_that_is_asked_for(output: Path) -> None:
     with open_journal(output, SETTINGS, resume=True) as journal:
         assert journal.finished == {1, "1", "größe", 2}
-        assert journal.write_results(IN_ORDER, output) == 4
+        assert list(journal.records(IN_ORDER)) == EXPECTED
+        assert list(journal.records([1])) == EXPECTED[3:]
         journal.remove()
-    assert json.loads(output.read_text()) == EXPECTED
-    assert list(output.parent.iterdir()) == [output]
+    assert list(output.parent.iterdir()) == []
 
 
 def test_a_journal_that_is_cut_off_anywhere_is_gone_on_with(output: Path, tmp_path: Path) -> None:
@@ -55,9 +55,8 @@ def test_a_journal_that_is_cut_off_anywhere_is_gone_on_with(output: Path, tmp_pa
             assert journal.finished == {image for batch in whole for image, _ in batch}
             for batch in BATCHES[len(whole) :]:
                 journal.append(batch)
-            journal.write_results(IN_ORDER, output)
+            assert list(journal.records(IN_ORDER)) == EXPECTED
             journal.remove()
-        assert json.loads(output.read_text()) == EXPECTED
         counts.add(len(whole))
     assert counts == {0, 1, 2, 3}
 
@@ -96,18 +95,14 @@ def test_processes_that_do_not_share_the_folder_are_told(
 
 
 def test_a_pipe_has_no_journal_beside_it(tmp_path: Path) -> None:
-    pipe, received = tmp_path / "pipe", []
+    pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: received.append(pipe.read_text()))
-    reader.start()
     with open_journal(pipe, SETTINGS, resume=False) as journal:
         for batch in BATCHES:
             journal.append(batch)
         assert list(tmp_path.iterdir()) == [pipe]
-        journal.write_results(IN_ORDER, pipe)
-        journal.remove()
-    reader.join()
-    assert json.loads(received[0]) == EXPECTED
+        assert list(journal.records(IN_ORDER)) == EXPECTED
+    assert not journal.folder.exists()
     with (
         pytest.raises(InputError, match=r"pipe: is not a file; what was written to it cannot be resumed"),
         open_journal(pipe, SETTINGS, resume=True),

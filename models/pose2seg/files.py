@@ -121,8 +121,11 @@ def is_stream(path: Path) -> bool:
 
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path, unfinished_in: Path | None = None) -> Iterator[BinaryIO]:
     """A file that appears at `path` whole when the block is left, or not at all when an exception leaves it.
+
+    unfinished_in: a folder on the same file system to write it in; by default the one that it is going to be
+        in, where a kill leaves what `remove_unfinished` removes.
 
     Symbolic links are followed, missing parent folders are made. A pipe or a device that is there takes what
     is written at once. Raises InputError for a folder, OSError for what else cannot be written.
@@ -133,9 +136,11 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
             yield file
         return
     target = real_path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = unfinished_in or target.parent
+    for needed in (target.parent, folder):
+        needed.mkdir(parents=True, exist_ok=True)
     # Not made of the name, which may already be the longest that the file system takes.
-    unfinished = target.with_name(f".{secrets.token_hex(8)}")
+    unfinished = folder / f".{secrets.token_hex(8)}"
     try:
         with _naming(path, unfinished):
             with unfinished.open("wb") as file:

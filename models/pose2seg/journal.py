@@ -7,14 +7,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pose2seg import distributed
 from pose2seg.errors import InputError
 from pose2seg.files import append_line, atomic_writer, is_stream, make_folder, read_json, real_path
 
 ImageId = int | str
-Results = list[dict[str, Any]]
 
 _SETTINGS = "settings.json"
 
@@ -29,7 +28,7 @@ def journal_folder(output: Path) -> Path:
 def open_journal(output: Path, settings: Mapping[str, Any], resume: bool) -> Iterator["Journal"]:
     """The journal of a prediction, which is still there when it is left.
 
-    settings: what the results depend on, for JSON.
+    settings: what the records depend on, for JSON.
     resume: whether to go on with a journal that is there, if it is of the same settings.
 
     Without torchrun, or in a `distributed.joined` block, where all processes have to see the same folder.
@@ -49,12 +48,12 @@ def open_journal(output: Path, settings: Mapping[str, Any], resume: bool) -> Ite
 class Journal:
     """A folder with the settings, and a file for each process, that grows by a line when a batch is done.
 
-    A line is [[image id, results], ...]. One that is cut off, by a kill or a full disk, does not count, and
+    A line is [[image id, record], ...]. One that is cut off, by a kill or a full disk, does not count, and
     nothing is appended to it: a process that goes on has a file of its own.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], resume: bool) -> None:
-        self._folder = folder
+        self.folder = folder
         self._file = folder / f"{secrets.token_hex(8)}.jsonl"
         self._settings = settings
         done = distributed.gather(set(self._find_lines()))  # by all, before the first one writes
@@ -66,62 +65,47 @@ class Journal:
             raise InputError(f"{folder} holds a prediction that was stopped: resume it, or remove the folder")
         if self.finished:
             _require_same(folder / _SETTINGS, settings)
-        elif distributed.rank() == 0 and folder.is_dir():
+        elif distributed.rank() == 0:
             self.remove()  # what was stopped before anything was done
         distributed.wait_for_all()
 
-    def append(self, batch: Iterable[tuple[ImageId, Results]]) -> None:
-        """Note that images are done. Raises OSError, as of a full disk; then none of them is."""
-        self._begin()
+    def append(self, batch: Iterable[tuple[ImageId, Any]]) -> None:
+        """Note that images are done, each with a record for JSON. Raises OSError; then none of them is."""
+        if not (self.folder / _SETTINGS).exists():
+            make_folder(self.folder)
+            with atomic_writer(self.folder / _SETTINGS) as file:
+                file.write(json.dumps(self._settings).encode())
         append_line(self._file, json.dumps(list(batch)).encode())
 
-    def write_results(self, images: Iterable[ImageId], output: Path) -> int:
-        """Write the results of images, which must be done, in this order as a JSON list that appears whole.
-
-        Returns the number of results.
-        """
-        self._begin()
-        # Written in the folder, and then moved: a kill leaves nothing elsewhere.
-        whole = output if is_stream(output) else self._folder / "results.json"
-        with atomic_writer(whole) as file:
-            count = _write_json_list(file, self._results(images))
-        if whole is not output:
-            whole.replace(real_path(output))
-        return count
-
-    def _begin(self) -> None:
-        if not (self._folder / _SETTINGS).exists():
-            make_folder(self._folder)
-            with atomic_writer(self._folder / _SETTINGS) as file:
-                file.write(json.dumps(self._settings).encode())
-
-    def remove(self) -> None:
-        """Forget everything."""
-        (self._folder / _SETTINGS).unlink(missing_ok=True)  # without which there is no journal
-        shutil.rmtree(self._folder)
-
-    def _find_lines(self) -> dict[ImageId, tuple[Path, int]]:
-        """The file that each image that is done is in, and where its line begins."""
-        if not (self._folder / _SETTINGS).exists():
-            return {}
-        return {
-            image: (path, offset)
-            for path in sorted(self._folder.glob("*.jsonl"))
-            for offset, batch in _read_lines(path)
-            for image, _ in batch
-        }
-
-    def _results(self, images: Iterable[ImageId]) -> Iterator[dict[str, Any]]:
+    def records(self, images: Iterable[ImageId]) -> Iterator[Any]:
+        """The records of images that are done, by whichever process, in this order; read one at a time."""
         lines = self._find_lines()
         last, batch = None, {}
         for image in images:
             if lines[image] != last:
                 last = path, offset = lines[image]
                 batch = dict(next(_read_lines(path, offset))[1])
-            yield from batch[image]
+            yield batch[image]
+
+    def remove(self) -> None:
+        """Forget everything."""
+        if self.folder.is_dir():
+            (self.folder / _SETTINGS).unlink(missing_ok=True)  # without which there is no journal
+            shutil.rmtree(self.folder)
+
+    def _find_lines(self) -> dict[ImageId, tuple[Path, int]]:
+        """The file that each image that is done is in, and where its line begins."""
+        if not (self.folder / _SETTINGS).exists():
+            return {}
+        return {
+            image: (path, offset)
+            for path in sorted(self.folder.glob("*.jsonl"))
+            for offset, batch in _read_lines(path)
+            for image, _ in batch
+        }
 
 
-def _read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, list[tuple[ImageId, Results]]]]:
+def _read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, list[tuple[ImageId, Any]]]]:
     """The lines that are whole, from an offset on, and where each begins."""
     with path.open("rb") as file:
         file.seek(offset)
@@ -141,14 +125,3 @@ def _require_same(path: Path, settings: Mapping[str, Any]) -> None:
             raise InputError(
                 f"{path.parent}: is of a prediction with {name} {saved.get(name)}, not {settings.get(name)}"
             )
-
-
-def _write_json_list(file: BinaryIO, entries: Iterable[Any]) -> int:
-    """Write a JSON list, an entry a line, without holding it in memory. Returns its length."""
-    count = 0
-    file.write(b"[")
-    for count, entry in enumerate(entries, start=1):
-        file.write(b"\n" if count == 1 else b",\n")
-        file.write(json.dumps(entry).encode())
-    file.write(b"\n]\n")
-    return count

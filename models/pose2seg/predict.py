@@ -1,9 +1,11 @@
 """The work of `pose2seg predict`: photographs and poses in, COCO results out."""
 
+import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
@@ -11,6 +13,7 @@ from pose2seg import distributed
 from pose2seg.dataset import DatasetWarning
 from pose2seg.errors import InputError
 from pose2seg.files import (
+    atomic_writer,
     checksum,
     make_folder,
     remove_unfinished,
@@ -18,7 +21,7 @@ from pose2seg.files import (
     require_no_folder,
     write_png,
 )
-from pose2seg.journal import ImageId, Journal, Results, open_journal
+from pose2seg.journal import ImageId, Journal, open_journal
 from pose2seg.model import Pose2Seg
 from pose2seg.photographs import Content, Photograph, read_ahead
 from pose2seg.poses import ImagePoses
@@ -77,18 +80,20 @@ def predict_to_file(
     files = {name: path for name, path in (inputs or {}).items() if path is not None}
     _require_distinct_files(photographs, output, overlays, files.values())
     checksums = {f"a checksum of {name}": checksum(path) for name, path in files.items() if path.is_file()}
+    settings = {"threshold": threshold, "overlays": overlays is not None, **checksums}
     if overlays is not None:
         make_folder(overlays)
         if resume and distributed.rank() == 0:
             remove_unfinished(overlays)
-    with open_journal(output, {"threshold": threshold, **checksums}, resume) as journal:
+    with open_journal(output, settings, resume) as journal:
         share = _predict_share(model, photographs, journal, overlays, batch_size, threshold)
         problems = {image: problem for part in distributed.gather(share) for image, problem in part.items()}
         images = [photograph.image_id for photograph in photographs if photograph.image_id not in problems]
         _report(photographs, problems)
         masks = 0
         if distributed.rank() == 0:
-            masks = journal.write_results(images, output)
+            with atomic_writer(output, journal.folder) as file:
+                masks = _write_json_list(file, chain.from_iterable(journal.records(images)))
             journal.remove()
         masks = distributed.gather(masks)[0]
     return Prediction(masks, len(images), len(problems), len(journal.finished.intersection(images)))
@@ -134,7 +139,7 @@ def _predict_share(
 
 def _predict_batch(
     model: Pose2Seg, batch: Sequence[tuple[Photograph, Content]], overlays: Path | None, threshold: float
-) -> Iterator[tuple[ImageId, Results]]:
+) -> Iterator[tuple[ImageId, list[dict[str, Any]]]]:
     images, poses = zip(*(content for _, content in batch), strict=True)
     masks = model.predict_rle(images, [each.keypoints for each in poses], threshold=threshold)
     for (photograph, content), of_image in zip(batch, masks, strict=True):
@@ -172,3 +177,14 @@ def _require_distinct_files(
     if overlays is not None:
         written += [(_overlay_path(p, overlays), f"the picture of {p.path}") for p in photographs]
     require_distinct_files([*inputs, *(photograph.path for photograph in photographs)], written)
+
+
+def _write_json_list(file: BinaryIO, entries: Iterable[Any]) -> int:
+    """Write a JSON list, an entry a line, without holding it in memory. Returns its length."""
+    count = 0
+    file.write(b"[")
+    for count, entry in enumerate(entries, start=1):
+        file.write(b"\n" if count == 1 else b",\n")
+        file.write(json.dumps(entry).encode())
+    file.write(b"\n]\n")
+    return count
