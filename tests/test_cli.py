@@ -278,6 +278,7 @@ def test_help_names_every_option_and_its_default() -> None:
         "device",
         "batch-size",
         "threshold",
+        "resume",
     ):
         assert f"--{option} " in text
     assert "(default: 4)" in text

@@ -40,8 +40,8 @@ in the order of the images, and of the people in the poses. The score is the
 pose's, 1 for annotations; "annotation_id" is there where the poses have ids.
 Without a file that gives ids, "image_id" is the image's name, as a number if it
 is one. An existing file is replaced, when all is done and not before; a pipe or
-a device, such as /dev/stdout, is written to. An image that cannot be read is left
-out, and a warning says which and why.
+a device, such as /dev/stdout, is written to. An image that cannot be read is
+left out, and a warning says which and why.
 
 What is done is kept beside the output, in FILE.unfinished: whatever stops the
 command, it goes on with --resume.
@@ -60,8 +60,8 @@ examples:
 in two processes, one for each GPU where there are any, with the same result:
   torchrun --nproc-per-node 2 --no-python pose2seg predict ...
 
-exit codes: 0 done, 2 something to put right, told in one line, 3 done, but images
-were left out, 130 interrupted
+exit codes: 0 done, 2 something to put right, told in one line, 3 done, but
+images were left out, 130 interrupted
 """
 
 
