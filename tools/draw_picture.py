@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pose2seg.demo import demo_photograph
-from pose2seg.files import read_image
 from pose2seg.geometry import transform_keypoints
+from pose2seg.photographs import read_photograph
 from pose2seg.visualize import draw_overlay
 from torch import Tensor
 
@@ -21,8 +21,8 @@ Picture = npt.NDArray[np.uint8]
 
 def draw() -> Picture:
     """Four panels beside each other, (SIZE, 4 SIZE + 3 GAP, 3) uint8 BGR."""
-    photograph = demo_photograph()
-    upright_image, upright_pose = read_image(photograph.path), torch.from_numpy(photograph.poses.keypoints)
+    upright_image, poses = read_photograph(demo_photograph())
+    upright_pose = torch.from_numpy(poses.keypoints)
     image, keypoints = _turned(upright_image, upright_pose)
     portrait = upright_pose / torch.tensor([*upright_image.shape[1::-1], 1])
     matrices, _, _ = fit_pose_templates(keypoints, portrait, (SIZE, SIZE), (SIZE, SIZE))

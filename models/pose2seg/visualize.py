@@ -1,6 +1,6 @@
 """Pictures of masks and poses."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import cv2
@@ -34,10 +34,12 @@ _FOOTER = 48
 _PANEL = 320
 
 
-def draw_overlay(image: Image, masks: npt.NDArray[np.bool_], keypoints: npt.NDArray[np.float32]) -> Image:
+def draw_overlay(
+    image: Image, masks: Collection[npt.NDArray[np.bool_]], keypoints: npt.NDArray[np.float32]
+) -> Image:
     """The photograph with everybody's mask, its contour, and the skeleton it was made from.
 
-    image: (H, W, 3) uint8 BGR; masks: (n, H, W) bool; keypoints: (n, 17, 3) x, y, COCO visibility. A person
+    image: (H, W, 3) uint8 BGR; masks: n of (H, W) bool; keypoints: (n, 17, 3) x, y, COCO visibility. A person
     has one colour in all three; occluded joints (visibility 1) are drawn hollow. Returns a new image.
     """
     colours = [_COLOURS[i % len(_COLOURS)] for i in range(len(masks))]
