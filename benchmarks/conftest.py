@@ -17,8 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if torch.device(config.getoption("--device")).type == "cuda":
-        config.option.benchmark_timer = cuda_clock()
+    device = torch.device(config.getoption("--device"))
+    if device.type == "cuda":
+        config.option.benchmark_timer = cuda_clock(device)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
