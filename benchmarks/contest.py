@@ -1,8 +1,10 @@
 """A contest: one computation, and those who can do it."""
 
+import importlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -73,6 +75,12 @@ class Contest:
 
     def __str__(self) -> str:
         return f"{self.op}-{self.case}".replace(", ", "-").replace(" ", "_")
+
+
+def find_contests() -> Iterator[Contest]:
+    """Those of the modules beside this one, in the order of their names; not all benchmarks are contests."""
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        yield from getattr(importlib.import_module(f"benchmarks.{path.stem}"), "CONTESTS", ())
 
 
 def overlap_at_least(smallest: float) -> Callable[[Any, Any], None]:

@@ -8,16 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+#: By the name of the kernel.
+Instructions = dict[str, float]
+
 _DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "kernels.md"
-
-
-def instructions(op: str, arguments: tuple[Any, ...], result: Any) -> float | None:
-    """How many instructions the warps of our kernels execute; None where nobody can say.
-
-    op: of a `Contest`.
-    arguments, result: of its contenders.
-    """
-    return _MODELS[op](arguments, result) if op in _MODELS else None
 
 
 def documented(**cells: str) -> float:
@@ -25,7 +19,9 @@ def documented(**cells: str) -> float:
     rows = [row for row in _rows() if all(row.get(column) == cell for column, cell in cells.items())]
     counts = [row["instructions"] for row in rows if "instructions" in row]
     if len(counts) != 1:
-        raise LookupError(f"docs/kernels.md must have one row with instructions of {cells}, has {len(counts)}")
+        raise LookupError(
+            f"docs/kernels.md must have one row with instructions of {cells}, has {len(counts)}"
+        )
     return float(counts[0])
 
 
@@ -52,63 +48,75 @@ def _layout(tensor: Tensor) -> str:
     return "channels_last" if tensor.stride(1) == 1 and tensor.stride(3) != 1 else "contiguous"
 
 
-def _windows(_: tuple[Any, ...], result: Tensor) -> float:
+def _windows(_: tuple[Any, ...], result: Tensor) -> Instructions:
     # Both of two bytes are computed alike.
     data = "float16" if result.dtype == torch.bfloat16 else str(result.dtype).removeprefix("torch.")
     kernel, angle = ("planes", "30°") if _layout(result) == "contiguous" else ("channels_last", "any")
-    return result.numel() / 32 * documented(kernel=kernel, data=data, angle=angle)
+    return {f"align_{kernel}": result.numel() / 32 * documented(kernel=kernel, data=data, angle=angle)}
 
 
-def _windows_and_maps(arguments: tuple[Any, ...], result: Tensor) -> float:
-    channels = arguments[0].shape[1]
+def _windows_and_maps(arguments: tuple[Any, ...], result: Tensor) -> Instructions:
+    features, maps = result.tensor_split([arguments[0].shape[1]], 1)
     if _layout(result) == "contiguous":
-        return _windows((), result[:, :channels]) + _maps((), result[:, channels:])
-    a_value = channels * documented(kernel="align_staged", data="float32")
-    a_value += (result.shape[1] - channels) * documented(kernel="draw_channels_last", data="float32")
-    return result[:, 0].numel() / 32 * a_value
+        return _windows((), features) | _maps((), maps)
+    return {
+        kernel: part.numel() / 32 * documented(kernel=kernel, data="float32")
+        for kernel, part in (("align_staged", features), ("draw_channels_last", maps))
+    }
 
 
-def _maps(_: tuple[Any, ...], result: Tensor) -> float:
-    return result.numel() / 32 * documented(kernel="draw_planes", of="32 values")
+def _maps(_: tuple[Any, ...], result: Tensor) -> Instructions:
+    return {"draw_planes": result.numel() / 32 * documented(kernel="draw_planes", of="32 values")}
 
 
-def _gradient(kernel: str) -> Callable[[tuple[Any, ...], Any], float]:
-    def model(arguments: tuple[Any, ...], _: Any) -> float:
-        gradient = arguments[3]
-        of = "32 values of the output's gradient"
-        return gradient.numel() / 32 * documented(kernel=kernel, case=_layout(gradient), of=of)
-
-    return model
+def _gradient_of_input(arguments: tuple[Any, ...], result: Tensor) -> Instructions:
+    name = "gather_planes" if _layout(result) == "contiguous" else "gather_channels_last"
+    return {name: _of_gradient(arguments, kernel="gather")}
 
 
-def _fit(_: tuple[Any, ...], result: tuple[Tensor, ...]) -> float:
-    return len(result[0]) * documented(kernel="fit_poses", of="a pose and 6 templates")
+def _gradient_of_matrices(arguments: tuple[Any, ...], _: Tensor) -> Instructions:
+    return {"sum_tiles": _of_gradient(arguments, kernel="sum_tiles")}
 
 
-def _letterbox(_: tuple[Any, ...], result: tuple[Tensor, Tensor]) -> float:
-    return result[0].numel() / 32 * documented(kernel="letterbox_images", case=_layout(result[0]))
+def _of_gradient(arguments: tuple[Any, ...], kernel: str) -> float:
+    gradient = arguments[3]
+    of = "32 values of the output's gradient"
+    return gradient.numel() / 32 * documented(kernel=kernel, case=_layout(gradient), of=of)
 
 
-def _paste(_: tuple[Any, ...], result: list[Tensor]) -> float:
-    return sum(masks.numel() for masks in result) / 32 * documented(kernel="paste", of="32 pixels")
+def _fit(_: tuple[Any, ...], result: tuple[Tensor, ...]) -> Instructions:
+    return {"fit_poses": len(result[0]) * documented(kernel="fit_poses", of="a pose and 6 templates")}
 
 
-def _paste_rle(arguments: tuple[Any, ...], result: list[list[dict[str, Any]]]) -> float:
+def _letterbox(_: tuple[Any, ...], result: tuple[Tensor, Tensor]) -> Instructions:
+    kernel, batch = "letterbox_images", result[0]
+    return {kernel: batch.numel() / 32 * documented(kernel=kernel, case=_layout(batch))}
+
+
+def _paste(_: tuple[Any, ...], result: list[Tensor]) -> Instructions:
+    return _by_pixels(sum(masks.numel() for masks in result), "turned by 5°", "paste")
+
+
+def _paste_rle(arguments: tuple[Any, ...], result: list[list[dict[str, Any]]]) -> Instructions:
     case = "upright" if float(arguments[1][0, 0, 1]) == 0 else "turned by 34°"
-    kernels = ("count_pasted_boundaries", "store_pasted_boundaries")
-    groups = sum(height * width for image in result for height, width in (rle["size"] for rle in image)) / 32
-    return groups * sum(documented(kernel=kernel, case=case) for kernel in kernels)
+    pixels = sum(height * width for image in result for height, width in (rle["size"] for rle in image))
+    return _by_pixels(pixels, case, "count_pasted_boundaries", "store_pasted_boundaries")
 
 
-def _encode_rle(arguments: tuple[Any, ...], _: Any) -> float:
-    kernels = ("count_mask_boundaries", "store_mask_boundaries")
-    return arguments[0].numel() / 32 * sum(documented(kernel=kernel, case="an ellipse") for kernel in kernels)
+def _encode_rle(arguments: tuple[Any, ...], _: Any) -> Instructions:
+    pixels = arguments[0].numel()
+    return _by_pixels(pixels, "an ellipse", "count_mask_boundaries", "store_mask_boundaries")
 
 
-_MODELS: dict[str, Callable[[tuple[Any, ...], Any], float]] = {
+def _by_pixels(pixels: int, case: str, *kernels: str) -> Instructions:
+    return {kernel: pixels / 32 * documented(kernel=kernel, case=case, of="32 pixels") for kernel in kernels}
+
+
+#: By the op of a `Contest`: from arguments and result of its contenders to instructions of warps.
+MODELS: dict[str, Callable[[tuple[Any, ...], Any], Instructions]] = {
     "affine_align": _windows,
-    "affine_align backward to input": _gradient("gather"),
-    "affine_align backward to matrices": _gradient("sum_tiles"),
+    "affine_align backward to input": _gradient_of_input,
+    "affine_align backward to matrices": _gradient_of_matrices,
     "align_with_skeleton": _windows_and_maps,
     "encode_rle": _encode_rle,
     "fit_pose_templates": _fit,

@@ -1,8 +1,8 @@
 """Times against the size of a contest, as SVG."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -10,31 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from benchmarks.contest import FLOOR, OURS
-from benchmarks.results import Result
-
-Series = dict[tuple[str, str], list[Result]]
+from benchmarks.results import Result, series
 
 # Text stays text, and the same results give the same file.
-_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "pose2seg_ops", "font.size": 8}
-
-
-def series(results: Sequence[Result]) -> Series:
-    """Results that differ in one size alone, by its axis and by what they share; at least two, in order."""
-    found: Series = defaultdict(list)
-    for result in results:
-        if (scale := result.contest.scale) and not result.measured.failure:
-            found[scale.axis, scale.others].append(result)
-    return {
-        key: sorted(members, key=_size)
-        for key, members in found.items()
-        if len({_size(member) for member in members}) > 1
-    }
-
-
-def _size(result: Result) -> int:
-    scale = result.contest.scale
-    assert scale is not None
-    return scale.size
+_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "pose2seg_ops", "font.size": 8}
 
 
 def plot(results: Sequence[Result], path: Path) -> bool:
@@ -50,49 +29,33 @@ def plot(results: Sequence[Result], path: Path) -> bool:
         figure = Figure((3.6 * (1 + with_floor), 2.6 * len(rows)), layout="constrained")
         grid = figure.subplots(len(rows), 1 + with_floor, squeeze=False)
         for axes, ((axis, others), members) in zip(grid, rows.items(), strict=True):
-            _draw_times(axes[0], members)
-            axes[0].set(title=others or results[0].contest.op, xlabel=axis, ylabel="ms")
+            _draw(axes[0], members, lambda _: 1e-3)
+            axes[0].set(title=others, xlabel=axis, ylabel="ms")
             if with_floor:
-                _draw_ratios(axes[1], members)
-                axes[1].set(title=others or results[0].contest.op, xlabel=axis, ylabel="times the floor")
+                _draw(axes[1], members, lambda member: member.measured.medians.get(FLOOR))
+                axes[1].set(title=others, xlabel=axis, ylabel="times the floor")
         path.parent.mkdir(exist_ok=True)
         figure.savefig(path, format="svg", metadata={"Date": None})
     return True
 
 
-def _draw_times(axes: Axes, members: Sequence[Result]) -> None:
+def _draw(axes: Axes, members: Sequence[Result], unit: Callable[[Result], float | None]) -> None:
+    """A line for each contender: its times in units, where there is one."""
+    units = {member.size: value for member in members if (value := unit(member))}
     for name in dict.fromkeys(name for member in members for name in member.measured.medians):
-        points = [(_size(member), 1000 * member.measured.medians[name]) for member in members if _has(member, name)]
+        medians = {member.size: member.measured.medians.get(name) for member in members}
+        points = [(size, time / units[size]) for size, time in medians.items() if time and size in units]
         axes.plot(*zip(*points, strict=True), **_look(name))
-    _logarithmic(axes, members)
-
-
-def _draw_ratios(axes: Axes, members: Sequence[Result]) -> None:
-    members = [member for member in members if _has(member, FLOOR)]
-    for name in dict.fromkeys(name for member in members for name in member.measured.medians):
-        points = [
-            (_size(member), member.measured.medians[name] / member.measured.medians[FLOOR])
-            for member in members
-            if _has(member, name)
-        ]
-        axes.plot(*zip(*points, strict=True), **_look(name))
-    if members:
-        _logarithmic(axes, members)
-
-
-def _has(member: Result, name: str) -> bool:
-    return name in member.measured.medians
-
-
-def _look(name: str) -> dict[str, object]:
-    styles = {OURS: {"color": "black", "linewidth": 2}, FLOOR: {"color": "grey", "linestyle": "--"}}
-    return {"label": name, "marker": ".", **styles.get(name, {})}
-
-
-def _logarithmic(axes: Axes, members: Sequence[Result]) -> None:
     axes.set(xscale="log", yscale="log")
-    sizes = [_size(member) for member in members]
-    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.set_xticks(list(units), [str(size) for size in units])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.3)
     axes.legend(fontsize=6)
+
+
+def _look(name: str) -> dict[str, Any]:
+    styles: dict[str, dict[str, Any]] = {
+        OURS: {"color": "black", "linewidth": 2},
+        FLOOR: {"color": "grey", "linestyle": "--"},
+    }
+    return {"label": name, "marker": ".", **styles.get(name, {})}

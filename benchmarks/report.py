@@ -1,22 +1,23 @@
 """`python -m benchmarks.report`: all contests, contenders taking turns, as docs/benchmarks.md with plots.
 
-The times are kept beside it in benchmarks.json: `--only TEXT` measures some contests again and leaves the others.
+The times are kept beside it in benchmarks.json: `--only TEXT` measures some contests again and leaves the
+others as they are.
 """
 
 import argparse
-import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import torch
 from pose2seg.errors import InputError
 from pose2seg.files import atomic_writer
 from tqdm import tqdm
 
 from benchmarks import peers, plots, roofline
-from benchmarks.contest import Contest
-from benchmarks.results import Results, machine, measure
+from benchmarks.contest import Contest, find_contests
+from benchmarks.results import Results, measure
 from benchmarks.tables import contest_table, linearity_table, prediction_table, share_lines
 
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -52,6 +53,7 @@ def run(device: torch.device, seconds: float, only: str | None, output: Path) ->
     chosen = [contest for contest in contests if only is None or only in str(contest)]
     if not chosen:
         raise InputError(f"--only must be part of a contest's name, such as {contests[0]}, got {only!r}")
+    cv2.setNumThreads(torch.get_num_threads())
     stored = output.with_suffix(".json")
     results = Results.on(device)
     if only is not None and stored.exists():
@@ -59,7 +61,7 @@ def run(device: torch.device, seconds: float, only: str | None, output: Path) ->
     for contest in tqdm(chosen, unit="contest"):
         results.measured[str(contest)] = measure(contest, device, seconds)
         results.write(stored)
-    write_report(results, contests, output, device)
+    write_report(results, contests, output)
     measured = results.of(chosen)
     failures = [result for result in measured if result.measured.failure]
     for result in failures:
@@ -69,27 +71,38 @@ def run(device: torch.device, seconds: float, only: str | None, output: Path) ->
     return bool(failures)
 
 
-def find_contests() -> Iterator[Contest]:
-    """Those of the modules beside this one, in the order of their names; not all benchmarks are contests."""
-    for path in sorted(Path(__file__).parent.glob("test_*.py")):
-        yield from getattr(importlib.import_module(f"benchmarks.{path.stem}"), "CONTESTS", ())
-
-
-def write_report(
-    results: Results, contests: Sequence[Contest], output: Path, device: torch.device
-) -> None:
+def write_report(results: Results, contests: Sequence[Contest], output: Path) -> None:
     """The Markdown, and a folder of its name with the plots."""
+    measured = results.of(contests)
     lines = _introduction(results)
-    of_contests = results.of(list(contests))
-    for op in dict.fromkeys(result.contest.op for result in of_contests):
-        of_op = [result for result in of_contests if result.contest.op == op]
+    for op in dict.fromkeys(result.contest.op for result in measured):
+        of_op = [result for result in measured if result.contest.op == op]
         lines += ["", f"## {op}", ""]
         picture = output.with_suffix("") / f"{op.replace(' ', '_')}.svg"
         if plots.plot(of_op, picture):
-            lines += [f"![{op}: time]({picture.relative_to(output.parent)})", ""]
+            lines += [f"![{op}: time against size]({picture.relative_to(output.parent)})", ""]
         lines += [*contest_table(of_op, results.copied), *share_lines(of_op), *linearity_table(of_op)]
-    gpu = roofline.gpu_named(results.machine)
-    if device.type == "cuda":
-        lines += ["", "## Predicted and measured", "", *prediction_table(of_contests, gpu, results.machine)]
+    gpu = roofline.gpu_called(results.machine)
+    if gpu is not None:
+        lines += ["", "## Predicted and measured", "", *prediction_table(measured, gpu)]
     with atomic_writer(output) as file:
         file.write(("\n".join(lines) + "\n").encode())
+
+
+def _introduction(results: Results) -> list[str]:
+    left_out = [f"{library} is left out: {reason}." for library, reason in sorted(peers.absent.items())]
+    return [
+        "# Benchmarks",
+        "",
+        "Made by `python -m benchmarks.report`: the contenders of a contest take turns in one process, after",
+        "all were checked to agree, and the medians of their times stand here. `floor` allocates and fills",
+        "an output of that size. GB/s are the bytes that have to be read and written at the least, by our",
+        "time; in brackets their share of what a large copy reaches, which read and wrote",
+        f"{results.copied / 1e9:.3g} GB/s here.",
+        "",
+        " ".join([f"On {results.machine}; {results.software}.", *left_out]),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -46,23 +46,27 @@ def alternate(
 ) -> dict[str, float]:
     """The median time of each contender, in seconds, from turns taken for about so many seconds in all."""
     now = clock(device)
-    repeats = {}
+    times: dict[str, list[float]] = {}
     for name, run in contenders.items():
         run(*arguments)
-        start = now()
-        run(*arguments)
-        repeats[name] = max(1, round(_SHORTEST / max(now() - start, 1e-7)))
-    times: dict[str, list[float]] = {name: [] for name in contenders}
+        times[name] = [_time(run, arguments, 1, now)]
+    repeats = {name: max(1, round(_SHORTEST / max(first, 1e-7))) for name, (first,) in times.items()}
     end = time.perf_counter() + seconds
-    turns = 0
+    turns = 1
     while time.perf_counter() < end or turns < _FEWEST:
         for name, run in contenders.items():
-            start = now()
-            for _ in range(repeats[name]):
-                run(*arguments)
-            times[name].append((now() - start) / repeats[name])
+            times[name].append(_time(run, arguments, repeats[name], now))
         turns += 1
     return {name: statistics.median(measured) for name, measured in times.items()}
+
+
+def _time(
+    run: Callable[..., Any], arguments: tuple[Any, ...], repeats: int, now: Callable[[], float]
+) -> float:
+    start = now()
+    for _ in range(repeats):
+        run(*arguments)
+    return (now() - start) / repeats
 
 
 def copy_bandwidth(device: torch.device) -> float:

@@ -1,18 +1,9 @@
-"""The bytes that an op must move, by the model of docs/kernels.md: what it needs once in, what it makes once out."""
+"""The bytes that an op must move, by the model of docs/kernels.md: what it needs and what it makes, once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
-
-
-def bytes_to_move(op: str, arguments: tuple[Any, ...], result: Any) -> int | None:
-    """How many bytes any kernel for a contest has to read and write; None where nobody can say.
-
-    op: of a `Contest`.
-    arguments, result: of its contenders.
-    """
-    return _MODELS[op](arguments, result) if op in _MODELS else None
 
 
 def _all(arguments: Any, result: Any) -> int:
@@ -36,9 +27,9 @@ def _gradient_of_matrices(arguments: tuple[Any, ...], result: Tensor) -> int:
     return sampled + _gradient_of_input(arguments, result)
 
 
-def _under_windows(input: Tensor, matrices: Tensor, size: tuple[int, int]) -> int:
+def _under_windows(input: Tensor, matrices: Tensor, size: Sequence[int]) -> int:
     """The input's bytes under windows of that size, each once: no more than the whole input."""
-    pixels = float((size[0] * size[1] / matrices[:, :, :2].double().det().abs()).sum())
+    pixels = float((size[0] * size[1] / matrices[:, :, :2].detach().double().det().abs()).sum())
     whole = input.shape[0] * input.shape[2] * input.shape[3]
     return round(min(pixels, whole) * input.shape[1] * input.element_size())
 
@@ -56,7 +47,8 @@ def _sizes(value: Any) -> Iterator[int]:
             yield from _sizes(part)
 
 
-_MODELS: dict[str, Callable[[tuple[Any, ...], Any], int]] = {
+#: By the op of a `Contest`: from arguments and result of its contenders to bytes, read and written.
+MODELS: dict[str, Callable[[tuple[Any, ...], Any], int]] = {
     "affine_align": _windows,
     "affine_align backward to input": _gradient_of_input,
     "affine_align backward to matrices": _gradient_of_matrices,

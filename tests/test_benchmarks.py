@@ -6,7 +6,7 @@ from pathlib import Path
 from every_op import OPS
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from benchmarks.report import find_contests
+from benchmarks.contest import find_contests
 
 
 def test_the_report_finds_a_contest_for_every_op():

@@ -34,7 +34,9 @@ def test_forward(backend, op):
 @pytest.mark.parametrize("op", DIFFERENTIABLE)
 def test_backward(backend, op):
     arguments = {
-        name: value.requires_grad_() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+        name: value.requires_grad_()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+        else value
         for name, value in good_arguments(op, backend.device).items()
     }
     result = ranges(backend, lambda: getattr(backend, op)(**arguments).sum().backward())
