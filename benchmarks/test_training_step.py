@@ -53,12 +53,11 @@ def _original(model, batch, features, gradient, *_):
     images, to_input = original.letterbox(batch.photographs, RECIPE.input_size, IMAGENET_MEAN, IMAGENET_STD)
     to_features = torch.tensor([1 / 4, 1 / 4, 1], device=to_input.device)
     poses = batch.keypoints * to_features
-    matrices, _, _ = original.fit_pose_templates(poses, model.templates, FEATURES, ALIGN_SIZE)
+    matrices = original.fit_pose_templates(poses, model.templates, FEATURES, ALIGN_SIZE)[0]
     rois = original.align_with_skeleton(features.float(), poses, matrices, batch.batch_index, ALIGN_SIZE)
     to_align = compose(matrices * to_features, to_input[batch.batch_index])
     targets = original.mask_targets(torch.cat(batch.masks), to_align, ALIGN_SIZE)
-    (of_features,) = torch.autograd.grad(rois, features, gradient.float())
-    return images, of_features, targets
+    return images, torch.autograd.grad(rois, features, gradient.float())[0], targets
 
 
 def _whole(model, batch, features, gradient, trainer):
