@@ -16,7 +16,7 @@ class OnGpu(Tensor):
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func == Tensor.device.__get__:  # type: ignore[attr-defined]
+        if func == Tensor.device.__get__:
             return GPU
         if func in (Tensor.numpy, Tensor.__array__):
             raise TypeError("a tensor on a GPU is no array: cpu() first")

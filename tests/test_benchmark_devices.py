@@ -18,7 +18,12 @@ def test_the_fake_refuses_what_a_gpu_would():
     with FakeGpu():
         here, there = torch.ones(3), torch.ones(3).to("cuda")
         assert isinstance(there, OnGpu)
-        assert there.device.type == (there + there).device.type == torch.zeros(3, device=GPU).device.type == "cuda"
+        assert (
+            there.device.type
+            == (there + there).device.type
+            == torch.zeros(3, device=GPU).device.type
+            == "cuda"
+        )
         assert type(there.cpu()) is torch.Tensor
         with pytest.raises(TypeError, match="no array"):
             there.numpy()
