@@ -5,6 +5,8 @@ import torch
 from every_op import OPS, good_arguments
 from torch.profiler import ProfilerActivity, profile
 
+import pose2seg_ops
+
 DIFFERENTIABLE = {
     "affine_align": {"affine_align_backward_input", "affine_align_backward_matrices"},
     "skeleton_maps": {"skeleton_maps_backward"},
@@ -16,11 +18,11 @@ DIFFERENTIABLE = {
 }
 
 
-def ranges(backend, run):
+def ranges(operators, run):
     """How often a range of each of the package's operators was entered."""
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         run()
-    prefix = f"{backend.operators.name}::"
+    prefix = f"{operators.name}::"
     counts = {event.key: event.count for event in profiled.key_averages()}
     return {key.removeprefix(prefix): count for key, count in counts.items() if key.startswith(prefix)}
 
@@ -28,7 +30,7 @@ def ranges(backend, run):
 @pytest.mark.parametrize("op", OPS)
 def test_forward(backend, op):
     arguments = good_arguments(op, backend.device)
-    assert ranges(backend, lambda: getattr(backend, op)(**arguments)) == {op: 1}
+    assert ranges(backend.operators, lambda: getattr(backend, op)(**arguments)) == {op: 1}
 
 
 @pytest.mark.parametrize("op", DIFFERENTIABLE)
@@ -39,5 +41,12 @@ def test_backward(backend, op):
         else value
         for name, value in good_arguments(op, backend.device).items()
     }
-    result = ranges(backend, lambda: getattr(backend, op)(**arguments).sum().backward())
+    result = ranges(backend.operators, lambda: getattr(backend, op)(**arguments).sum().backward())
     assert result == dict.fromkeys({op, *DIFFERENTIABLE[op]}, 1)
+
+
+def test_compiled():
+    arguments = good_arguments("affine_align")
+    compiled = torch.compile(pose2seg_ops.affine_align, backend="aot_eager")
+    compiled(**arguments)
+    assert ranges(torch.ops.pose2seg_ops, lambda: compiled(**arguments)) == {"affine_align": 1}
