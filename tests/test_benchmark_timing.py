@@ -83,6 +83,16 @@ def test_contenders_take_turns_on_the_device(gpu):
     assert turns == ["quick"] * 2 + ["slow"] * 2 + (["quick"] * 8 + ["slow"]) * 2
 
 
+def test_slow_contenders_are_not_warmed_up(gpu):
+    milliseconds = [9000.0, 3000.0, 2000.0]
+
+    def run() -> None:
+        gpu.milliseconds += milliseconds.pop(0)
+
+    assert alternate({"slow": run}, (), torch.device("cuda"), seconds=0) == pytest.approx({"slow": 3.0})
+    assert not milliseconds
+
+
 def test_copies_count_both_ways(monkeypatch):
     def alternate(contenders, arguments, device, *, seconds):
         target, source = arguments
