@@ -7,7 +7,6 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from benchmarks.contest import FLOOR, OURS
 from benchmarks.results import Result, series
@@ -48,7 +47,7 @@ def _draw(axes: Axes, members: Sequence[Result], unit: Callable[[Result], float 
         axes.plot(*zip(*points, strict=True), **_look(name))
     axes.set(xscale="log", yscale="log")
     axes.set_xticks(list(units), [str(size) for size in units])
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize=6)
 

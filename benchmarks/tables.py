@@ -78,9 +78,10 @@ def linearity_table(results: Sequence[Result]) -> Iterator[str]:
         return
     yield from (
         "",
-        "Our time for each item, in µs, and in brackets the exponent with which time grew since the",
+        "Our time for each item, in µs, and in brackets the exponent with which time grew since the size",
+        "before: 1 is linear; less, where fixed costs count; more, where memory is at hand no longer.",
+        "",
     )
-    yield from ("size before: 1 is linear, less where fixed costs count.", "")
     yield "| | |"
     yield "| --- | --- |"
     for (axis, others), members in rows.items():

@@ -14,6 +14,8 @@ from pose2seg.errors import InputError
 
 from benchmarks import report
 from benchmarks.contest import FLOOR, OURS, REFERENCE, WHOLE, Contest, Scale, find_contests
+from benchmarks.results import Measured, Results
+from benchmarks.roofline import GPUS, Work
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
@@ -68,6 +70,17 @@ def test_report(write, tmp_path):
     assert "| ones | N=100: " in text  # the time of an item
     assert "![double: time against size](times/double.svg)" in text
     assert (tmp_path / "times" / "double.svg").read_text().count(">pose2seg_ops<") == 2  # times, and ratios
+
+
+def test_a_gpu_that_was_predicted_has_both_times(tmp_path):
+    gpu, one = GPUS[1], contest(1000)
+    work = Work(bytes=int(gpu.bandwidth * 2e-6), instructions={"double": 1})
+    results = Results(gpu.device, "torch", gpu.bandwidth, {str(one): Measured({OURS: 5e-6}, work)})
+    report.write_report(results, [one], tmp_path / "times.md")
+    text = (tmp_path / "times.md").read_text()
+    assert "## Predicted and measured" in text
+    assert "| double | N=1000, ones | 2.0 | memory | 5.0 | 2.5 |" in text
+    assert "(40%)" in text  # of the copy's bytes a second
 
 
 def test_a_contest_that_fails_stops_no_other(write, capsys):
