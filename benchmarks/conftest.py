@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import cv2
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -17,8 +18,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if torch.device(config.getoption("--device")).type == "cuda":
-        config.option.benchmark_timer = cuda_clock()
+    cv2.setNumThreads(torch.get_num_threads())
+    device = torch.device(config.getoption("--device"))
+    if device.type == "cuda":
+        config.option.benchmark_timer = cuda_clock(device)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,8 +1,11 @@
 """A contest: one computation, and those who can do it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
@@ -10,6 +13,16 @@ OURS = "pose2seg_ops"
 REFERENCE = "reference"
 #: Allocating and filling an output of the size of ours: what a bandwidth-bound op cannot go below.
 FLOOR = "floor"
+#: What the contest is a part of, such as a step of training.
+WHOLE = "whole"
+
+
+class Scale(NamedTuple):
+    """How large a contest is among those that differ in nothing else: `size` of `axis`, such as 8 of "N"."""
+
+    axis: str
+    size: int
+    others: str
 
 
 @dataclass(frozen=True)
@@ -17,9 +30,11 @@ class Contest:
     """Our op and its rivals on the same input.
 
     op: the name of the op.
-    case: what tells this contest from the others of the op, such as "N=8, channels_last".
+    case: what tells this contest from the others of the op, such as "N=8, channels_last"; a number in front
+        is what times are plotted against.
     inputs: makes the arguments of the contenders on a device.
-    contenders: OURS, REFERENCE and others by name; REFERENCE is what all but FLOOR have to agree with.
+    contenders: OURS, REFERENCE and others by name; REFERENCE is what all have to agree with, but FLOOR
+        and WHOLE, which compute something else.
     bars: by name of a contender, the smallest (its time / our time) that will do.
     tolerance: relative and absolute, of the agreement.
     agree: raises AssertionError if a result does not agree; by default torch.testing.assert_close.
@@ -37,7 +52,7 @@ class Contest:
         """Raises AssertionError unless all contenders agree with the reference."""
         expected = self.contenders[REFERENCE](*arguments)
         for name, run in self.contenders.items():
-            if name not in (REFERENCE, FLOOR):
+            if name not in (REFERENCE, FLOOR, WHOLE):
                 result = run(*arguments)
                 try:
                     self._agree(result, expected)
@@ -48,10 +63,24 @@ class Contest:
         if self.agree is not None:
             self.agree(result, expected)
         else:
-            torch.testing.assert_close(result, expected, rtol=self.tolerance, atol=self.tolerance)
+            # A rival that lives on the CPU may leave its result there.
+            torch.testing.assert_close(
+                result, expected, rtol=self.tolerance, atol=self.tolerance, check_device=False
+            )
+
+    @property
+    def scale(self) -> Scale | None:
+        match = re.fullmatch(r"(\w+)=(\d+)(?:, (.*))?", self.case)
+        return Scale(match[1], int(match[2]), match[3] or "") if match else None
 
     def __str__(self) -> str:
         return f"{self.op}-{self.case}".replace(", ", "-").replace(" ", "_")
+
+
+def find_contests() -> Iterator[Contest]:
+    """Those of the modules beside this one, in the order of their names; not all benchmarks are contests."""
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        yield from getattr(importlib.import_module(f"benchmarks.{path.stem}"), "CONTESTS", ())
 
 
 def overlap_at_least(smallest: float) -> Callable[[Any, Any], None]:
@@ -59,6 +88,7 @@ def overlap_at_least(smallest: float) -> Callable[[Any, Any], None]:
 
     def agree(masks: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> None:
         for ours, theirs in zip(masks, expected, strict=True):
+            ours, theirs = ours.cpu(), theirs.cpu()
             intersection = (ours & theirs).sum((1, 2))
             union = (ours | theirs).sum((1, 2))
             overlap = intersection / union.clamp(min=1)

@@ -1,7 +1,7 @@
 """What the original Pose2Seg does, step by step: loops over people in numpy, copies of whole feature maps.
 
 Written from a description of its algorithms, to be compared with. Tensors are taken and given where our ops
-take and give them, without copies.
+take and give them, without copies on a CPU; on a GPU, what numpy and OpenCV do goes over the CPU, as it did.
 """
 
 import cv2
@@ -31,9 +31,9 @@ def fit_pose_templates(
         ]
     )
     matrices, indices, scores = [], [], []
-    for pose in keypoints.double().numpy():
+    for pose in keypoints.double().cpu().numpy():
         best, index, matrix = 0.0, -1, plain
-        for t, template in enumerate(templates.double().numpy()):
+        for t, template in enumerate(templates.double().cpu().numpy()):
             similarity, score = _fit_one(pose, template)
             fitted = similarity * np.array([[width], [height]])
             if score > best and np.hypot(similarity[0, 0], similarity[0, 1]) * height > resize:
@@ -42,9 +42,9 @@ def fit_pose_templates(
         indices.append(index)
         scores.append(best)
     return (
-        torch.from_numpy(np.array(matrices)).float(),
-        torch.tensor(indices),
-        torch.tensor(scores, dtype=torch.float32),
+        torch.from_numpy(np.array(matrices)).float().to(keypoints.device),
+        torch.tensor(indices).to(keypoints.device),
+        torch.tensor(scores, dtype=torch.float32).to(keypoints.device),
     )
 
 
@@ -68,14 +68,14 @@ def skeleton_maps(keypoints: Tensor, output_size: tuple[int, int]) -> Tensor:
     """Every joint and limb of every person, drawn one after the other."""
     height, width = output_size
     maps = np.zeros((len(keypoints), 17 + 2 * len(COCO_LIMBS), height, width), np.float32)
-    for channels, pose in zip(maps, keypoints.double().numpy(), strict=True):
+    for channels, pose in zip(maps, keypoints.double().cpu().numpy(), strict=True):
         for channel, joint in zip(channels, pose, strict=False):
             if joint[2] > 0:
                 _draw_joint(channel, joint)
         for limb, (a, b) in enumerate(COCO_LIMBS):
             if pose[a, 2] > 0 and pose[b, 2] > 0:
                 _draw_limb(channels[17 + 2 * limb : 19 + 2 * limb], pose[a, :2], pose[b, :2])
-    return torch.from_numpy(maps)
+    return torch.from_numpy(maps).to(keypoints.device)
 
 
 def _draw_joint(channel: npt.NDArray[np.float32], joint: Array, sigma: float = 3.0) -> None:
@@ -119,13 +119,22 @@ def affine_align(
     copies = features[batch_index]
     height, width = output_size
     grids = []
-    for matrix in matrices.numpy():
+    for matrix in matrices.cpu().numpy():
         inverse = np.linalg.inv(np.vstack((matrix, [0, 0, 1])))[:2]
         columns, rows = np.meshgrid(np.arange(width), np.arange(height))
         points = np.stack((columns, rows, np.ones_like(rows)), -1) @ inverse.T
         grids.append(points / (np.array(features.shape[:1:-1]) - 1) * 2 - 1)
-    grid = torch.from_numpy(np.array(grids, np.float32)).to(features.dtype)
+    grid = torch.from_numpy(np.array(grids, np.float32)).to(features)
     return F.grid_sample(copies, grid, align_corners=True)
+
+
+def align_with_skeleton(
+    features: Tensor, poses: Tensor, matrices: Tensor, batch_index: Tensor, output_size: tuple[int, int]
+) -> Tensor:
+    """Windows and skeletons, concatenated."""
+    positions = torch.einsum("nij,nkj->nki", matrices[:, :, :2], poses[..., :2]) + matrices[:, None, :, 2]
+    skeletons = skeleton_maps(torch.cat([positions, poses[..., 2:]], -1), output_size)
+    return torch.cat([affine_align(features, matrices, batch_index, output_size), skeletons], 1)
 
 
 def paste_masks(
@@ -133,7 +142,8 @@ def paste_masks(
 ) -> list[Tensor]:
     """Background and person of each mask through OpenCV, one person after the other."""
     masks = np.empty((len(matrices), *image_size), bool)
-    for mask, matrix, person in zip(masks, matrices.numpy(), probabilities.numpy(), strict=True):
+    each = zip(masks, matrices.cpu().numpy(), probabilities.cpu().numpy(), strict=True)
+    for mask, matrix, person in each:
         maps = np.dstack((1 - person, person)) if channels == 2 else person
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         pasted = cv2.warpAffine(maps, matrix, image_size[::-1], flags=flags)
@@ -149,13 +159,11 @@ def predict(model: Pose2Seg, image: Tensor, keypoints: Tensor) -> list[Tensor]:
     with torch.inference_mode():
         features = model.backbone(inputs)
         to_align, _, _ = fit_pose_templates(poses, model.templates, (128, 128), (64, 64))
-        aligned = affine_align(features, to_align, torch.zeros(len(poses), dtype=torch.long), (64, 64))
-        positions = torch.einsum("nij,nkj->nki", to_align[:, :, :2], poses[..., :2]) + to_align[:, None, :, 2]
-        skeletons = skeleton_maps(torch.cat([positions, poses[..., 2:]], -1), (64, 64))
-        logits = model.segnet(torch.cat([aligned, skeletons], 1))
+        batch_index = torch.zeros(len(poses), dtype=torch.long, device=poses.device)
+        logits = model.segnet(align_with_skeleton(features, poses, to_align, batch_index, (64, 64)))
         probabilities = logits.softmax(1)[:, 1]
     to_align = to_align[:, :, :2] @ to_features + torch.cat(
-        [torch.zeros(len(poses), 2, 2), to_align[:, :, 2:]], -1
+        [to_align.new_zeros(len(poses), 2, 2), to_align[:, :, 2:]], -1
     )
     return paste_masks(probabilities, to_align, (image.shape[0], image.shape[1]))
 
@@ -170,9 +178,18 @@ def letterbox(
         scale = min(size / height, size / width)
         shift = (size - scale * width) / 2, (size - scale * height) / 2
         matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-        resized = cv2.warpAffine(image.numpy(), matrix, (size, size))
+        resized = cv2.warpAffine(image.cpu().numpy(), matrix, (size, size))
         rgb = resized[..., ::-1].astype(np.float32) / 255
         normalised = (rgb - np.array(mean, np.float32)) / np.array(std, np.float32)
         inputs.append(torch.from_numpy(normalised.transpose(2, 0, 1).copy()))
         matrices.append(torch.from_numpy(matrix).float())
-    return torch.stack(inputs), torch.stack(matrices)
+    return torch.stack(inputs).to(images[0].device), torch.stack(matrices).to(images[0].device)
+
+
+def mask_targets(masks: Tensor, matrices: Tensor, output_size: tuple[int, int]) -> Tensor:
+    """Masks (N, H, W) uint8 in the align frames of the people: (N, h, w) int64, one after the other."""
+    targets = [
+        cv2.warpAffine(mask.astype(np.float32), matrix, output_size[::-1])
+        for mask, matrix in zip(masks.cpu().numpy(), matrices.cpu().numpy(), strict=True)
+    ]
+    return torch.from_numpy(np.array(targets).round()).long().to(masks.device)

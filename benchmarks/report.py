@@ -1,113 +1,107 @@
-"""`python -m benchmarks.report`: all contests, contenders taking turns, as docs/benchmarks.md with plots."""
+"""`python -m benchmarks.report`: all contests, contenders taking turns, as docs/benchmarks.md with plots.
+
+The times are kept beside it in benchmarks.json: `--only TEXT` measures some contests again and leaves the
+others as they are.
+"""
 
 import argparse
-import importlib
-import importlib.metadata
-import os
-import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+import cv2
 import torch
+from pose2seg.errors import InputError
+from pose2seg.files import atomic_writer
 from tqdm import tqdm
 
-from benchmarks.contest import OURS, Contest
-from benchmarks.timing import alternate
+from benchmarks import peers, plots, roofline
+from benchmarks.contest import Contest, find_contests
+from benchmarks.results import Results, measure
+from benchmarks.tables import contest_table, linearity_table, prediction_table, share_lines
 
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
-class Result(NamedTuple):
-    contest: Contest
-    medians: dict[str, float]
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "--device", type=torch.device, default=torch.device("cpu"), help="cpu, cuda or cuda:N"
     )
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each contest (default: %(default)s)")
-    parser.add_argument("--only", default="", metavar="TEXT", help="contests whose name holds this text")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each contest (default: %(default)s)")
+    parser.add_argument(
+        "--only",
+        metavar="TEXT",
+        help="measure only contests whose name holds this text; the others stand as they were measured",
+    )
     parser.add_argument("--output", type=Path, default=_DOCS / "benchmarks.md", metavar="FILE")
     options = parser.parse_args()
-    contests = [contest for contest in find_contests() if options.only in str(contest)]
-    results = [run(contest, options.device, options.seconds) for contest in tqdm(contests, unit="contest")]
-    options.output.write_text(report(results, options.device))
-    missed = [result for result in results if not all(met for *_, met in bars(result))]
-    print(f"{options.output}: {len(results)} contests, {len(missed)} below a bar", file=sys.stderr)
+    try:
+        failed = run(options.device, options.seconds, options.only, options.output)
+    except InputError as error:
+        sys.exit(str(error))
+    sys.exit(failed)
 
 
-def find_contests() -> Iterator[Contest]:
-    """Those of the modules beside this one, in the order of their names; not all benchmarks are contests."""
-    for path in sorted(Path(__file__).parent.glob("test_*.py")):
-        yield from getattr(importlib.import_module(f"benchmarks.{path.stem}"), "CONTESTS", ())
+def run(device: torch.device, seconds: float, only: str | None, output: Path) -> bool:
+    """Measures and writes; returns whether a contest failed. Raises InputError for what cannot be joined."""
+    contests = list(find_contests())
+    chosen = [contest for contest in contests if only is None or only in str(contest)]
+    if not chosen:
+        raise InputError(f"--only must be part of a contest's name, such as {contests[0]}, got {only!r}")
+    cv2.setNumThreads(torch.get_num_threads())
+    stored = output.with_suffix(".json")
+    results = Results.on(device)
+    if only is not None and stored.exists():
+        results = results.joined_to(Results.read(stored))
+    for contest in tqdm(chosen, unit="contest"):
+        results.measured[str(contest)] = measure(contest, device, seconds)
+        results.write(stored)
+    write_report(results, contests, output)
+    measured = results.of(chosen)
+    failures = [result for result in measured if result.measured.failure]
+    for result in failures:
+        print(f"{result.contest}: {result.measured.failure}", file=sys.stderr)
+    below = sum(not met for result in measured for *_, met in result.bars())
+    print(f"{output}: {len(measured)} contests, {len(failures)} failed, {below} bars missed", file=sys.stderr)
+    return bool(failures)
 
 
-def run(contest: Contest, device: torch.device, seconds: float) -> Result:
-    arguments = contest.inputs(device)
-    contest.check(arguments)
-    return Result(contest, alternate(contest.contenders, arguments, device, seconds=seconds))
+def write_report(results: Results, contests: Sequence[Contest], output: Path) -> None:
+    """The Markdown, and a folder of its name with the plots."""
+    measured = results.of(contests)
+    lines = _introduction(results)
+    for op in dict.fromkeys(result.contest.op for result in measured):
+        of_op = [result for result in measured if result.contest.op == op]
+        lines += ["", f"## {op}", ""]
+        picture = output.with_suffix("") / f"{op.replace(' ', '_')}.svg"
+        if plots.plot(of_op, picture):
+            lines += [f"![{op}: time against size]({picture.relative_to(output.parent)})", ""]
+        lines += [*contest_table(of_op, results.copied), *share_lines(of_op), *linearity_table(of_op)]
+    gpu = roofline.gpu_called(results.machine)
+    if gpu is not None:
+        lines += ["", "## Predicted and measured", "", *prediction_table(measured, gpu)]
+    with atomic_writer(output) as file:
+        file.write(("\n".join(lines) + "\n").encode())
 
 
-def bars(result: Result) -> Iterator[tuple[str, float, float, bool]]:
-    """Contender, (its time / our time), the smallest that will do, and whether it is reached."""
-    for name, least in result.contest.bars.items():
-        ratio = result.medians[name] / result.medians[OURS]
-        yield name, ratio, least, ratio >= least
-
-
-def report(results: Sequence[Result], device: torch.device) -> str:
-    version = importlib.metadata.version("pose2seg_ops")
-    lines = [
+def _introduction(results: Results) -> list[str]:
+    left_out = [f"{library} is left out: {reason}." for library, reason in sorted(peers.absent.items())]
+    return [
         "# Benchmarks",
         "",
         "Made by `python -m benchmarks.report`: the contenders of a contest take turns in one process, after",
         "all were checked to agree, and the medians of their times stand here. `floor` allocates and fills",
-        "an output of that size.",
+        "an output of that size. GB/s are the bytes that have to be read and written at the least, by our",
+        "time; in brackets their share of what a large copy reaches, which read and wrote",
+        f"{results.copied / 1e9:.3g} GB/s here.",
         "",
-        f"On {machine(device)}; pose2seg_ops {version}, torch {torch.__version__}.",
+        " ".join([f"On {results.machine}; {results.software}.", *left_out]),
     ]
-    for op in dict.fromkeys(result.contest.op for result in results):
-        lines += ["", f"## {op}", "", *table([result for result in results if result.contest.op == op])]
-    return "\n".join(lines) + "\n"
-
-
-def table(results: Sequence[Result]) -> Iterator[str]:
-    """One op's contests in rows: times in ms, and how many times our time the others take."""
-    names = list(dict.fromkeys(name for result in results for name in result.medians))
-    others = [name for name in names if name != OURS]
-    yield (
-        "| | " + " | ".join([f"{OURS}, ms", *(f"{name}, ms" for name in others), "times ours", "bars"]) + " |"
-    )
-    yield "| --- " * (len(names) + 3) + "|"
-    for result in results:
-        ours = result.medians[OURS]
-        times = [format_time(result.medians.get(name)) for name in (OURS, *others)]
-        ratios = [f"{name} {result.medians[name] / ours:.2f}" for name in others if name in result.medians]
-        judged = [
-            f"{name} {least:.2f} {'met' if met else '**missed**'}" for name, _, least, met in bars(result)
-        ]
-        yield (
-            f"| {result.contest.case} | " + " | ".join([*times, ", ".join(ratios), ", ".join(judged)]) + " |"
-        )
-
-
-def format_time(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds * 1000:.3g}"
-
-
-def machine(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor()
-    return f"{name}, {torch.get_num_threads()} threads of {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ def _contest(instances, memory_format, of, bars):
             REFERENCE: reference.affine_align(leaves["input"], leaves["matrices"], batch_index, ROI),
         }
         gradient = torch.randn_like(outputs[OURS])
-        return leaf, outputs, gradient
+        return leaves, leaf, outputs, gradient
 
     def backward(of):
-        def run(leaf, outputs, gradient):
+        def run(leaves, leaf, outputs, gradient):
             return torch.autograd.grad(outputs[of], leaf, gradient, retain_graph=True)[0]
 
         return run

@@ -9,7 +9,7 @@ from pose2seg_ops import paste_masks, reference
 
 
 def _pycocotools(masks):
-    return coco_mask.encode(np.asfortranarray(masks.numpy().transpose(1, 2, 0).view(np.uint8)))
+    return coco_mask.encode(np.asfortranarray(masks.cpu().numpy().transpose(1, 2, 0).view(np.uint8)))
 
 
 def _equal(encoded, expected):
@@ -19,7 +19,8 @@ def _equal(encoded, expected):
 def _contest(instances):
     def inputs(device):
         batch_index = torch.zeros(instances, dtype=torch.long)
-        return tuple(paste_masks(ellipses(instances), image_matrices(instances), batch_index, [IMAGE]))
+        (masks,) = paste_masks(ellipses(instances), image_matrices(instances), batch_index, [IMAGE])
+        return (masks.to(device),)
 
     contenders = {
         OURS: pose2seg_ops.encode_rle,

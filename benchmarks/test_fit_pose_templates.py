@@ -12,7 +12,7 @@ _BARS = {1: {"original": 10}, 128: {"vectorised numpy": 10}}
 
 def _vectorised(keypoints, templates, source_size, output_size):
     """All poses against all templates at once; for templates that have all joints."""
-    poses, targets = keypoints.numpy()[:, None].astype(np.float64), templates.numpy()[None].astype(np.float64)
+    poses, targets = (t.double().cpu().numpy() for t in (keypoints[:, None], templates[None]))
     seen, known = poses[..., 2] > 0, targets[..., 2] > 0
     common = (seen & known)[..., None]
     count = common.sum(-2)

@@ -1,17 +1,23 @@
-"""A step of training the original's size, 4 images and 8 people; and its part that is no network."""
+"""A step of training the original's size, 4 images and 8 people: what of it is no network, and all of it."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from pose2seg import load_templates
+from pose2seg.geometry import compose
+from pose2seg.model import ALIGN_SIZE, IMAGENET_MEAN, IMAGENET_STD
 from pose2seg.training import PRESETS, make_model
 from pose2seg.training.loader import Batch
 from pose2seg.training.targets import mask_targets, network_input
 from pose2seg.training.trainer import Trainer
 from torch import nn
 
-from benchmarks.inputs import people
+from benchmarks import original
+from benchmarks.contest import OURS, REFERENCE, WHOLE, Contest
+from benchmarks.inputs import FEATURES, IMAGE, people
 
 RECIPE = PRESETS["official"]
 
@@ -20,10 +26,13 @@ def make_batch() -> Batch:
     """Photographs of 480 x 640 with two people each."""
     to_input = torch.tensor([[0.8, 0, 0], [0, 0.8, 64]]).repeat(4, 1, 1)
     unmoved = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).repeat(8, 1, 1)
+    masks = torch.zeros(2, *IMAGE, dtype=torch.uint8)
+    masks[:, 40:420, 200:400] = 1
+    smooth = nn.functional.interpolate(torch.rand(4, 3, 15, 20) * 255, IMAGE, mode="bilinear").byte()
     return Batch(
-        list(torch.randint(0, 256, (4, 480, 640, 3), dtype=torch.uint8)),
+        [photograph.permute(1, 2, 0).contiguous() for photograph in smooth],
         to_input,
-        list(torch.randint(0, 2, (4, 2, 480, 640), dtype=torch.uint8)),
+        [masks] * 4,
         people(8) * torch.tensor([4.0, 4, 1]),
         unmoved,
         torch.arange(4).repeat_interleave(2),
@@ -31,30 +40,60 @@ def make_batch() -> Batch:
     )
 
 
-@pytest.mark.benchmark(group="training step")
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_without_the_network(benchmark, precision):
-    """Network input, template fit, windows and skeletons, their gradients, and targets."""
-    model = make_model(RECIPE, load_templates())
-    model.segnet = nn.Identity()  # type: ignore[assignment]
-    batch = make_batch()
-    features = torch.randn(4, 256, 128, 128, dtype=getattr(torch, precision))
-    features = features.to(memory_format=torch.channels_last).requires_grad_()
-    grad = torch.randn(8, 311, 64, 64, dtype=features.dtype).to(memory_format=torch.channels_last)
-
-    def run() -> None:
-        network_input(batch, RECIPE.input_size)
-        rois, matrices = model.segment(features, batch.keypoints, batch.batch_index, batch.augmentation)
-        mask_targets(batch, matrices)
-        rois.backward(grad)
-
-    benchmark(run)
+def _ours(model, batch, features, gradient, *_):
+    """Network input, template fit, windows and skeletons, their gradient, and targets."""
+    images = network_input(batch, RECIPE.input_size)
+    rois, matrices = model.segment(features, batch.keypoints, batch.batch_index, batch.augmentation)
+    targets = mask_targets(batch, matrices)
+    return images, torch.autograd.grad(rois, features, gradient)[0], targets
 
 
-@pytest.mark.benchmark(group="training step")
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_whole(benchmark, precision):
-    """The step that a training takes."""
-    recipe = replace(RECIPE, precision=precision)
-    trainer = Trainer(make_model(recipe, load_templates()), recipe, 1000, torch.device("cpu"))
-    benchmark.pedantic(trainer.step, args=(make_batch(),), rounds=2, warmup_rounds=1)
+def _original(model, batch, features, gradient, *_):
+    """The same in float32, the one precision that it has."""
+    images, to_input = original.letterbox(batch.photographs, RECIPE.input_size, IMAGENET_MEAN, IMAGENET_STD)
+    to_features = torch.tensor([1 / 4, 1 / 4, 1], device=to_input.device)
+    poses = batch.keypoints * to_features
+    matrices = original.fit_pose_templates(poses, model.templates, FEATURES, ALIGN_SIZE)[0]
+    rois = original.align_with_skeleton(features.float(), poses, matrices, batch.batch_index, ALIGN_SIZE)
+    to_align = compose(matrices * to_features, to_input[batch.batch_index])
+    targets = original.mask_targets(torch.cat(batch.masks), to_align, ALIGN_SIZE)
+    return images, torch.autograd.grad(rois, features, gradient.float())[0], targets
+
+
+def _whole(model, batch, features, gradient, trainer):
+    return trainer.step(batch)
+
+
+def _agree(result, expected):
+    """OpenCV rounds to whole grey levels, and targets to one or the other side of an edge."""
+    for ours, theirs, tolerance in zip(result, expected, (0.02, 0.05, 1), strict=True):
+        torch.testing.assert_close(ours.float(), theirs.float(), rtol=tolerance, atol=tolerance)
+    assert (result[2] == expected[2]).float().mean() >= 0.99
+
+
+def _contest(precision):
+    dtype = getattr(torch, precision)
+
+    def inputs(device):
+        torch.manual_seed(0)
+        recipe = replace(RECIPE, precision=precision)
+        trainer = Trainer(make_model(recipe, load_templates()), recipe, 1000, device)
+        without_network = make_model(recipe, load_templates()).to(device)
+        without_network.convention = "integer"  # as `original` samples
+        without_network.segnet = nn.Identity()  # type: ignore[assignment]
+        values = torch.randn(4, 256, *FEATURES), torch.randn(8, 311, *ALIGN_SIZE)
+        features, gradient = (v.to(device, dtype, memory_format=torch.channels_last) for v in values)
+        return without_network, make_batch().to(device), features.requires_grad_(), gradient, trainer
+
+    contenders: dict[str, Callable[..., Any]] = {OURS: _ours, REFERENCE: _original, WHOLE: _whole}
+    case = f"4 images, 8 people, {precision}"
+    return Contest("training without the network", case, inputs, contenders, {WHOLE: 20}, agree=_agree)
+
+
+CONTESTS = [_contest(precision) for precision in ("float32", "bfloat16")]
+
+
+@pytest.mark.benchmark(min_rounds=2)
+def test_training_step(race, contest, contender):
+    """At most 5 % of the whole."""
+    race(contest, contender)

@@ -1,4 +1,4 @@
-"""Time on a device, and contenders that take turns."""
+"""Time on a device, contenders that take turns, and how fast the memory of a device is."""
 
 import statistics
 import time
@@ -8,24 +8,34 @@ from typing import Any
 import torch
 
 _SHORTEST = 2e-3  # seconds that one reading of the clock should cover
+_FEWEST = 3  # turns
+_SLOW = 1.0  # seconds, of a contender that is not warmed up first
+_COPIED = 256 << 20  # bytes, more than any cache holds
 
 
-def cuda_clock() -> Callable[[], float]:
-    """A clock that reads seconds from CUDA events on the current stream."""
-    start = torch.cuda.Event(enable_timing=True)
-    start.record()
+def cuda_clock(device: torch.device) -> Callable[[], float]:
+    """A clock that reads seconds from CUDA events on the device's current stream, once its work is done.
+
+    Events tell milliseconds between two of them, in float32: near half a microsecond from one reading to the
+    next, and far more than that from a reading long ago. Hence the sum.
+    """
+    stream = torch.cuda.current_stream(device)
+    latest = stream.record_event(torch.cuda.Event(enable_timing=True))
+    seconds = 0.0
 
     def now() -> float:
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        nonlocal latest, seconds
+        event = stream.record_event(torch.cuda.Event(enable_timing=True))
         event.synchronize()
-        return float(start.elapsed_time(event)) / 1000
+        seconds += latest.elapsed_time(event) / 1000
+        latest = event
+        return seconds
 
     return now
 
 
 def clock(device: torch.device) -> Callable[[], float]:
-    return cuda_clock() if device.type == "cuda" else time.perf_counter
+    return cuda_clock(device) if device.type == "cuda" else time.perf_counter
 
 
 def alternate(
@@ -37,18 +47,31 @@ def alternate(
 ) -> dict[str, float]:
     """The median time of each contender, in seconds, from turns taken for about so many seconds in all."""
     now = clock(device)
-    repeats = {}
+    times: dict[str, list[float]] = {}
     for name, run in contenders.items():
-        run(*arguments)
-        start = now()
-        run(*arguments)
-        repeats[name] = max(1, round(_SHORTEST / max(now() - start, 1e-7)))
-    times: dict[str, list[float]] = {name: [] for name in contenders}
+        cold = _time(run, arguments, 1, now)
+        times[name] = [cold if cold > _SLOW else _time(run, arguments, 1, now)]
+    repeats = {name: max(1, round(_SHORTEST / max(first, 1e-7))) for name, (first,) in times.items()}
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[name]) < 5:
+    turns = 1
+    while time.perf_counter() < end or turns < _FEWEST:
         for name, run in contenders.items():
-            start = now()
-            for _ in range(repeats[name]):
-                run(*arguments)
-            times[name].append((now() - start) / repeats[name])
+            times[name].append(_time(run, arguments, repeats[name], now))
+        turns += 1
     return {name: statistics.median(measured) for name, measured in times.items()}
+
+
+def _time(
+    run: Callable[..., Any], arguments: tuple[Any, ...], repeats: int, now: Callable[[], float]
+) -> float:
+    start = now()
+    for _ in range(repeats):
+        run(*arguments)
+    return (now() - start) / repeats
+
+
+def copy_bandwidth(device: torch.device) -> float:
+    """Bytes a second that a large copy reads and writes: what the memory of a device gives in practice."""
+    source = torch.ones(_COPIED, dtype=torch.uint8, device=device)
+    times = alternate({"copy": torch.Tensor.copy_}, (torch.empty_like(source), source), device, seconds=0.5)
+    return 2 * _COPIED / times["copy"]

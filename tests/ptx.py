@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -35,6 +36,7 @@ MANGLED = {
 }
 
 
+@lru_cache
 def load_interpreter() -> ModuleType:
     if not INTERPRETER.exists():
         pytest.skip("no PTX interpreter")
@@ -46,6 +48,7 @@ def load_interpreter() -> ModuleType:
     return module
 
 
+@lru_cache
 def compile_ptx(interpreter: ModuleType, kernel: str):
     toolkit = build_config.find_cuda_toolkit(os.environ)
     if toolkit is None:

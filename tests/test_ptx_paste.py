@@ -139,29 +139,36 @@ def shapes(height, width):
     return masks
 
 
+def run_encode_rle(interpreter: Interpreter, masks: torch.Tensor, buffers: Buffers) -> list[Any]:
+    count, height, width = masks.shape
+    params = np.zeros((), ENCODE)
+    pixels = masks.numpy().astype(np.uint8)
+    params[()] = (interpreter.bind(pixels), height, width, (height * width, width), buffers.struct)
+    kernels = ("count_mask_boundaries", "store_mask_boundaries")
+    return [interpreter.run(kernel, count * buffers.stripes, [params[()]]) for kernel in kernels]
+
+
 @pytest.mark.parametrize("draw", [shapes, noise])
 @pytest.mark.parametrize(("height", "width"), [(64, 128), (37, 75)])
 def test_encode_rle(ptxrun, height, width, draw):
     interpreter = Interpreter(ptxrun, "encode_rle")
     masks = draw(height, width)
-    pixels = masks.numpy().astype(np.uint8)
     buffers = Buffers(interpreter, 2, width, capacity=height * width)
-    params = np.zeros((), ENCODE)
-    params[()] = (interpreter.bind(pixels), height, width, (height * width, width), buffers.struct)
-    counted = interpreter.run("count_mask_boundaries", 2 * buffers.stripes, [params[()]])
-    stored = interpreter.run("store_mask_boundaries", 2 * buffers.stripes, [params[()]])
+    counted, stored = run_encode_rle(interpreter, masks, buffers)
     assert all(torch.equal(buffers.mask(i, height, width), masks[i]) for i in (0, 1))
     assert encode_rle(torch.stack([buffers.mask(i, height, width) for i in (0, 1)])) == encode_rle(masks)
     if draw is noise:  # elsewhere there is little to store
         assert min(ptx.efficiency(ptx.accesses(report, "st")) for report in (counted, stored)) >= 0.9
 
 
-def paste_arguments(interpreter: Interpreter, masks: list[np.ndarray] | None = None) -> tuple[Any, Any]:
-    probabilities, matrices, batch_index, sizes = example(torch.float32)
+def paste_arguments(
+    interpreter: Interpreter, arguments: tuple[Any, ...], masks: list[np.ndarray] | None = None
+) -> tuple[Any, Any]:
+    probabilities, matrices, batch_index, sizes = arguments
     params, targets = np.zeros((), PASTE), np.zeros((), TARGETS)
     arrays = [a.numpy().copy() for a in (probabilities, matrices)]
     interpreter.keep = arrays  # type: ignore[attr-defined]  # alive as long as they are bound
-    params[()] = (*(interpreter.bind(a) for a in arrays), 0, 5, *probabilities.shape[1:], 0.5, 0)
+    params[()] = (*(interpreter.bind(a) for a in arrays), 0, *probabilities.shape, 0.5, 0)
     for i, image in enumerate(batch_index.tolist()):
         mask = (
             0
@@ -178,9 +185,7 @@ def test_paste_masks(ptxrun):
     arguments = example(torch.float32)
     expected = pose2seg_ops.paste_masks(*arguments)
     masks = [np.full(of_image.shape, 7, np.uint8) for of_image in expected]
-    params, targets = paste_arguments(interpreter, masks)
-    blocks = -(-max(mask[0].size + 7 for mask in masks) // (THREADS * 8))
-    result = interpreter.run("pasteIfi", (blocks, 5), [params[()], targets[()]])
+    result = run_paste(interpreter, arguments, masks)
     assert all(np.array_equal(mask, wanted.numpy()) for mask, wanted in zip(masks, expected, strict=True))
     words = [
         m for m in result.stats["mem"] if m["kind"] == "st" and m["bytes"] == 8 and m["space"] == "global"
@@ -188,15 +193,26 @@ def test_paste_masks(ptxrun):
     assert min(m["efficiency"] for m in words) >= 0.9
 
 
+def run_paste(interpreter: Interpreter, arguments: tuple[Any, ...], masks: list[np.ndarray]) -> Any:
+    params, targets = paste_arguments(interpreter, arguments, masks)
+    blocks = -(-max(mask[0].size + 7 for mask in masks) // (THREADS * 8))
+    return interpreter.run("pasteIfi", (blocks, len(arguments[0])), [params[()], targets[()]])
+
+
+def run_paste_rle(interpreter: Interpreter, arguments: tuple[Any, ...], buffers: Buffers) -> list[Any]:
+    params, targets = paste_arguments(interpreter, arguments)
+    both = np.zeros((), PASTE_RLE)
+    both[()] = (params[()], buffers.struct)
+    grid = buffers.stripes, len(arguments[0])
+    kernels = ("count_pasted_boundariesIf", "store_pasted_boundariesIf")
+    return [interpreter.run(kernel, grid, [both[()], targets[()], 0]) for kernel in kernels]
+
+
 def test_paste_rle(ptxrun):
     interpreter = Interpreter(ptxrun, "paste_rle")
     arguments = example(torch.float32)
-    params, targets = paste_arguments(interpreter)
     buffers = Buffers(interpreter, 5, 30, capacity=200)
-    both = np.zeros((), PASTE_RLE)
-    both[()] = (params[()], buffers.struct)
-    for kernel in ("count_pasted_boundariesIf", "store_pasted_boundariesIf"):
-        interpreter.run(kernel, (buffers.stripes, 5), [both[()], targets[()], 0])
+    run_paste_rle(interpreter, arguments, buffers)
     masks = pose2seg_ops.paste_masks(*arguments)
     for image, (height, width) in enumerate(arguments[3]):
         people = (arguments[2] == image).nonzero()[:, 0].tolist()
@@ -204,20 +220,19 @@ def test_paste_rle(ptxrun):
             assert torch.equal(buffers.mask(person, height, width), wanted)
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("size", [(16, 32), (13, 21)])
-def test_letterbox(ptxrun, size, layout):
-    interpreter = Interpreter(ptxrun, "letterbox")
-    image = torch.randint(0, 256, (23, 31, 3), generator=torch.Generator().manual_seed(0)).byte()
-    expected, matrices = pose2seg_ops.letterbox([image], size, (0, 0, 0), (1, 1, 1))
-    scale, shift_x, shift_y = (matrices[0, i, j].item() for i, j in ((0, 0), (0, 2), (1, 2)))
+def run_letterbox(
+    interpreter: Interpreter, image: torch.Tensor, matrix: torch.Tensor, size: tuple[int, int], layout: str
+) -> tuple[torch.Tensor, np.ndarray, Any]:
+    """The batch of one image, its matrix, and what was counted."""
+    scale, shift_x, shift_y = (matrix[i, j].item() for i, j in ((0, 0), (0, 2), (1, 2)))
     pixels, stored = image.numpy(), np.zeros((1, 2, 3), "f4")
     batch = torch.full((1, 3, *size), torch.nan)
     if layout == "channels_last":
         batch = batch.contiguous(memory_format=torch.channels_last)
     images = np.zeros((), [("images", LETTERBOX_IMAGE, 40)])
     geometry = (1 / scale, -shift_x / scale, -shift_y / scale, scale, shift_x, shift_y)
-    images["images"][0] = (interpreter.bind(pixels), 23, 31, (93, 3, 1), geometry)
+    height, width = image.shape[:2]
+    images["images"][0] = (interpreter.bind(pixels), height, width, (3 * width, 3, 1), geometry)
     params = np.zeros((), LETTERBOX)
     params[()] = (
         0,
@@ -232,11 +247,37 @@ def test_letterbox(ptxrun, size, layout):
     )
     blocks = -(-size[0] * size[1] // THREADS)
     kernel = f"letterbox_imagesIfiLb{int(layout == 'channels_last')}E"
-    result = interpreter.run(kernel, blocks, [params[()], images[()], 0])
+    return batch, stored, interpreter.run(kernel, blocks, [params[()], images[()], 0])
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("size", [(16, 32), (13, 21)])
+def test_letterbox(ptxrun, size, layout):
+    interpreter = Interpreter(ptxrun, "letterbox")
+    image = torch.randint(0, 256, (23, 31, 3), generator=torch.Generator().manual_seed(0)).byte()
+    expected, matrices = pose2seg_ops.letterbox([image], size, (0, 0, 0), (1, 1, 1))
+    batch, stored, result = run_letterbox(interpreter, image, matrices[0], size, layout)
     np.testing.assert_allclose(batch.numpy(), expected.numpy(), atol=1e-5)
     np.testing.assert_array_equal(stored, matrices.numpy())
     if size[0] * size[1] % 8 == 0:
         assert ptx.efficiency(ptx.accesses(result, "st")) >= 0.9
+
+
+def run_fit(interpreter: Interpreter, poses: torch.Tensor, templates: torch.Tensor) -> list[Any]:
+    """Matrices, indices and scores, and what was counted; from features of 128 x 128 to 64 x 64."""
+    count, joints = poses.shape[:2]
+    arrays = [
+        poses.numpy(),
+        templates.numpy(),
+        np.zeros((count, 2, 3), "f4"),
+        np.zeros(count, "i8"),
+        np.zeros(count, "f4"),
+    ]
+    params = np.zeros((), FIT)
+    pointers = (interpreter.bind(a) for a in arrays)
+    params[()] = (*pointers, count, len(templates), joints, (128, 128, 64, 64), 0, 0)
+    blocks = -(-count // 4)
+    return [*arrays[2:], interpreter.run("fit_posesIf", blocks, [params[()]], threads=128)]
 
 
 def test_fit_pose_templates(ptxrun):
@@ -245,15 +286,6 @@ def test_fit_pose_templates(ptxrun):
     templates = torch.cat((torch.rand(33, 17, 2, generator=generator), torch.ones(33, 17, 1)), -1)
     poses = templates[[3, 32, 7]] * torch.tensor([50.0, 50.0, 2.0]) + torch.tensor([9.0, 5.0, 0.0])
     expected = pose2seg_ops.fit_pose_templates(poses, templates, (128, 128), (64, 64))
-    arrays = [
-        poses.numpy(),
-        templates.numpy(),
-        np.zeros((3, 2, 3), "f4"),
-        np.zeros(3, "i8"),
-        np.zeros(3, "f4"),
-    ]
-    params = np.zeros((), FIT)
-    params[()] = (*(interpreter.bind(a) for a in arrays), 3, 33, 17, (128, 128, 64, 64), 0, 0)
-    interpreter.run("fit_posesIf", 1, [params[()]], threads=128)
-    for actual, wanted in zip(arrays[2:], expected, strict=True):
-        np.testing.assert_allclose(actual, wanted.numpy(), rtol=1e-5, atol=1e-5)
+    *actual, _ = run_fit(interpreter, poses, templates)
+    for fitted, wanted in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(fitted, wanted.numpy(), rtol=1e-5, atol=1e-5)

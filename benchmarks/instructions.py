@@ -1,0 +1,127 @@
+"""The instructions that our CUDA kernels take for a contest, from the counts in docs/kernels.md."""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+#: By the name of the kernel.
+Instructions = dict[str, float]
+
+_DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "kernels.md"
+
+
+def documented(**cells: str) -> float:
+    """The instructions in the one row of docs/kernels.md that has these cells, by their columns."""
+    rows = [row for row in _rows() if all(row.get(column) == cell for column, cell in cells.items())]
+    counts = [row["instructions"] for row in rows if "instructions" in row]
+    if len(counts) != 1:
+        raise LookupError(
+            f"docs/kernels.md must have one row with instructions of {cells}, has {len(counts)}"
+        )
+    return float(counts[0])
+
+
+@lru_cache
+def _rows() -> tuple[dict[str, str], ...]:
+    return tuple(_read_tables(_DOCUMENT.read_text()))
+
+
+def _read_tables(text: str) -> Iterator[dict[str, str]]:
+    """Every row of every Markdown table, by the names of its columns, without backquotes and asterisks."""
+    columns: list[str] = []
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            columns = []
+            continue
+        cells = [cell.strip(" `*") for cell in line.strip("|").split("|")]
+        if not columns:
+            columns = cells
+        elif set(line) - set("|- "):
+            yield dict(zip(columns, cells, strict=True))
+
+
+def _layout(tensor: Tensor) -> str:
+    return "channels_last" if tensor.stride(1) == 1 and tensor.stride(3) != 1 else "contiguous"
+
+
+def _windows(_: tuple[Any, ...], result: Tensor) -> Instructions:
+    # Both of two bytes are computed alike.
+    data = "float16" if result.dtype == torch.bfloat16 else str(result.dtype).removeprefix("torch.")
+    kernel, angle = ("planes", "30°") if _layout(result) == "contiguous" else ("channels_last", "any")
+    return {f"align_{kernel}": result.numel() / 32 * documented(kernel=kernel, data=data, angle=angle)}
+
+
+def _windows_and_maps(arguments: tuple[Any, ...], result: Tensor) -> Instructions:
+    features, maps = result.tensor_split([arguments[0].shape[1]], 1)
+    if _layout(result) == "contiguous":
+        return _windows((), features) | _maps((), maps)
+    return {
+        kernel: part.numel() / 32 * documented(kernel=kernel, data="float32")
+        for kernel, part in (("align_staged", features), ("draw_channels_last", maps))
+    }
+
+
+def _maps(_: tuple[Any, ...], result: Tensor) -> Instructions:
+    return {"draw_planes": result.numel() / 32 * documented(kernel="draw_planes", of="32 values")}
+
+
+def _gradient_of_input(arguments: tuple[Any, ...], result: Tensor) -> Instructions:
+    name = "gather_planes" if _layout(result) == "contiguous" else "gather_channels_last"
+    return {name: _of_gradient(arguments, kernel="gather")}
+
+
+def _gradient_of_matrices(arguments: tuple[Any, ...], _: Tensor) -> Instructions:
+    return {"sum_tiles": _of_gradient(arguments, kernel="sum_tiles")}
+
+
+def _of_gradient(arguments: tuple[Any, ...], kernel: str) -> float:
+    gradient = arguments[3]
+    of = "32 values of the output's gradient"
+    return gradient.numel() / 32 * documented(kernel=kernel, case=_layout(gradient), of=of)
+
+
+def _fit(_: tuple[Any, ...], result: tuple[Tensor, ...]) -> Instructions:
+    return {"fit_poses": len(result[0]) * documented(kernel="fit_poses", of="a pose and 6 templates")}
+
+
+def _letterbox(_: tuple[Any, ...], result: tuple[Tensor, Tensor]) -> Instructions:
+    kernel, batch = "letterbox_images", result[0]
+    return {kernel: batch.numel() / 32 * documented(kernel=kernel, case=_layout(batch))}
+
+
+def _paste(_: tuple[Any, ...], result: list[Tensor]) -> Instructions:
+    return _by_pixels(sum(masks.numel() for masks in result), "turned by 5°", "paste")
+
+
+def _paste_rle(arguments: tuple[Any, ...], result: list[list[dict[str, Any]]]) -> Instructions:
+    case = "upright" if float(arguments[1][0, 0, 1]) == 0 else "turned by 34°"
+    pixels = sum(height * width for image in result for height, width in (rle["size"] for rle in image))
+    return _by_pixels(pixels, case, "count_pasted_boundaries", "store_pasted_boundaries")
+
+
+def _encode_rle(arguments: tuple[Any, ...], _: Any) -> Instructions:
+    pixels = arguments[0].numel()
+    return _by_pixels(pixels, "an ellipse", "count_mask_boundaries", "store_mask_boundaries")
+
+
+def _by_pixels(pixels: int, case: str, *kernels: str) -> Instructions:
+    return {kernel: pixels / 32 * documented(kernel=kernel, case=case, of="32 pixels") for kernel in kernels}
+
+
+#: By the op of a `Contest`: from arguments and result of its contenders to instructions of warps.
+MODELS: dict[str, Callable[[tuple[Any, ...], Any], Instructions]] = {
+    "affine_align": _windows,
+    "affine_align backward to input": _gradient_of_input,
+    "affine_align backward to matrices": _gradient_of_matrices,
+    "align_with_skeleton": _windows_and_maps,
+    "encode_rle": _encode_rle,
+    "fit_pose_templates": _fit,
+    "letterbox": _letterbox,
+    "paste_masks": _paste,
+    "paste_rle": _paste_rle,
+    "skeleton_maps": _maps,
+}

@@ -1,0 +1,60 @@
+"""Times against the size of a contest, as SVG."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.contest import FLOOR, OURS
+from benchmarks.results import Result, series
+
+# Text stays text, and the same results give the same file.
+_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "pose2seg_ops", "font.size": 8}
+
+
+def plot(results: Sequence[Result], path: Path) -> bool:
+    """Writes one op's plots: a row for each series, time and, where there is one, ratio to the floor.
+
+    Returns whether there is anything to plot; where there is not, no file is written.
+    """
+    rows = series(results)
+    if not rows:
+        return False
+    with_floor = any(FLOOR in result.measured.medians for result in results)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure((3.6 * (1 + with_floor), 2.6 * len(rows)), layout="constrained")
+        grid = figure.subplots(len(rows), 1 + with_floor, squeeze=False)
+        for axes, ((axis, others), members) in zip(grid, rows.items(), strict=True):
+            _draw(axes[0], members, lambda _: 1e-3)
+            axes[0].set(title=others, xlabel=axis, ylabel="ms")
+            if with_floor:
+                _draw(axes[1], members, lambda member: member.measured.medians.get(FLOOR))
+                axes[1].set(title=others, xlabel=axis, ylabel="times the floor")
+        path.parent.mkdir(exist_ok=True)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+    return True
+
+
+def _draw(axes: Axes, members: Sequence[Result], unit: Callable[[Result], float | None]) -> None:
+    """A line for each contender: its times in units, where there is one."""
+    units = {member.size: value for member in members if (value := unit(member))}
+    for name in dict.fromkeys(name for member in members for name in member.measured.medians):
+        medians = {member.size: member.measured.medians.get(name) for member in members}
+        points = [(size, time / units[size]) for size, time in medians.items() if time and size in units]
+        axes.plot(*zip(*points, strict=True), **_look(name))
+    axes.set(xscale="log", yscale="log")
+    axes.set_xticks(list(units), [str(size) for size in units])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=6)
+
+
+def _look(name: str) -> dict[str, Any]:
+    styles: dict[str, dict[str, Any]] = {
+        OURS: {"color": "black", "linewidth": 2},
+        FLOOR: {"color": "grey", "linestyle": "--"},
+    }
+    return {"label": name, "marker": ".", **styles.get(name, {})}

@@ -1,0 +1,81 @@
+"""Time grows no faster than channels, people in an image, and images; with N it is in the other files."""
+
+import torch
+from pose2seg.inference import for_inference
+from pose2seg.model import Pose2Seg
+
+import pose2seg_ops
+from benchmarks.contest import OURS, REFERENCE, Contest, overlap_at_least
+from benchmarks.inputs import IMAGE, ROI, features, matrices, people, templates
+from pose2seg_ops import reference
+
+
+def _channels(count):
+    def inputs(device):
+        values = features(count, torch.channels_last, torch.float32)
+        batch_index = torch.zeros(8, dtype=torch.long)
+        return values.to(device), matrices(8).to(device), batch_index.to(device), ROI
+
+    contenders = {OURS: pose2seg_ops.affine_align, REFERENCE: reference.affine_align}
+    return Contest("growth of affine_align", f"C={count}, N=8, channels_last, float32", inputs, contenders)
+
+
+def _images(count):
+    def inputs(device):
+        values = features(256, torch.channels_last, torch.float32).repeat(count, 1, 1, 1)
+        values = values.contiguous(memory_format=torch.channels_last)
+        batch_index = torch.arange(count).repeat_interleave(2)
+        return values.to(device), matrices(2 * count).to(device), batch_index.to(device), ROI
+
+    contenders = {OURS: pose2seg_ops.affine_align, REFERENCE: reference.affine_align}
+    return Contest(
+        "growth of affine_align", f"B={count}, 2 people each, channels_last, float32", inputs, contenders
+    )
+
+
+def _people_in_a_map(count):
+    def inputs(device):
+        keypoints = people(8 * count).reshape(8, count, 17, 3) * torch.tensor([0.5, 0.5, 1])
+        return keypoints.to(device), ROI
+
+    contenders = {OURS: pose2seg_ops.skeleton_maps, REFERENCE: reference.skeleton_maps}
+    return Contest("growth of skeleton_maps", f"P={count}, people in each of 8 maps", inputs, contenders)
+
+
+def _prediction(images, people_each, case):
+    def inputs(device):
+        torch.manual_seed(0)
+        model = Pose2Seg(templates()).eval()
+        with torch.no_grad():  # probabilities that differ from pixel to pixel, and are seldom near 0.5
+            model.segnet.pred_small.weight *= 50
+        coarse = torch.randint(0, 256, (images, 15, 20, 3), dtype=torch.uint8)
+        photographs = list(coarse.repeat_interleave(32, 1).repeat_interleave(32, 2).to(device))
+        keypoints = people(people_each) * torch.tensor([1.5, 3.0, 1.0])
+        keypoints[..., 0] += torch.linspace(0, IMAGE[1] - 200, people_each)[:, None]
+        return for_inference(model, torch.bfloat16).to(device), photographs, [keypoints.to(device)] * images
+
+    def at_once(model, photographs, keypoints):
+        return model.predict(photographs, keypoints)
+
+    def one_at_a_time(model, photographs, keypoints):
+        """Everybody alone in their photograph."""
+        return [
+            torch.cat([model.predict([photograph], [person[None]])[0] for person in of_image])
+            for photograph, of_image in zip(photographs, keypoints, strict=True)
+        ]
+
+    contenders = {OURS: at_once, REFERENCE: one_at_a_time}
+    return Contest("growth of Pose2Seg.predict", case, inputs, contenders, agree=overlap_at_least(0.98))
+
+
+CONTESTS = [
+    *(_channels(count) for count in (32, 64, 128, 256, 512)),
+    *(_images(count) for count in (1, 2, 4, 8)),
+    *(_people_in_a_map(count) for count in (1, 2, 4, 8)),
+    *(_prediction(1, count, f"N={count}, in one image, bfloat16") for count in (1, 2, 4, 8)),
+    *(_prediction(count, 2, f"B={count}, 2 people each, bfloat16") for count in (1, 2, 4)),
+]
+
+
+def test_scaling(race, contest, contender):
+    race(contest, contender)

@@ -1,0 +1,51 @@
+"""What `--device cuda` asks of the contenders, where there is no GPU: a fake one refuses what a GPU would."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_gpu import GPU, FakeGpu, OnGpu
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from benchmarks.contest import FLOOR, find_contests
+
+SMALL = [c for c in find_contests() if c.scale is not None and c.scale.size == 1 and "predict" not in c.op]
+
+
+def test_the_fake_refuses_what_a_gpu_would():
+    with FakeGpu():
+        here, there = torch.ones(3), torch.ones(3).to("cuda")
+        assert isinstance(there, OnGpu)
+        assert (
+            there.device.type
+            == (there + there).device.type
+            == torch.zeros(3, device=GPU).device.type
+            == "cuda"
+        )
+        assert type(there.cpu()) is torch.Tensor
+        with pytest.raises(TypeError, match="no array"):
+            there.numpy()
+        with pytest.raises(TypeError, match="no array"):
+            np.asarray(there)
+        with pytest.raises(RuntimeError, match="same device"):
+            there + here
+        with pytest.raises(RuntimeError, match="same device"):
+            torch.stack([there, here])
+
+
+@pytest.mark.parametrize("contest", SMALL, ids=str)
+def test_contenders_take_tensors_on_a_gpu(contest):
+    with FakeGpu():
+        arguments = contest.inputs(GPU)
+        assert any(isinstance(part, OnGpu) for part in flat(arguments))
+        contest.check(arguments)
+        if FLOOR in contest.contenders:
+            assert isinstance(contest.contenders[FLOOR](*arguments), OnGpu)
+
+
+def flat(value):
+    if isinstance(value, (list, tuple)):
+        return [part for each in value for part in flat(each)]
+    return flat(list(value.values())) if isinstance(value, dict) else [value]

@@ -1,0 +1,104 @@
+"""The clock of CUDA events, with events that are as coarse and as strict as CUDA's."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from benchmarks.timing import alternate, copy_bandwidth, cuda_clock
+
+CPU = torch.device("cpu")
+
+
+class Gpu:
+    """A stream whose work takes the milliseconds that are put on it, and the device that it is on."""
+
+    def __init__(self) -> None:
+        self.milliseconds = 0.0
+        self.asked_for: list[torch.device] = []
+
+    def current_stream(self, device: torch.device) -> "Gpu":
+        self.asked_for.append(device)
+        return self
+
+    def record_event(self, event: "Event") -> "Event":
+        event.recorded = self.milliseconds
+        return event
+
+
+class Event:
+    def __init__(self, enable_timing: bool = False) -> None:
+        self.timing = enable_timing
+        self.recorded: float | None = None
+        self.reached = False
+
+    def synchronize(self) -> None:
+        assert self.recorded is not None
+        self.reached = True
+
+    def elapsed_time(self, later: "Event") -> float:
+        assert self.timing
+        assert later.timing
+        assert later.reached, "CUDA raises: the event was not reached yet"
+        assert self.recorded is not None
+        assert later.recorded is not None
+        return float(np.float32(later.recorded - self.recorded))
+
+
+@pytest.fixture
+def gpu(monkeypatch) -> Gpu:
+    gpu = Gpu()
+    monkeypatch.setattr(torch.cuda, "current_stream", gpu.current_stream)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    return gpu
+
+
+def test_cuda_clock_is_exact_after_hours(gpu):
+    now = cuda_clock(torch.device("cuda:1"))
+    assert gpu.asked_for == [torch.device("cuda:1")]
+    gpu.milliseconds += 3 * 3600e3
+    start = now()
+    assert start == pytest.approx(3 * 3600)
+    gpu.milliseconds += 0.125  # float32 has no such milliseconds after three hours
+    assert now() - start == pytest.approx(125e-6, rel=1e-4)
+
+
+def test_contenders_take_turns_on_the_device(gpu):
+    turns: list[str] = []
+
+    def contender(name: str, milliseconds: float):
+        def run() -> None:
+            turns.append(name)
+            gpu.milliseconds += milliseconds
+
+        return run
+
+    contenders = {"quick": contender("quick", 0.25), "slow": contender("slow", 4.0)}
+    times = alternate(contenders, (), torch.device("cuda"), seconds=0)
+    assert times == pytest.approx({"quick": 0.25e-3, "slow": 4e-3})
+    # Each is warmed up and timed once; then in turns, the quick one so often that it takes two milliseconds.
+    assert turns == ["quick"] * 2 + ["slow"] * 2 + (["quick"] * 8 + ["slow"]) * 2
+
+
+def test_slow_contenders_are_not_warmed_up(gpu):
+    milliseconds = [9000.0, 3000.0, 2000.0]
+
+    def run() -> None:
+        gpu.milliseconds += milliseconds.pop(0)
+
+    assert alternate({"slow": run}, (), torch.device("cuda"), seconds=0) == pytest.approx({"slow": 3.0})
+    assert not milliseconds
+
+
+def test_copies_count_both_ways(monkeypatch):
+    def alternate(contenders, arguments, device, *, seconds):
+        target, source = arguments
+        contenders["copy"](target, source)
+        assert torch.equal(target, source)
+        return {"copy": 0.5}
+
+    monkeypatch.setattr("benchmarks.timing.alternate", alternate)
+    assert copy_bandwidth(CPU) == 2 * 2**28 / 0.5

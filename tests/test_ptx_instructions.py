@@ -1,0 +1,102 @@
+"""How many instructions the kernels take for the benchmarks' inputs: the table in docs/kernels.md."""
+
+import sys
+
+import numpy as np
+import ptx
+import pytest
+import test_ptx_gradient
+import test_ptx_paste
+import test_ptx_skeleton
+import torch
+
+import pose2seg_ops
+from pose2seg_ops import COCO_LIMBS
+from pose2seg_ops._points import move_points
+
+sys.path.append(str(ptx.ROOT))
+from benchmarks.inputs import IMAGE, ROI, ellipses, image_matrices, matrices, people, templates
+from benchmarks.instructions import documented
+
+
+@pytest.fixture(scope="module")
+def interpreter():
+    return ptx.load_interpreter()
+
+
+def assert_documented(report, units, **row):
+    """To a tenth: another nvcc makes other instructions."""
+    assert report.stats["warp_instr"] / units == pytest.approx(documented(**row), rel=0.1)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_gradients(interpreter, layout):
+    generator = torch.Generator().manual_seed(0)
+    input = torch.rand(1, 128, 48, 48, generator=generator)
+    grad = torch.rand(1, 128, 32, 32, generator=generator)
+    if layout == "channels_last":
+        input, grad = (t.contiguous(memory_format=torch.channels_last) for t in (input, grad))
+    window = test_ptx_gradient.window(30, 0.7, (23.8, 23.7), (32, 32))[None]
+    arguments = (grad, window, torch.tensor([0]), input, "i")
+    of, groups = "32 values of the output's gradient", grad.numel() / 32
+    module = ptx.compile_ptx(interpreter, "affine_align_backward_input")
+    _, report = test_ptx_gradient.launch_backward_input(interpreter, module, *arguments)
+    assert_documented(report, groups, kernel="gather", case=layout, of=of)
+    module = ptx.compile_ptx(interpreter, "affine_align_backward_matrices")
+    _, report = test_ptx_gradient.launch_backward_matrices(interpreter, module, *arguments)
+    assert_documented(report, groups, kernel="sum_tiles", case=layout, of=of)
+
+
+def test_draw_planes(interpreter):
+    module = ptx.compile_ptx(interpreter, "skeleton_maps")
+    pose, output = people(1), np.empty((1, 55, *ROI), np.float32)
+    moved = move_points(pose[..., :2], matrices(1))
+    keypoints = torch.cat((moved, pose[..., 2:]), -1)[None].numpy()
+    report = test_ptx_skeleton.draw_planes(
+        interpreter, module, "draw_planesIffLi4E", 4, keypoints, output, COCO_LIMBS, "last"
+    )
+    assert_documented(report, output.size / 32, kernel="draw_planes", of="32 values")
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_letterbox(interpreter, layout):
+    image, size = torch.zeros(120, 160, 3, dtype=torch.uint8), (128, 128)
+    _, matrices = pose2seg_ops.letterbox([image], size, (0, 0, 0), (1, 1, 1))
+    kernels = test_ptx_paste.Interpreter(interpreter, "letterbox")
+    batch, _, report = test_ptx_paste.run_letterbox(kernels, image, matrices[0], size, layout)
+    assert_documented(report, batch.numel() / 32, kernel="letterbox_images", case=layout)
+
+
+def test_fit_poses(interpreter):
+    kernels = test_ptx_paste.Interpreter(interpreter, "fit_pose_templates")
+    *_, report = test_ptx_paste.run_fit(kernels, people(8), templates())
+    assert_documented(report, 8, kernel="fit_poses")
+
+
+def person(angle):
+    return ellipses(1), image_matrices(1, angle), torch.tensor([0]), [IMAGE]
+
+
+def test_paste(interpreter):
+    kernels, masks = test_ptx_paste.Interpreter(interpreter, "paste_masks"), [np.zeros((1, *IMAGE), np.uint8)]
+    report = test_ptx_paste.run_paste(kernels, person(0.08), masks)
+    assert_documented(report, masks[0].size / 32, kernel="paste")
+
+
+@pytest.mark.parametrize(("angle", "case"), [(0.0, "upright"), (0.6, "turned by 34°")])
+def test_pasted_boundaries(interpreter, angle, case):
+    kernels = test_ptx_paste.Interpreter(interpreter, "paste_rle")
+    buffers = test_ptx_paste.Buffers(kernels, 1, IMAGE[1], capacity=4000)
+    groups = IMAGE[0] * IMAGE[1] / 32
+    reports = test_ptx_paste.run_paste_rle(kernels, person(angle), buffers)
+    for report, kernel in zip(reports, ("count_pasted_boundaries", "store_pasted_boundaries"), strict=True):
+        assert_documented(report, groups, kernel=kernel, case=case)
+
+
+def test_mask_boundaries(interpreter):
+    kernels = test_ptx_paste.Interpreter(interpreter, "encode_rle")
+    (masks,) = pose2seg_ops.paste_masks(*person(0.08))
+    buffers = test_ptx_paste.Buffers(kernels, 1, IMAGE[1], capacity=4000)
+    reports = test_ptx_paste.run_encode_rle(kernels, masks, buffers)
+    for report, kernel in zip(reports, ("count_mask_boundaries", "store_mask_boundaries"), strict=True):
+        assert_documented(report, masks.numel() / 32, kernel=kernel, case="an ellipse")
