@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import pytest
@@ -80,8 +80,9 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
             cli._parser().parse_args(words[words.index("pose2seg") + 1 :])
         for extra in re.findall(r"\[([\w,]+)\]", " ".join(words) if words[0] == "pip" else ""):
             assert extra == "" or set(extra.split(",")) <= extras()
-        for path in [word for word in words if re.match(r"(csrc|docs|examples|tests|tools)/", word)]:
-            assert any(ROOT.glob(path)), f"{page}: {path}"
+        for before, path in pairwise(["", *words]):
+            if before != "--output" and re.match(r"(benchmarks|csrc|docs|examples|tests|tools)/", path):
+                assert any(ROOT.glob(path)), f"{page}: {path}"
 
 
 @each_page
