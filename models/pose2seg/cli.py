@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import cv2
 import torch
 
-from pose2seg.commands import demo, evaluate, predict, templates, train
+from pose2seg.commands import demo, evaluate, export, predict, templates, train
 from pose2seg.commands.arguments import Parser
 from pose2seg.errors import InputError
 
-_COMMANDS = (demo, evaluate, predict, templates, train)
+_COMMANDS = (demo, evaluate, export, predict, templates, train)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

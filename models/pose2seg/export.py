@@ -1,8 +1,7 @@
 """The network as a graph that runs elsewhere: exported by torch, compiled ahead of time, or as ONNX."""
 
-import tempfile
+import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,15 +9,14 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from pose2seg.errors import InputError
-from pose2seg.files import atomic_writer
 from pose2seg.inference import for_inference
 from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE, KEYPOINTS, Pose2Seg
 from pose2seg_ops import reference
 from pose2seg_ops._points import move_points
 from pose2seg_ops.reference.affine_align import align_maps
 
-INPUTS = ("images", "keypoints", "batch_index")
-OUTPUTS = ("probabilities", "matrices")
+#: The inputs of a `Core`, and what the first dimension of each counts.
+INPUTS = {"images": "batch", "keypoints": "people", "batch_index": "people"}
 
 
 class Core(nn.Module):
@@ -27,9 +25,11 @@ class Core(nn.Module):
     def __init__(self, model: Pose2Seg) -> None:
         super().__init__()
         self.model = for_inference(model)
-        device = model.templates.device
+        self.mean: Tensor
+        self.std: Tensor
         for name, value in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
-            self.register_buffer(name, 255 * torch.tensor(value, device=device).reshape(3, 1, 1))
+            of_bytes = 255 * torch.tensor(value, device=model.templates.device)
+            self.register_buffer(name, of_bytes.reshape(3, 1, 1))
 
     def forward(self, images: Tensor, keypoints: Tensor, batch_index: Tensor) -> tuple[Tensor, Tensor]:
         """The masks of N people in a batch of B images, each in its person's align frame.
@@ -59,7 +59,7 @@ def in_standard_operators(program: ExportedProgram) -> ExportedProgram:
 
 
 class _InStandardOperators(nn.Module):
-    """Around the graph of a core; were it not inside, its constants would clash with those of the next export."""
+    """Around the graph of a core, without which its constants would clash with those of the next export."""
 
     def __init__(self, program: ExportedProgram) -> None:
         super().__init__()
@@ -78,14 +78,18 @@ def _export(module: nn.Module, device: torch.device) -> ExportedProgram:
     images = torch.zeros(2, INPUT_SIZE, INPUT_SIZE, 3, dtype=torch.uint8, device=device)
     keypoints = torch.zeros(3, KEYPOINTS, 3, device=device)
     batch_index = torch.zeros(3, dtype=torch.int64, device=device)
-    people = Dim("people")
-    shapes = {0: Dim("batch")}, {0: people}, {0: people}
+    counts = {name: Dim(name) for name in INPUTS.values()}
+    shapes = tuple({0: counts[name]} for name in INPUTS.values())
     with torch.no_grad():
         return torch.export.export(module, (images, keypoints, batch_index), dynamic_shapes=shapes)
 
 
 def _fit_pose_templates(
-    keypoints: Tensor, templates: Tensor, source_size: tuple[int, int], output_size: tuple[int, int], score: str
+    keypoints: Tensor,
+    templates: Tensor,
+    source_size: tuple[int, int],
+    output_size: tuple[int, int],
+    score: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return reference.fit_pose_templates(keypoints, templates, source_size, output_size, score=score)
 
@@ -122,27 +126,30 @@ _IN_PLAIN_TORCH = {
 }
 
 
-def write_torch(program: ExportedProgram, path: Path) -> None:
-    """An exported program, which `torch.export.load` reads where `pose2seg_ops` is imported."""
-    with atomic_writer(path) as file:
-        torch.export.save(program, file)  # type: ignore[arg-type]
+def as_torch(program: ExportedProgram) -> bytes:
+    """What `torch.export.load` reads, where `pose2seg_ops` is imported."""
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
 
 
-def write_aoti(program: ExportedProgram, path: Path) -> None:
-    """A package of AOTInductor, in standard operators: compiled for this kind of processor, it needs only torch.
+def as_aoti(program: ExportedProgram) -> bytes:
+    """A package of AOTInductor in standard operators: machine code for this kind of processor and this torch.
 
     Raises InputError where there is no C++ compiler.
     """
-    from torch._inductor.exc import InvalidCxxCompiler
+    from torch._inductor.exc import InvalidCxxCompiler  # inductor is slow to import, and only wanted here
 
-    with tempfile.TemporaryDirectory() as folder:
-        package = Path(folder, "core.pt2")
-        torch._inductor.aoti_compile_and_package(in_standard_operators(program), package_path=str(package))
-        with atomic_writer(path) as file:
-            file.write(package.read_bytes())
+    standard, buffer = in_standard_operators(program), io.BytesIO()
+    configs = {"cpp.dynamic_threads": True}  # as many as there are where it runs, not where it is compiled
+    try:
+        torch._inductor.aoti_compile_and_package(standard, package_path=buffer, inductor_configs=configs)
+    except InvalidCxxCompiler as error:
+        raise InputError(f"AOTInductor needs a C++ compiler: {error}") from error
+    return buffer.getvalue()
 
 
-def write_onnx(program: ExportedProgram, path: Path) -> None:
+def as_onnx(program: ExportedProgram) -> bytes:
     """An ONNX model in standard operators. Raises InputError where onnx and onnxscript are not installed."""
     try:
         import onnx  # noqa: F401
@@ -156,19 +163,20 @@ def write_onnx(program: ExportedProgram, path: Path) -> None:
 
     exported = torch.onnx.export(
         in_standard_operators(program),
-        input_names=INPUTS,
-        output_names=OUTPUTS,
+        input_names=list(INPUTS),
+        output_names=["probabilities", "matrices"],
+        dynamic_shapes=[{0: name} for name in INPUTS.values()],
         custom_translation_table={torch.ops.aten.hypot.default: hypot},
         verbose=False,
     )
     assert exported is not None
-    with atomic_writer(path) as file:
-        file.write(exported.model_proto.SerializeToString())
+    model: bytes = exported.model_proto.SerializeToString()
+    return model
 
 
-#: By the names that `pose2seg export --format` takes.
-FORMATS: dict[str, Callable[[ExportedProgram, Path], None]] = {
-    "onnx": write_onnx,
-    "aoti": write_aoti,
-    "torch": write_torch,
+#: By the names that `pose2seg export --format` takes: what a file holds of a program of `export_core`.
+FORMATS: dict[str, Callable[[ExportedProgram], bytes]] = {
+    "onnx": as_onnx,
+    "aoti": as_aoti,
+    "torch": as_torch,
 }
