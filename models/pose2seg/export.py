@@ -138,14 +138,23 @@ def as_aoti(program: ExportedProgram) -> bytes:
 
     Raises InputError where there is no C++ compiler.
     """
-    from torch._inductor.exc import InvalidCxxCompiler  # inductor is slow to import, and only wanted here
+    from torch._inductor.cpp_builder import (
+        get_cpp_compiler,
+    )  # inductor is slow to import, and only wanted here
+    from torch._inductor.exc import InvalidCxxCompiler
 
-    standard, buffer = in_standard_operators(program), io.BytesIO()
-    configs = {"cpp.dynamic_threads": True}  # as many as there are where it runs, not where it is compiled
     try:
-        torch._inductor.aoti_compile_and_package(standard, package_path=buffer, inductor_configs=configs)
+        get_cpp_compiler()
     except InvalidCxxCompiler as error:
         raise InputError(f"AOTInductor needs a C++ compiler: {error}") from error
+    buffer = io.BytesIO()
+    torch._inductor.aoti_compile_and_package(
+        in_standard_operators(program),
+        package_path=buffer,
+        inductor_configs={
+            "cpp.dynamic_threads": True
+        },  # as many as where it runs, not as where it is compiled
+    )
     return buffer.getvalue()
 
 
