@@ -21,7 +21,7 @@ from small_model import small_model
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from pose2seg_ops import letterbox
+from pose2seg_ops import letterbox, paste_masks
 
 pytestmark = pytest.mark.filterwarnings(  # of torch, about torch
     "ignore::FutureWarning",
@@ -154,20 +154,37 @@ def test_onnx_has_standard_operators_and_names(onnx_model: bytes) -> None:
     }
 
 
-def test_onnx_gives_the_masks_of_the_original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On its photographs, of 1, 2 and 5 people, by the code of the document."""
+def test_onnx_gives_the_masks_of_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the model and of the original, on its photographs and of its size, by the code of the document."""
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed")
     monkeypatch.chdir(tmp_path)
     inputs, golden = load_golden("e2e_inputs.npz"), load_golden("e2e.npz")
-    Path("pose2seg.onnx").write_bytes(FORMATS["onnx"](export_core(golden_model(tmp_path))))
+    model = golden_model(tmp_path)
+    core = Core(model)
+    Path("pose2seg.onnx").write_bytes(FORMATS["onnx"](export_core(model)))
     for i in range(3):
         cv2.imwrite("photograph.png", inputs[f"img{i}"])
         np.save("keypoints.npy", inputs[f"kpts{i}"])
         found: dict[str, Any] = {}
         exec(code("python", "InferenceSession"), found)
-        for ours, theirs in zip(found["masks"], golden[f"masks{i}"] > 0, strict=True):
-            assert intersection_over_union(ours, theirs) >= 0.99
+        expected = core(*map(torch.from_numpy, found["inputs"].values()))
+        require_same((found["probabilities"], found["matrices"]), expected)
+        of_onnx = pasted(found["probabilities"], found["matrices"], found)
+        of_model = pasted(expected[0].numpy(), expected[1].numpy(), found)
+        original = golden[f"masks{i}"] > 0
+        for onnx, same, ours, theirs in zip(of_onnx, of_model, found["masks"], original, strict=True):
+            assert intersection_over_union(onnx, same) >= 0.99
+            assert intersection_over_union(ours, theirs) >= 0.985
+
+
+def pasted(probabilities: npt.NDArray[Any], matrices: npt.NDArray[Any], found: dict[str, Any]) -> Any:
+    """Masks in a photograph that is letterboxed as the code in the document says."""
+    in_photograph = torch.from_numpy(matrices @ found["letterbox"]).float()
+    batch_index = torch.zeros(len(matrices), dtype=torch.int64)
+    size = (found["height"], found["width"])
+    (masks,) = paste_masks(torch.from_numpy(probabilities), in_photograph, batch_index, [size])
+    return masks.numpy()
 
 
 def run_with(tmp_path: Path, snippet: str, inputs: tuple[Tensor, ...]) -> list[npt.NDArray[Any]]:
