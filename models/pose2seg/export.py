@@ -138,23 +138,19 @@ def as_aoti(program: ExportedProgram) -> bytes:
 
     Raises InputError where there is no C++ compiler.
     """
-    from torch._inductor.cpp_builder import (
-        get_cpp_compiler,
-    )  # inductor is slow to import, and only wanted here
+    from torch._inductor.cpp_builder import get_cpp_compiler  # slow to import, and only wanted here
     from torch._inductor.exc import InvalidCxxCompiler
 
     try:
         get_cpp_compiler()
     except InvalidCxxCompiler as error:
         raise InputError(f"AOTInductor needs a C++ compiler: {error}") from error
-    buffer = io.BytesIO()
-    torch._inductor.aoti_compile_and_package(
-        in_standard_operators(program),
-        package_path=buffer,
-        inductor_configs={
-            "cpp.dynamic_threads": True
-        },  # as many as where it runs, not as where it is compiled
-    )
+    configs = {
+        "cpp.dynamic_threads": True,  # as many as where it runs, not as where it is compiled
+        "aot_inductor.precompile_headers": False,  # nothing else is compiled with them
+    }
+    standard, buffer = in_standard_operators(program), io.BytesIO()
+    torch._inductor.aoti_compile_and_package(standard, package_path=buffer, inductor_configs=configs)
     return buffer.getvalue()
 
 
