@@ -41,9 +41,14 @@ def files_of_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(small_model(load_templates()), Path("model.safetensors"))
 
 
+HAS_A_TEST_OF_ITS_OWN = ROOT / "docs/deploy.md"  # test_export.py, which makes the models that it runs
+
+
 @pytest.mark.usefixtures("files_of_a_reader", "one_thread")
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(blocks(page, "python"))], ids=lambda page: page.name
+    "page",
+    [page for page in PAGES if any(blocks(page, "python")) and page != HAS_A_TEST_OF_ITS_OWN],
+    ids=lambda page: page.name,
 )
 def test_the_python_of_a_page_runs(page: Path) -> None:
     """From top to bottom, as if typed into one session."""

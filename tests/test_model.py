@@ -1,17 +1,15 @@
 """The model against the original's outputs, and what holds for any weights."""
 
 import copy
-import importlib.util
-import json
-from collections import OrderedDict
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from golden import golden_path, load_golden
-from pose2seg import Pose2Seg, Segmentation, load_checkpoint, load_templates
+from golden import load_golden
+from golden_model import golden_model
+from pose2seg import Pose2Seg, Segmentation
 from pose2seg.geometry import compose, transform_keypoints
 from pose2seg.inference import for_inference
 from pose2seg.model import ALIGN_SIZE, IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE
@@ -35,23 +33,7 @@ class Photographs(NamedTuple):
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory: pytest.TempPathFactory) -> Pose2Seg:
-    """The model with the golden weights, read from a file as torch 1.x wrote it."""
-    specification = importlib.util.spec_from_file_location("make_weights", golden_path("make_weights.py"))
-    assert specification is not None
-    assert specification.loader is not None
-    maker = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(maker)
-    entries = json.loads(golden_path("state_dict_official.json").read_text())["state_dict"]
-    weights = maker.make_weights([tuple(entry) for entry in entries])
-    assert len(weights) == 588
-    path = tmp_path_factory.mktemp("weights") / "official.pkl"
-    tensors = OrderedDict((key, torch.from_numpy(array)) for key, array in weights.items())
-    torch.save(tensors, path, _use_new_zipfile_serialization=False)
-
-    model = Pose2Seg(load_templates(golden_path("templates_official.json")))
-    load_checkpoint(model, path)
-    path.unlink()
-    return model.eval()
+    return golden_model(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import cv2
 import torch
 
-from pose2seg.commands import demo, evaluate, predict, templates, train
+from pose2seg.commands import demo, evaluate, export, predict, templates, train
 from pose2seg.commands.arguments import Parser
 from pose2seg.errors import InputError, in_one_line
 from pose2seg_ops import __version__
 
-_COMMANDS = (demo, evaluate, predict, templates, train)
+_COMMANDS = (demo, evaluate, export, predict, templates, train)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,14 +16,19 @@ def affine_align(
 ) -> Tensor:
     """See `pose2seg_ops.affine_align`."""
     compute = torch.float64 if input.dtype == torch.float64 else torch.float32
-    to_input = _sampling_matrices(inverse(matrices.to(compute)), convention, input.shape[-2], input.shape[-1])
-    x, y = affine_coordinates(to_input, output_size)
+    matrices = matrices.to(compute)
     output = input.new_zeros(len(matrices), input.shape[1], *output_size, dtype=compute)
     for image in range(len(input)):
         people = (batch_index == image).nonzero()[:, 0]
         maps = input[image].to(compute).expand(len(people), -1, -1, -1)
-        output[people] = bilinear(maps, x[people], y[people])
+        output[people] = align_maps(maps, matrices[people], output_size, convention)
     return output.to(input.dtype)
+
+
+def align_maps(maps: Tensor, matrices: Tensor, output_size: tuple[int, int], convention: str) -> Tensor:
+    """Every instance's own map (N, C, H, W) moved by its matrix (N, 2, 3) into a window (N, C, h, w)."""
+    to_input = _sampling_matrices(inverse(matrices), convention, maps.shape[-2], maps.shape[-1])
+    return bilinear(maps, *affine_coordinates(to_input, output_size))
 
 
 def _sampling_matrices(to_input: Tensor, convention: str, height: int, width: int) -> Tensor:

@@ -40,7 +40,7 @@ def fit_pose_templates(
     best, index = ranked.max(-1)
     fitted = best > 0
 
-    a, b, tx, ty = transforms[torch.arange(len(keypoints)), index].unbind(-1)
+    a, b, tx, ty = transforms.gather(1, index[:, None, None].expand(-1, 1, 4))[:, 0].unbind(-1)
     matrices = torch.stack((a * width, b * width, tx * width, -b * height, a * height, ty * height), -1)
     shift_x, shift_y = (width - resize * source_size[1]) / 2, (height - resize * source_size[0]) / 2
     letterbox = matrices.new_tensor([resize, 0, shift_x, 0, resize, shift_y])

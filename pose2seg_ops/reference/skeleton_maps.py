@@ -27,12 +27,13 @@ def skeleton_maps(
     if limb_overlap not in ("last", "mean"):
         raise ValueError(f"limb_overlap must be 'last' or 'mean', got {limb_overlap!r}")
     people = keypoints[:, None] if keypoints.dim() == 3 else keypoints
+    instances, _, joints, _ = people.shape
     height, width = output_size
     rows = torch.arange(height, dtype=people.dtype, device=people.device)[:, None]
     columns = torch.arange(width, dtype=people.dtype, device=people.device)
-    confidence = people.new_zeros(len(people), people.shape[2], height, width)
-    fields = people.new_zeros(len(people), len(limbs), 2, height, width)
-    covering = people.new_zeros(len(people), len(limbs), 1, height, width)
+    confidence = people.new_zeros(instances, joints, height, width)
+    fields = people.new_zeros(instances, len(limbs), 2, height, width)
+    covering = people.new_zeros(instances, len(limbs), 1, height, width)
     limb_index = torch.tensor(limbs, dtype=torch.long, device=people.device).reshape(-1, 2)
     for person in people.unbind(1):
         confidence = _draw_joints(confidence, person, rows, columns, sigma, stride, signed_visibility)

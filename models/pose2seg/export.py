@@ -1,0 +1,187 @@
+"""The network as a graph that runs elsewhere: exported by torch, compiled ahead of time, or as ONNX."""
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from pose2seg.errors import InputError
+from pose2seg.inference import for_inference
+from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE, KEYPOINTS, Pose2Seg
+from pose2seg_ops import reference
+from pose2seg_ops._points import move_points
+from pose2seg_ops.reference.affine_align import align_maps
+
+#: The inputs of a `Core`, and what the first dimension of each counts.
+INPUTS = {"images": "batch", "keypoints": "people", "batch_index": "people"}
+
+
+class Core(nn.Module):
+    """All of a model that is computed for people in letterboxed images: what lies between two image warps."""
+
+    def __init__(self, model: Pose2Seg) -> None:
+        super().__init__()
+        self.model = for_inference(model)
+        self.mean: Tensor
+        self.std: Tensor
+        for name, value in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            of_bytes = 255 * torch.tensor(value, device=model.templates.device)
+            self.register_buffer(name, of_bytes.reshape(3, 1, 1))
+
+    def forward(self, images: Tensor, keypoints: Tensor, batch_index: Tensor) -> tuple[Tensor, Tensor]:
+        """The masks of N people in a batch of B images, each in its person's align frame.
+
+        images: (B, 512, 512, 3) uint8 BGR, letterboxed as by `pose2seg_ops.letterbox`, black around.
+        keypoints: (N, 17, 3) float32 x, y in pixels of `images`, COCO visibility.
+        batch_index: (N,) int64, the image that each person is in, from 0 to B - 1.
+
+        Returns probabilities (N, 64, 64) and the matrices (N, 2, 3) network input -> align frame, float32.
+        """
+        rgb = images.flip(-1).permute(0, 3, 1, 2)
+        logits, matrices = self.model((rgb - self.mean) / self.std, keypoints, batch_index)
+        return logits.softmax(1)[:, 1], matrices
+
+
+def export_core(model: Pose2Seg) -> ExportedProgram:
+    """The `Core` of a model for any number of images and people, on the device of the model.
+
+    It has operators of `pose2seg_ops`, which has to be imported where the graph is run.
+    """
+    return _export(Core(model), model.templates.device)
+
+
+def in_standard_operators(program: ExportedProgram) -> ExportedProgram:
+    """A core whose operators of `pose2seg_ops` are replaced by what they are in plain torch."""
+    return _export(_InStandardOperators(program), next(iter(program.state_dict.values())).device)
+
+
+class _InStandardOperators(nn.Module):
+    """Around the graph of a core, without which its constants would clash with those of the next export."""
+
+    def __init__(self, program: ExportedProgram) -> None:
+        super().__init__()
+        self.core = program.module()
+        assert isinstance(self.core, torch.fx.GraphModule)
+        for node in self.core.graph.nodes:
+            node.target = _IN_PLAIN_TORCH.get(node.target, node.target)
+        self.core.recompile()
+
+    def forward(self, images: Tensor, keypoints: Tensor, batch_index: Tensor) -> tuple[Tensor, Tensor]:
+        probabilities, matrices = self.core(images, keypoints, batch_index)
+        return probabilities, matrices
+
+
+def _export(module: nn.Module, device: torch.device) -> ExportedProgram:
+    images = torch.zeros(2, INPUT_SIZE, INPUT_SIZE, 3, dtype=torch.uint8, device=device)
+    keypoints = torch.zeros(3, KEYPOINTS, 3, device=device)
+    batch_index = torch.zeros(3, dtype=torch.int64, device=device)
+    counts = {name: Dim(name) for name in INPUTS.values()}
+    shapes = tuple({0: counts[name]} for name in INPUTS.values())
+    with torch.no_grad():
+        return torch.export.export(module, (images, keypoints, batch_index), dynamic_shapes=shapes)
+
+
+def _fit_pose_templates(
+    keypoints: Tensor,
+    templates: Tensor,
+    source_size: tuple[int, int],
+    output_size: tuple[int, int],
+    score: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return reference.fit_pose_templates(keypoints, templates, source_size, output_size, score=score)
+
+
+def _align_with_skeleton(
+    input: Tensor,
+    keypoints: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    output_size: tuple[int, int],
+    convention: str,
+    limbs: Sequence[int],
+    sigma: float,
+    limb_width: float,
+    signed_visibility: bool,
+) -> Tensor:
+    """Not the reference, whose loop over the images would fix their number."""
+    windows = align_maps(input[batch_index], matrices, output_size, convention)
+    aligned = torch.cat((move_points(keypoints[..., :2], matrices), keypoints[..., 2:]), -1)
+    skeletons = reference.skeleton_maps(
+        aligned,
+        output_size,
+        limbs=list(zip(limbs[::2], limbs[1::2], strict=True)),
+        sigma=sigma,
+        limb_width=limb_width,
+        signed_visibility=signed_visibility,
+    )
+    return torch.cat((windows, skeletons), 1)
+
+
+_IN_PLAIN_TORCH = {
+    torch.ops.pose2seg_ops.fit_pose_templates.default: _fit_pose_templates,
+    torch.ops.pose2seg_ops.align_with_skeleton.default: _align_with_skeleton,
+}
+
+
+def as_torch(program: ExportedProgram) -> bytes:
+    """What `torch.export.load` reads, where `pose2seg_ops` is imported."""
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def as_aoti(program: ExportedProgram) -> bytes:
+    """A package of AOTInductor in standard operators: machine code for this kind of processor and this torch.
+
+    Raises InputError where there is no C++ compiler.
+    """
+    from torch._inductor.cpp_builder import get_cpp_compiler  # slow to import, and only wanted here
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise InputError(f"AOTInductor needs a C++ compiler: {error}") from error
+    configs = {
+        "cpp.dynamic_threads": True,  # as many as where it runs, not as where it is compiled
+        "aot_inductor.precompile_headers": False,  # nothing else is compiled with them
+    }
+    standard, buffer = in_standard_operators(program), io.BytesIO()
+    torch._inductor.aoti_compile_and_package(standard, package_path=buffer, inductor_configs=configs)
+    return buffer.getvalue()
+
+
+def as_onnx(program: ExportedProgram) -> bytes:
+    """An ONNX model in standard operators. Raises InputError where onnx and onnxscript are not installed."""
+    try:
+        import onnx  # noqa: F401
+        from onnxscript import opset18
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed: pip install 'pose2seg_ops[export]'") from error
+
+    def hypot(x: Any, y: Any) -> Any:
+        """The one operator that torch cannot express in those of ONNX."""
+        return opset18.Sqrt(opset18.Add(opset18.Mul(x, x), opset18.Mul(y, y)))
+
+    exported = torch.onnx.export(
+        in_standard_operators(program),
+        input_names=list(INPUTS),
+        output_names=["probabilities", "matrices"],
+        dynamic_shapes=[{0: name} for name in INPUTS.values()],
+        custom_translation_table={torch.ops.aten.hypot.default: hypot},
+        verbose=False,
+    )
+    assert exported is not None
+    model: bytes = exported.model_proto.SerializeToString()
+    return model
+
+
+#: By the names that `pose2seg export --format` takes: what a file holds of a program of `export_core`.
+FORMATS: dict[str, Callable[[ExportedProgram], bytes]] = {
+    "onnx": as_onnx,
+    "aoti": as_aoti,
+    "torch": as_torch,
+}

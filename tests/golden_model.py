@@ -1,0 +1,30 @@
+"""The model whose outputs the golden data holds."""
+
+import importlib.util
+import json
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from golden import golden_path
+from pose2seg import Pose2Seg, load_checkpoint, load_templates
+
+
+def golden_model(folder: Path) -> Pose2Seg:
+    """The model with the golden weights, read from a file in `folder` as torch 1.x wrote it."""
+    specification = importlib.util.spec_from_file_location("make_weights", golden_path("make_weights.py"))
+    assert specification is not None
+    assert specification.loader is not None
+    maker = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(maker)
+    entries = json.loads(golden_path("state_dict_official.json").read_text())["state_dict"]
+    weights = maker.make_weights([tuple(entry) for entry in entries])
+    assert len(weights) == 588
+    path = folder / "official.pkl"
+    tensors = OrderedDict((key, torch.from_numpy(array)) for key, array in weights.items())
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+
+    model = Pose2Seg(load_templates(golden_path("templates_official.json")))
+    load_checkpoint(model, path)
+    path.unlink()
+    return model.eval()

@@ -1,0 +1,302 @@
+"""What `pose2seg export` writes gives the masks of the model where it runs, by the code in docs/deploy.md."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from golden import load_golden
+from golden_model import golden_model
+from pose2seg import Pose2Seg, cli, load_templates, save_checkpoint
+from pose2seg.export import FORMATS, INPUTS, Core, export_core, in_standard_operators
+from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE, Convention
+from small_model import small_model
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from pose2seg_ops import letterbox, paste_masks
+
+pytestmark = pytest.mark.filterwarnings(  # of torch, about torch
+    "ignore::FutureWarning",
+    "ignore:No complete tensor:UserWarning",
+    "ignore:# The axis name:UserWarning",
+    "ignore:.torch.jit:DeprecationWarning",
+)
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = (ROOT / "docs" / "deploy.md").read_text()
+#: Numbers of images and people; those of the exports themselves are 2 and 3.
+COUNTS = [(1, 1), (3, 5), (1, 0)]
+
+
+def code(language: str, containing: str) -> str:
+    """The one piece of code in the document that is meant."""
+    (block,) = (b for b in re.findall(rf"```{language}\n(.*?)```", DOCUMENT, re.S) if containing in b)
+    return block
+
+
+def decided_model(convention: Convention) -> Pose2Seg:
+    """A small random model, its last layer set so that masks have insides and outsides."""
+    torch.manual_seed(0)
+    model = small_model(load_templates()).eval()
+    model.convention = convention
+    last = model.segnet.pred_small
+    assert last.bias is not None
+    with torch.no_grad():
+        evidence = Core(model)(*arguments(3, 5))[0].logit()
+        last.bias[1] -= evidence.mean()
+        for parameter in last.parameters():
+            parameter.mul_(2 / evidence.std())
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> Pose2Seg:
+    return decided_model("pose2seg")
+
+
+@pytest.fixture(scope="module")
+def program(model: Pose2Seg) -> ExportedProgram:
+    return export_core(model)
+
+
+def arguments(images: int, people: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Blurred noise, and people who fit a template, but for the last of several, who has no joint."""
+    rng = np.random.default_rng(people)
+    noise = rng.integers(0, 256, (images, 16, 16, 3), np.uint8)
+    size = (INPUT_SIZE, INPUT_SIZE)
+    photographs = [cv2.resize(image, size, interpolation=cv2.INTER_CUBIC) for image in noise]
+    templates = load_templates().numpy()
+    keypoints = templates[np.arange(people) % len(templates)]
+    keypoints[..., :2] = 250 * keypoints[..., :2] + rng.uniform(0, 250, (people, 1, 2))
+    keypoints[..., :2] += rng.normal(0, 8, (people, 17, 2))
+    keypoints[..., 2] = np.where(keypoints[..., 2] > 0, rng.integers(1, 3, (people, 17)), 0)
+    if people > 1:
+        keypoints[-1, :, 2] = 0
+    return torch.from_numpy(np.stack(photographs)), torch.from_numpy(keypoints), torch.arange(people) % images
+
+
+def require_same(actual: Any, expected: tuple[Tensor, Tensor]) -> None:
+    """Probabilities and matrices of the same masks."""
+    probabilities, matrices = (torch.as_tensor(output) for output in actual)
+    torch.testing.assert_close(matrices, expected[1], rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(probabilities, expected[0], rtol=0, atol=1e-3)
+    if len(probabilities):
+        assert intersection_over_union(probabilities > 0.5, expected[0] > 0.5) >= 0.99
+
+
+def intersection_over_union(a: Any, b: Any) -> float:
+    return float((a & b).sum() / (a | b).sum())
+
+
+def test_the_core_is_the_model_between_the_warps(model: Pose2Seg) -> None:
+    images, keypoints, batch_index = arguments(2, 4)
+    inputs, _ = letterbox(list(images), INPUT_SIZE, IMAGENET_MEAN, IMAGENET_STD)
+    with torch.no_grad():
+        logits, matrices = model(inputs, keypoints, batch_index)
+        actual = Core(model)(images, keypoints, batch_index)
+    expected = logits.softmax(1)[:, 1]
+    torch.testing.assert_close(actual, (expected, matrices), rtol=1e-4, atol=1e-4)
+    assert 0.1 < (expected > 0.5).double().mean() < 0.9
+    assert expected.std() > 0.1
+
+
+@pytest.mark.parametrize("convention", ["integer", "half_pixel", "pose2seg"])
+def test_standard_operators_keep_the_sampling_convention(convention: Convention) -> None:
+    model = decided_model(convention)
+    standard = in_standard_operators(export_core(model))
+    assert not any("pose2seg" in str(node.target) for node in standard.graph.nodes)
+    for counts in COUNTS:
+        require_same(standard.module()(*arguments(*counts)), Core(model)(*arguments(*counts)))
+    model.convention = "integer" if convention == "pose2seg" else "pose2seg"
+    with pytest.raises(AssertionError, match="Tensor-likes are not close"):
+        require_same(standard.module()(*arguments(3, 5)), Core(model)(*arguments(3, 5)))
+
+
+@pytest.fixture(scope="module")
+def onnx_model(program: ExportedProgram) -> bytes:
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    return FORMATS["onnx"](program)
+
+
+def test_onnx_gives_the_same_masks(model: Pose2Seg, onnx_model: bytes) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    session = onnxruntime.InferenceSession(onnx_model)
+    for counts in COUNTS:
+        inputs = dict(zip(INPUTS, (tensor.numpy() for tensor in arguments(*counts)), strict=True))
+        require_same(session.run(["probabilities", "matrices"], inputs), Core(model)(*arguments(*counts)))
+
+
+def test_onnx_has_standard_operators_and_names(onnx_model: bytes) -> None:
+    import onnx
+
+    content = onnx.load_from_string(onnx_model)
+    onnx.checker.check_model(content, full_check=True)
+    assert {node.domain for node in content.graph.node} == {""}
+    assert not content.functions
+    sizes = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*content.graph.input, *content.graph.output)
+    }
+    assert sizes == {
+        "images": ["batch", 512, 512, 3],
+        "keypoints": ["people", 17, 3],
+        "batch_index": ["people"],
+        "probabilities": ["people", 64, 64],
+        "matrices": ["people", 2, 3],
+    }
+
+
+def test_onnx_gives_the_masks_of_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the model and of the original, on its photographs and of its size, by the code of the document."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    monkeypatch.chdir(tmp_path)
+    inputs, golden = load_golden("e2e_inputs.npz"), load_golden("e2e.npz")
+    model = golden_model(tmp_path)
+    core = Core(model)
+    Path("pose2seg.onnx").write_bytes(FORMATS["onnx"](export_core(model)))
+    for i in range(3):
+        cv2.imwrite("photograph.png", inputs[f"img{i}"])
+        np.save("keypoints.npy", inputs[f"kpts{i}"])
+        found: dict[str, Any] = {}
+        exec(code("python", "InferenceSession"), found)
+        expected = core(*map(torch.from_numpy, found["inputs"].values()))
+        require_same((found["probabilities"], found["matrices"]), expected)
+        of_onnx = pasted(found["probabilities"], found["matrices"], found)
+        of_model = pasted(expected[0].numpy(), expected[1].numpy(), found)
+        original = golden[f"masks{i}"] > 0
+        for onnx, same, ours, theirs in zip(of_onnx, of_model, found["masks"], original, strict=True):
+            assert intersection_over_union(onnx, same) >= 0.99
+            assert intersection_over_union(ours, theirs) >= 0.985
+
+
+def pasted(probabilities: npt.NDArray[Any], matrices: npt.NDArray[Any], found: dict[str, Any]) -> Any:
+    """Masks in a photograph that is letterboxed as the code in the document says."""
+    in_photograph = torch.from_numpy(matrices @ found["letterbox"]).float()
+    batch_index = torch.zeros(len(matrices), dtype=torch.int64)
+    size = (found["height"], found["width"])
+    (masks,) = paste_masks(torch.from_numpy(probabilities), in_photograph, batch_index, [size])
+    return masks.numpy()
+
+
+def run_with(tmp_path: Path, snippet: str, inputs: tuple[Tensor, ...]) -> list[npt.NDArray[Any]]:
+    """The outputs of a piece of code of the document, in a process of its own."""
+    for name, tensor in zip(INPUTS, inputs, strict=True):
+        np.save(tmp_path / f"{name}.npy", tensor.numpy())
+    script = (
+        f"import numpy, sys\ninputs = {{name: numpy.load(f'{{name}}.npy') for name in {list(INPUTS)}}}\n{snippet}\n"
+        "numpy.savez('outputs.npz', probabilities=probabilities, matrices=matrices)\n"
+        "print('pose2seg_ops' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    assert done.stdout.decode().strip() == str("pose2seg_ops" in snippet)
+    with np.load(tmp_path / "outputs.npz") as outputs:
+        return [outputs["probabilities"], outputs["matrices"]]
+
+
+def test_an_exported_program_runs_without_the_model(
+    model: Pose2Seg, program: ExportedProgram, tmp_path: Path
+) -> None:
+    (tmp_path / "pose2seg.pt2").write_bytes(FORMATS["torch"](program))
+    outputs = run_with(tmp_path, code("python", "torch.export.load"), arguments(3, 5))
+    require_same(outputs, Core(model)(*arguments(3, 5)))
+
+
+@pytest.fixture(scope="module")
+def package(program: ExportedProgram, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an AOTInductor package, whose compilation takes a minute."""
+    folder = tmp_path_factory.mktemp("package")
+    (folder / "pose2seg.pt2").write_bytes(FORMATS["aoti"](program))
+    return folder
+
+
+def test_a_package_of_aotinductor_runs_without_this_package(model: Pose2Seg, package: Path) -> None:
+    core = torch._inductor.aoti_load_package(str(package / "pose2seg.pt2"))
+    for counts in COUNTS:
+        require_same(core(*arguments(*counts)), Core(model)(*arguments(*counts)))
+    outputs = run_with(package, code("python", "aoti_load_package"), arguments(3, 5))
+    require_same(outputs, Core(model)(*arguments(3, 5)))
+
+
+def test_a_package_of_aotinductor_runs_in_c_plus_plus(model: Pose2Seg, package: Path) -> None:
+    (package / "core.cpp").write_text(code("cpp", "AOTIModelPackageLoader"))
+    for name, tensor in zip(INPUTS, arguments(3, 5), strict=True):
+        tensor.numpy().tofile(package / f"{name}.bin")
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-e", "-c", code("sh", "core.cpp")], cwd=package, check=True, env=environment)
+    probabilities = np.fromfile(package / "probabilities.bin", np.float32).reshape(5, 64, 64)
+    expected = Core(model)(*arguments(3, 5))
+    require_same((probabilities, expected[1]), expected)
+
+
+@pytest.fixture
+def weights(tmp_path: Path, model: Pose2Seg) -> Path:
+    save_checkpoint(model, tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def export(weights: Path, *words: str) -> int:
+    return cli.main(["export", "--device", "cpu", "--weights", str(weights), *words])
+
+
+def test_the_command_writes_a_file_and_says_so(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "core.pt2"
+    assert export(weights, "--format", "torch", "--output", str(path)) == 0
+    captured = capsys.readouterr()
+    assert re.fullmatch(rf"{path}: torch, 2.0 MB in [0-9.]+ s\n", captured.err)
+    assert captured.out == ""
+    assert isinstance(torch.export.load(str(path)), ExportedProgram)
+
+
+@pytest.mark.parametrize("module", ["onnx", "onnxscript"])
+def test_without_onnx_the_message_says_how_to_get_it(
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    module: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    assert export(weights, "--output", str(tmp_path / "core.onnx")) == 2
+    error = f"pose2seg: error: {module} is not installed: pip install 'pose2seg_ops[export]'\n"
+    assert capsys.readouterr().err == error
+    assert [path.name for path in tmp_path.iterdir()] == [weights.name]
+
+
+def test_without_a_compiler_aotinductor_is_one_line(weights: Path, tmp_path: Path) -> None:
+    """In a process of its own: torch remembers the compiler that it found first."""
+    words = ["export", "--weights", str(weights), "--format", "aoti", "--output", str(tmp_path / "core.pt2")]
+    run = [sys.executable, "-c", "import sys; from pose2seg.cli import main; sys.exit(main())", *words]
+    environment = os.environ | {"CXX": "no-such-compiler"}
+    done = subprocess.run(run, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.fullmatch("pose2seg: error: AOTInductor needs a C\\+\\+ compiler: .*no-such.*\n", done.stderr)
+    assert not (tmp_path / "core.pt2").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--output", "{weights}"), "{weights}: the exported model would replace the input {weights}"),
+        (("--output", "."), ".: is a folder, expected the name of a file"),
+        (("--output", "core.onnx", "--format", "keras"), "argument --format: invalid choice: 'keras'"),
+        ((), "the following arguments are required: --output"),
+    ],
+)
+def test_what_the_user_can_put_right_is_one_line(
+    weights: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    assert export(weights, *(word.format(weights=weights) for word in words)) == 2
+    captured = capsys.readouterr().err
+    assert captured.startswith(f"pose2seg: error: {message.format(weights=weights)}")
+    assert captured.count("\n") == 1
