@@ -1,7 +1,10 @@
 """The work of `pose2seg predict`: photographs and poses in, COCO results out."""
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -19,6 +22,7 @@ from pose2seg.files import (
     write_png,
 )
 from pose2seg.model import Pose2Seg
+from pose2seg.page import Page, page_writer
 from pose2seg.poses import ImagePoses, PoseSource
 from pose2seg.segmentation import decode
 from pose2seg.visualize import draw_overlay
@@ -78,6 +82,7 @@ def predict_to_file(
     output: Path,
     *,
     overlays: Path | None = None,
+    report: Path | None = None,
     batch_size: int = 4,
     threshold: float = 0.5,
     keep: Sequence[Path | None] = (),
@@ -85,38 +90,49 @@ def predict_to_file(
     """Write everybody's mask as a COCO results file, and a picture of each photograph into `overlays`.
 
     The people stand in the order of `photographs` and of their poses. One batch of images is held in memory
-    at a time. `output` appears whole, when all is done. Returns the number of masks.
+    at a time. `output` appears whole, when all is done, and so does `report`, a page to look at
+    (`pose2seg.page`). Returns the number of masks.
 
     Raises InputError for an image that cannot be read or is not of the size that its poses are for, and if
     `output` or a picture would replace another of them, a photograph, or a file in `keep` or in one of its
     folders.
     """
-    _require_distinct_files(photographs, output, overlays, keep)
+    _require_distinct_files(photographs, output, overlays, report, keep)
     if overlays is not None:
         make_folder(overlays)
 
-    def results() -> Iterator[dict[str, Any]]:
+    def results(page: Page | None) -> Iterator[dict[str, Any]]:
         segmented = segment_photographs(model, photographs, batch_size, threshold)
-        for photograph, image, masks in tqdm(segmented, total=len(photographs), unit="image", disable=None):
+        progress = tqdm(segmented, total=len(photographs), unit="image", disable=None)
+        for photograph, image, masks, seconds in progress:
             if overlays is not None:
                 of_people = decode(masks, image.shape[:2]).view(np.bool_)
                 picture = draw_overlay(image, of_people, photograph.poses.keypoints)
                 write_png(_overlay_path(photograph, overlays), picture)
+            if page is not None:
+                page.add(photograph.path, image, photograph.poses.people, masks, seconds)
             yield from to_coco_results(photograph.poses, masks)
 
-    with atomic_writer(output) as file:
-        return _write_json_list(file, results())
+    with atomic_writer(output) as file, page_writer(report) if report else nullcontext() as page:
+        return _write_json_list(file, results(page))
 
 
 def segment_photographs(
     model: Pose2Seg, photographs: Sequence[Photograph], batch_size: int, threshold: float
-) -> Iterator[tuple[Photograph, npt.NDArray[np.uint8], list[RLE]]]:
-    """Each photograph, its image and the masks of its people; `batch_size` images go at once."""
+) -> Iterator[tuple[Photograph, npt.NDArray[np.uint8], list[RLE], dict[str, float]]]:
+    """Each photograph, its image, the masks of its people, and its share of the seconds of each stage.
+
+    `batch_size` images go at once.
+    """
     for start in range(0, len(photographs), batch_size):
         batch = photographs[start : start + batch_size]
+        began = time.perf_counter()
         images = [read_photograph(photograph) for photograph in batch]
+        read = time.perf_counter()
         masks = model.predict_rle(images, [poses.keypoints for _, poses in batch], threshold=threshold)
-        yield from zip(batch, images, masks, strict=True)
+        done = time.perf_counter()
+        seconds = {"reading": (read - began) / len(batch), "masks": (done - read) / len(batch)}
+        yield from zip(batch, images, masks, repeat(seconds, len(batch)), strict=True)
 
 
 def to_coco_results(poses: ImagePoses, masks: Sequence[RLE]) -> Iterator[dict[str, Any]]:
@@ -152,9 +168,15 @@ def _overlay_path(photograph: Photograph, folder: Path) -> Path:
 
 
 def _require_distinct_files(
-    photographs: Sequence[Photograph], output: Path, overlays: Path | None, keep: Sequence[Path | None]
+    photographs: Sequence[Photograph],
+    output: Path,
+    overlays: Path | None,
+    report: Path | None,
+    keep: Sequence[Path | None],
 ) -> None:
     written = [(output, "the masks")]
+    if report is not None:
+        written.append((report, "the report"))
     if overlays is not None:
         written += [(_overlay_path(p, overlays), f"the picture of {p.path}") for p in photographs]
     require_distinct_files([*keep, *(photograph.path for photograph in photographs)], written)

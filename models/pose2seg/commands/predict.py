@@ -83,6 +83,13 @@ def add_to(commands: arguments.Commands) -> None:
         metavar="FOLDER",
         help="also write a picture of each image here: NAME.png",
     )
+    option(
+        "--report",
+        type=arguments.path,
+        metavar="PAGE",
+        help="also write a page to look at, PAGE.html: photographs, masks that can be hidden, skeletons, "
+        "scores and times in one file",
+    )
     arguments.add_model(parser)
     arguments.add_device(parser)
     arguments.add_batch_size(parser)
@@ -111,6 +118,7 @@ def _run(options: argparse.Namespace) -> None:
         photographs,
         options.output,
         overlays=options.overlays,
+        report=options.report,
         batch_size=options.batch_size,
         threshold=options.threshold,
         keep=[options.poses, options.weights, options.templates],

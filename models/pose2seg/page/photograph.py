@@ -1,0 +1,114 @@
+"""The markup of one photograph of the page."""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from pose2seg.page.drawing import mask_path, skeleton_shapes
+from pose2seg.poses import Person
+from pose2seg.segmentation import decode
+from pose2seg.visualize import Image, person_colour
+from pose2seg_ops import RLE
+
+_LONGER_SIDE = 1280  # pixels of a photograph in the page, at most
+_JPEG_QUALITY = 85
+_PHOTOGRAPH, _PERSON = (
+    Template(Path(__file__).with_name(name).read_text("utf-8")) for name in ("photograph.html", "person.html")
+)
+_EVERYBODY = '<button type="button" class="everybody">Hide all</button>'
+
+
+def photograph_html(
+    number: int,
+    name: str,
+    image: Image,
+    people: Sequence[Person],
+    masks: Sequence[RLE],
+    seconds: Mapping[str, float],
+) -> str:
+    """The markup of the photograph with a number, from 1; the other arguments are those of `Page.add`."""
+    shown = _shrink(image)
+    height, width = shown.shape[:2]
+    colours = ["#{2:02x}{1:02x}{0:02x}".format(*person_colour(i)) for i in range(len(people))]
+    groups = [f'data-person="{i}" style="--colour: {colour}"' for i, colour in enumerate(colours)]
+    paths = _mask_paths(masks, shown.shape[:2])
+    skeletons = _skeletons(people, image, shown.shape[:2])
+    size = f"{image.shape[1]} \N{MULTIPLICATION SIGN} {image.shape[0]}"
+    return _PHOTOGRAPH.substitute(
+        number=number,
+        name=escape(name),
+        figures=figures([size], seconds),
+        width=width,
+        height=height,
+        picture=_data_uri(shown),
+        masks="".join(f'<path {group} d="{d}"/>' for group, d in zip(groups, paths, strict=True)),
+        skeletons="".join(f"<g {group}>{pose}</g>" for group, pose in zip(groups, skeletons, strict=True)),
+        count=counted(len(people), "person", "people"),
+        everybody=_EVERYBODY if len(people) > 1 else "",
+        people=_rows(people, masks, colours),
+    )
+
+
+def counted(number: int, singular: str, plural: str) -> str:
+    """ "1 person", "12 people"."""
+    return f"{number:,} {singular if number == 1 else plural}"
+
+
+def figures(facts: Sequence[str], seconds: Mapping[str, float]) -> str:
+    """One line: the facts, and the time of each stage."""
+    times = [f"{escape(stage)} {_duration(time)}" for stage, time in seconds.items()]
+    return " \N{MIDDLE DOT} ".join([*facts, *times])
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:,.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+
+
+def _shrink(image: Image) -> Image:
+    height, width = image.shape[:2]
+    scale = _LONGER_SIDE / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _data_uri(image: Image) -> str:
+    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def _mask_paths(masks: Sequence[RLE], size: tuple[int, ...]) -> Iterator[str]:
+    """One mask at a time is decoded: of many people in a large image, all would not fit into memory."""
+    for rle in masks:
+        (mask,) = decode([rle], (rle["size"][0], rle["size"][1]))
+        if mask.shape != size:
+            mask = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        yield mask_path(mask)
+
+
+def _skeletons(people: Sequence[Person], image: Image, size: tuple[int, ...]) -> Iterator[str]:
+    scale = np.divide(size, image.shape[:2])[::-1].astype(np.float32)
+    for person in people:
+        pose = person.keypoints.copy()
+        pose[:, :2] = (pose[:, :2] + 0.5) * scale - 0.5  # pixel centres are at integers
+        yield skeleton_shapes(pose, size)
+
+
+def _rows(people: Sequence[Person], masks: Sequence[RLE], colours: Sequence[str]) -> str:
+    return "".join(
+        _PERSON.substitute(
+            person=i,
+            number=i + 1,
+            colour=colour,
+            score=f"{person.score:.2f}",
+            area=counted(int(coco_mask.area(mask)), "pixel", "pixels"),
+        )
+        for i, (person, mask, colour) in enumerate(zip(people, masks, colours, strict=True))
+    )
