@@ -67,7 +67,8 @@ def figures(facts: Sequence[str], seconds: Mapping[str, float]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:,.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+    number, unit = (f"{seconds:,.1f}", "s") if seconds >= 1 else (f"{1000 * seconds:.0f}", "ms")
+    return f"{number}\N{NO-BREAK SPACE}{unit}"
 
 
 def _shrink(image: Image) -> Image:
