@@ -37,7 +37,7 @@ a device, such as /dev/stdout, is written to.
 _EXAMPLES = """\
 examples:
   pose2seg predict a.jpg b.jpg --pose-estimator keypoint-rcnn \\
-      --output masks.json --overlays pictures
+      --output masks.json --report masks.html
   pose2seg predict val2017 --poses person_keypoints_val2017.json \\
       --weights pose2seg_release.pkl --templates modeling/templates.json \\
       --output masks.json
