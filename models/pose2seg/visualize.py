@@ -51,10 +51,10 @@ def limb_width(labelled: npt.NDArray[np.float32], widest: int) -> int:
     return max(1, round(min(widest, extent / 60)))
 
 
-def joint_positions(pose: npt.NDArray[np.float32], size: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """(17, 2) x, y; those that are far outside of the (H, W) pixels come near enough for any renderer."""
+def within_reach(positions: npt.NDArray[np.float32], size: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Positions (..., 2); those far outside of the (H, W) pixels come near enough for any renderer."""
     beyond = 4 * max(size)
-    return np.clip(pose[:, :2], -beyond, beyond)
+    return np.clip(positions, -beyond, beyond)
 
 
 def draw_overlay(image: Image, masks: npt.NDArray[np.bool_], keypoints: npt.NDArray[np.float32]) -> Image:
@@ -94,7 +94,7 @@ def draw_templates(means: npt.NDArray[Any], captions: Sequence[str]) -> Image:
 
 def _draw_skeleton(canvas: Image, pose: npt.NDArray[np.float32], colour: Colour, line: int) -> None:
     """Limbs and joints, each with a white rim that keeps it apart from a mask of the same colour."""
-    positions = joint_positions(pose, canvas.shape[:2])
+    positions = within_reach(pose[:, :2], canvas.shape[:2])
     points = np.rint(positions * 2**_SUBPIXEL_BITS).astype(int).tolist()
     labelled = pose[:, 2] > 0
     line = limb_width(positions[labelled], line)

@@ -1,32 +1,50 @@
 """Masks and skeletons as SVG, in the pixels of the photograph as the page shows it."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pycocotools import mask as coco_mask
 
-from pose2seg.visualize import joint_positions, limb_width, line_width
-from pose2seg_ops import COCO_LIMBS
+from pose2seg.visualize import limb_width, line_width, within_reach
+from pose2seg_ops import COCO_LIMBS, RLE
+
+Positions = npt.NDArray[np.float32]
+Scale = npt.NDArray[np.float32]
 
 _TOLERANCE = 0.75  # pixels; the least that makes slanted lines of a contour's steps
 
 
-def mask_path(mask: npt.NDArray[np.uint8]) -> str:
-    """The "d" of an SVG path around the pixels of a mask, (H, W) of 0 and 1.
+def mask_path(rle: RLE, scale: Scale) -> str:
+    """The "d" of an SVG path around the pixels of a mask, in a picture of `scale` (x, y) of its size.
 
-    It runs through the centres of the outermost pixels, so that a line of one pixel along it, and what the
-    even-odd rule fills, are the mask to within a pixel.
+    It runs through the centres of the outermost pixels, so that what the even-odd rule fills, and a line of a
+    pixel's width along it, are the mask to within a pixel.
     """
-    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    corners = [cv2.approxPolyDP(contour, _TOLERANCE, closed=True).ravel() for contour in contours]
-    return "".join(f"M{' '.join(map(str, contour.tolist()))}z" for contour in corners)
+    left, top, width, height = (int(number) for number in coco_mask.toBbox(rle))
+    if width == 0:
+        return ""
+    window = np.ascontiguousarray(coco_mask.decode(rle)[top : top + height, left : left + width])
+    contours, _ = cv2.findContours(window, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(left, top))
+    shown = [_scaled(contour.astype(np.float32), scale) for contour in contours]
+    return "".join(_closed(cv2.approxPolyDP(contour, _TOLERANCE, closed=True)) for contour in shown)
 
 
-def skeleton_shapes(pose: npt.NDArray[np.float32], size: tuple[int, ...]) -> str:
-    """SVG of the limbs and joints of a pose, (17, 3), in a picture of (H, W) pixels.
+def _scaled(positions: Positions, scale: Scale) -> Positions:
+    return (positions + 0.5) * scale - 0.5  # pixel centres are at integers, before and after
 
-    Each limb is there twice, the first as its rim; occluded joints (visibility 1) have class "occluded".
+
+def _closed(corners: npt.NDArray[Any]) -> str:
+    return f"M{' '.join(f'{number:g}' for number in corners.ravel().round(1))}z"
+
+
+def skeleton_shapes(pose: Positions, scale: Scale, size: tuple[int, ...]) -> str:
+    """SVG of the limbs and joints of a pose, (17, 3), in a picture of `scale` (x, y) and (H, W) pixels.
+
+    The limbs are there twice, first as their rims; occluded joints (visibility 1) have class "occluded".
     """
-    positions, visibility = joint_positions(pose, size), pose[:, 2]
+    positions, visibility = within_reach(_scaled(pose[:, :2], scale), size), pose[:, 2]
     line = limb_width(positions[visibility > 0], line_width(size))
     points = [f"{x:.1f} {y:.1f}" for x, y in positions.tolist()]
     limbs = "".join(

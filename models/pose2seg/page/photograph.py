@@ -1,7 +1,7 @@
 """The markup of one photograph of the page."""
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -12,7 +12,6 @@ from pycocotools import mask as coco_mask
 
 from pose2seg.page.drawing import mask_path, skeleton_shapes
 from pose2seg.poses import Person
-from pose2seg.segmentation import decode
 from pose2seg.visualize import Image, person_colour
 from pose2seg_ops import RLE
 
@@ -37,8 +36,9 @@ def photograph_html(
     height, width = shown.shape[:2]
     colours = ["#{2:02x}{1:02x}{0:02x}".format(*person_colour(i)) for i in range(len(people))]
     groups = [f'data-person="{i}" style="--colour: {colour}"' for i, colour in enumerate(colours)]
-    paths = _mask_paths(masks, shown.shape[:2])
-    skeletons = _skeletons(people, image, shown.shape[:2])
+    scale = np.divide((width, height), image.shape[1::-1]).astype(np.float32)
+    paths = [mask_path(mask, scale) for mask in masks]
+    skeletons = [skeleton_shapes(person.keypoints, scale, (height, width)) for person in people]
     size = f"{image.shape[1]} \N{MULTIPLICATION SIGN} {image.shape[0]}"
     return _PHOTOGRAPH.substitute(
         number=number,
@@ -83,23 +83,6 @@ def _shrink(image: Image) -> Image:
 def _data_uri(image: Image) -> str:
     _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
-
-
-def _mask_paths(masks: Sequence[RLE], size: tuple[int, ...]) -> Iterator[str]:
-    """One mask at a time is decoded: of many people in a large image, all would not fit into memory."""
-    for rle in masks:
-        (mask,) = decode([rle], (rle["size"][0], rle["size"][1]))
-        if mask.shape != size:
-            mask = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-        yield mask_path(mask)
-
-
-def _skeletons(people: Sequence[Person], image: Image, size: tuple[int, ...]) -> Iterator[str]:
-    scale = np.divide(size, image.shape[:2])[::-1].astype(np.float32)
-    for person in people:
-        pose = person.keypoints.copy()
-        pose[:, :2] = (pose[:, :2] + 0.5) * scale - 0.5  # pixel centres are at integers
-        yield skeleton_shapes(pose, size)
 
 
 def _rows(people: Sequence[Person], masks: Sequence[RLE], colours: Sequence[str]) -> str:
