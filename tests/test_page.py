@@ -1,6 +1,7 @@
 """What is in the page; tests/test_page_in_browser.py uses it."""
 
 import base64
+import json
 import re
 from html.parser import HTMLParser
 from io import BytesIO
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from people import draw_dataset
 from pose2seg.files import read_image
-from pose2seg.page import Page, page_writer
+from pose2seg.page import Entry, Page, make_entry, page_writer
 from pose2seg.page.drawing import mask_path, skeleton_shapes
 from pose2seg.poses import Person
 from pose2seg.visualize import draw_overlay
@@ -61,7 +62,8 @@ def page_of(
     page = Page(file)
     for name, image, people, masks in photographs:
         encoded = [coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in masks]
-        page.add(Path("folder") / name, image, people, encoded, {"reading": 0.25, "masks": 1.5})
+        seconds = {"reading": 0.25, "masks": 1.5}
+        page.add(make_entry(Path("folder") / name, image, people, encoded, seconds))
     page.finish()
     return file.getvalue().decode()
 
@@ -214,16 +216,21 @@ def test_each_photograph_is_written_when_it_is_added() -> None:
     page = Page(file)
     for i in range(3):
         before = file.tell()
-        page.add(Path(f"{i}.jpg"), np.zeros((20, 30, 3), np.uint8), [], [], {})
+        page.add(make_entry(Path(f"{i}.jpg"), np.zeros((20, 30, 3), np.uint8), [], [], {}))
         assert f"{i}.jpg" in file.getvalue()[before:].decode()
         assert "</article>" in file.getvalue()[before:].decode()
+
+
+def test_an_entry_can_wait_as_json() -> None:
+    entry = make_entry(Path("\udcff.jpg"), np.zeros((20, 30, 3), np.uint8), [], [], {"masks": 0.5})
+    assert Entry(*json.loads(json.dumps(entry))) == entry
 
 
 def test_the_page_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text("old")
     with pytest.raises(ValueError, match="argument 2 is shorter"), page_writer(path) as page:
-        page.add(Path("a.jpg"), np.zeros((20, 30, 3), np.uint8), [Person(NOBODY)], [], {})
+        page.add(make_entry(Path("a.jpg"), np.zeros((20, 30, 3), np.uint8), [Person(NOBODY)], [], {}))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
     with page_writer(path) as page:
@@ -235,5 +242,6 @@ def test_a_page_of_drawn_people_is_small(tmp_path: Path) -> None:
     (image,) = draw_dataset(tmp_path, (3,))
     with page_writer(tmp_path / "page.html") as page:
         people = [Person(person.keypoints) for person in image.people]
-        page.add(image.path, read_image(image.path), people, [p.segmentation for p in image.people], {})
+        masks = [person.segmentation for person in image.people]
+        page.add(make_entry(image.path, read_image(image.path), people, masks, {}))
     assert (tmp_path / "page.html").stat().st_size < image.path.stat().st_size + 40_000

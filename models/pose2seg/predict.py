@@ -22,7 +22,7 @@ from pose2seg.files import (
     write_png,
 )
 from pose2seg.model import Pose2Seg
-from pose2seg.page import Page, page_writer
+from pose2seg.page import Page, make_entry, page_writer
 from pose2seg.poses import ImagePoses, PoseSource
 from pose2seg.segmentation import decode
 from pose2seg.visualize import draw_overlay
@@ -94,8 +94,8 @@ def predict_to_file(
     (`pose2seg.page`). Returns the number of masks.
 
     Raises InputError for an image that cannot be read or is not of the size that its poses are for, and if
-    `output` or a picture would replace another of them, a photograph, or a file in `keep` or in one of its
-    folders.
+    `output`, `report` or a picture would replace another of them, a photograph, or a file in `keep` or in one
+    of its folders.
     """
     _require_distinct_files(photographs, output, overlays, report, keep)
     if overlays is not None:
@@ -110,7 +110,7 @@ def predict_to_file(
                 picture = draw_overlay(image, of_people, photograph.poses.keypoints)
                 write_png(_overlay_path(photograph, overlays), picture)
             if page is not None:
-                page.add(photograph.path, image, photograph.poses.people, masks, seconds)
+                page.add(make_entry(photograph.path, image, photograph.poses.people, masks, seconds))
             yield from to_coco_results(photograph.poses, masks)
 
     with atomic_writer(output) as file, page_writer(report) if report else nullcontext() as page:

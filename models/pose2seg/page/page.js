@@ -43,7 +43,7 @@ document.querySelector("main").addEventListener("click", ({ target }) => {
     const { person } = part.dataset;
     const button = photograph.querySelector(`button[data-person="${person}"]`);
     show(photograph, button.matches('[aria-pressed="false"]'), person);
-    spotlight(part.matches("button") && part);
+    spotlight(null); // which a finger would leave behind
   } else if (target.matches(".everybody")) {
     show(photograph, anyHidden(photograph));
   }
@@ -78,6 +78,7 @@ function current() {
 function go(step) {
   const photograph = photographs[current() + step];
   photograph?.scrollIntoView();
+  tellPlace();
   return photograph;
 }
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,15 +24,23 @@ _PHOTOGRAPH, _PERSON = (
 _EVERYBODY = '<button type="button" class="everybody">Hide all</button>'
 
 
-def photograph_html(
-    number: int,
-    name: str,
-    image: Image,
-    people: Sequence[Person],
-    masks: Sequence[RLE],
-    seconds: Mapping[str, float],
-) -> str:
-    """The markup of the photograph with a number, from 1; the other arguments are those of `Page.add`."""
+class Entry(NamedTuple):
+    """A photograph of the page: markup, number of people, and seconds by stage. JSON can hold it."""
+
+    html: str
+    people: int
+    seconds: dict[str, float]
+
+
+def make_entry(
+    path: Path, image: Image, people: Sequence[Person], masks: Sequence[RLE], seconds: Mapping[str, float]
+) -> Entry:
+    """A photograph for `Page.add`.
+
+    path: the page tells its name; image: (H, W, 3) uint8 BGR, as the model saw it.
+    people, masks: in the same order; the masks are of the image's size.
+    seconds: what each stage took for this photograph, by the name of the stage; may be empty.
+    """
     shown = _shrink(image)
     height, width = shown.shape[:2]
     colours = ["#{2:02x}{1:02x}{0:02x}".format(*person_colour(i)) for i in range(len(people))]
@@ -40,9 +49,8 @@ def photograph_html(
     paths = [mask_path(mask, scale) for mask in masks]
     skeletons = [skeleton_shapes(person.keypoints, scale, (height, width)) for person in people]
     size = f"{image.shape[1]} \N{MULTIPLICATION SIGN} {image.shape[0]}"
-    return _PHOTOGRAPH.substitute(
-        number=number,
-        name=escape(name),
+    html = _PHOTOGRAPH.substitute(
+        name=escape(path.name),
         figures=figures([size], seconds),
         width=width,
         height=height,
@@ -53,6 +61,7 @@ def photograph_html(
         everybody=_EVERYBODY if len(people) > 1 else "",
         people=_rows(people, masks, colours),
     )
+    return Entry(html, len(people), dict(seconds))
 
 
 def counted(number: int, singular: str, plural: str) -> str:

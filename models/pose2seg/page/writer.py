@@ -3,17 +3,14 @@
 import base64
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 from typing import BinaryIO
 
 from pose2seg.files import atomic_writer
-from pose2seg.page.photograph import counted, figures, photograph_html
-from pose2seg.poses import Person
-from pose2seg.visualize import Image
-from pose2seg_ops import RLE
+from pose2seg.page.photograph import Entry, counted, figures
 
 _FOLDER = Path(__file__).parent
 _HEAD, _TAIL = (_FOLDER / "page.html").read_text("utf-8").split("$photographs")
@@ -45,25 +42,13 @@ class Page:
         script_hash = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
         self._write(Template(_HEAD).substitute(style=_STYLE, script_hash=script_hash))
 
-    def add(
-        self,
-        path: Path,
-        image: Image,
-        people: Sequence[Person],
-        masks: Sequence[RLE],
-        seconds: Mapping[str, float],
-    ) -> None:
-        """Write a photograph.
-
-        path: the page tells its name; image: (H, W, 3) uint8 BGR, as the model saw it.
-        people, masks: in the same order; the masks are of the image's size.
-        seconds: what each stage took for this photograph, by the name of the stage; may be empty.
-        """
+    def add(self, entry: Entry) -> None:
+        """Write a photograph."""
         self._photographs += 1
-        self._people += len(people)
-        for stage, time in seconds.items():
+        self._people += entry.people
+        for stage, time in entry.seconds.items():
             self._seconds[stage] += time
-        self._write(photograph_html(self._photographs, path.name, image, people, masks, seconds))
+        self._write(entry.html)
 
     def finish(self) -> None:
         """Write what stands after the last photograph."""
