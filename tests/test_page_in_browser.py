@@ -23,6 +23,7 @@ from pose2seg.poses import Person
 from pycocotools import mask as coco_mask
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+POINTERS = pytest.importorskip("selenium.webdriver.common.actions.pointer_input")
 Keys = webdriver.Keys
 
 
@@ -260,13 +261,17 @@ def test_a_phone_shows_it_all_in_its_width(
     assert min(size["height"] for size in sizes) >= 44
     assert min(size["width"] for size in sizes) >= 24
 
-    finger = webdriver.common.action_chains.PointerInput("touch", "finger")
-    actions = webdriver.ActionChains(browser, devices=[finger]).w3c_actions
-    actions.pointer_action.move_to(find(browser, ".person", 1)).pointer_down().pointer_up()
     for expected in ([True, False, True], [True, True, True]):
-        actions.perform()
+        tap(browser, find(browser, ".person", 1))
         assert pressed(browser) == expected
         assert browser.find_elements(CSS, ".lit") == [], "a finger leaves nobody dimmed"
+
+
+def tap(browser: Browser, element: Any) -> None:
+    finger = POINTERS.PointerInput("touch", "finger")
+    actions = webdriver.ActionChains(browser, devices=[finger]).w3c_actions
+    actions.pointer_action.move_to(element).pointer_down().pointer_up()
+    actions.perform()
 
 
 def renamed(image: PersonImage, name: str) -> PersonImage:
