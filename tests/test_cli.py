@@ -14,6 +14,7 @@ from pose2seg.commands import arguments as shared_arguments
 from pose2seg.commands import predict, templates
 from pose2seg.poses import Person
 from pose2seg.poses.estimators import POSE_ESTIMATORS, PoseEstimator
+from pose2seg.predict import Prediction
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,12 @@ def test_the_templates_are_those_of_the_weights_unless_given(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models: list[Pose2Seg] = []
-    monkeypatch.setattr(predict, "predict_to_file", lambda model, *_, **__: models.append(model))
+
+    def note(model: Pose2Seg, *_: object, **__: object) -> Prediction:
+        models.append(model)
+        return Prediction(masks=0, images=0, left_out=0, done_before=0)
+
+    monkeypatch.setattr(predict, "predict_to_file", note)
     (tmp_path / "other.json").write_text(json.dumps({"templates": [[0.25, 0.75, 1.0] * 17]}))
     words = arguments(files, "1.png", templates=str(tmp_path / "other.json"))
     at = words.index("--templates")
@@ -276,6 +282,7 @@ def test_help_names_every_option_and_its_default() -> None:
         "device",
         "batch-size",
         "threshold",
+        "resume",
     ):
         assert f"--{option} " in text
     assert "(default: 4)" in text

@@ -9,6 +9,7 @@ from pose2seg import InputError, cli, load_templates, save_checkpoint
 from pose2seg.bundled import BUNDLED_WEIGHTS, bundled_model
 from pose2seg.demo import demo_photograph, time_prediction
 from pose2seg.files import read_image
+from pose2seg.photographs import read_photograph
 from small_model import small_model
 
 # The outline of the person, drawn by hand.
@@ -54,7 +55,7 @@ def test_the_demo_draws_a_picture_in_the_current_folder_and_tells_the_time_of_ea
 
 def test_the_pose_is_on_the_person() -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    (pose,) = demo_photograph().poses.keypoints
+    (pose,) = read_photograph(demo_photograph()).poses.keypoints
     outline = np.array(OUTLINE, np.float32)
     joints = pose[pose[:, 2] > 0, :2]
     assert len(joints) == 7
@@ -64,7 +65,7 @@ def test_the_pose_is_on_the_person() -> None:
 def test_the_timed_prediction_is_the_prediction(weights: Path) -> None:
     model = small_model(load_templates()).eval()
     image = read_image(demo_photograph().path)
-    keypoints = demo_photograph().poses.keypoints
+    keypoints = read_photograph(demo_photograph()).poses.keypoints
     (masks,), seconds = time_prediction(model, [image], [keypoints])
     assert torch.equal(masks, model.predict([image], [keypoints])[0])
     assert len(seconds) == 5
@@ -76,7 +77,7 @@ def test_the_mask_of_the_bundled_model_is_on_the_person(tmp_path: Path) -> None:
     if not BUNDLED_WEIGHTS.exists():
         pytest.skip(f"no model is bundled: {BUNDLED_WEIGHTS.name}")
     image = read_image(demo_photograph().path)
-    (masks,) = bundled_model().predict([image], [demo_photograph().poses.keypoints])
+    (masks,) = bundled_model().predict([image], [read_photograph(demo_photograph()).poses.keypoints])
     person = np.zeros(image.shape[:2], np.uint8)
     cv2.fillPoly(person, [np.array(OUTLINE)], 1)
     ours, theirs = masks[0].numpy(), person > 0

@@ -1,11 +1,15 @@
-"""Writing files: the reading is tested where each kind of file is read."""
+"""Writing files, and progress: the reading is tested where each kind of file is read."""
 
+import io
+import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
-from pose2seg.files import atomic_writer
+from pose2seg import files, records
+from pose2seg.files import atomic_writer, read_json
 
 
 def write(path: Path, content: bytes = b"new") -> None:
@@ -72,3 +76,25 @@ def test_errors_tell_the_name_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised, atomic_writer(path):
         other.read_bytes()
     assert raised.value.filename == str(other)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("smallest", "shown"), [(10, True), (10_000_000, False)])
+def test_progress_is_shown_of_a_large_json_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smallest: int, shown: bool
+) -> None:
+    monkeypatch.setattr(files, "_LARGE_JSON", smallest)
+    monkeypatch.setattr(records, "_MANY", smallest)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    content = [{"id": i} for i in range(1000)]
+    (tmp_path / "large.json").write_text(json.dumps(content))
+    assert read_json(tmp_path / "large.json") == content
+    assert len(list(records.records(content, "large.json"))) == 1000
+    said = terminal.getvalue()
+    assert ("reading large.json: 1000 records" in said) == bool(said) == shown
+    assert ("checking large.json: 100%" in said) == shown

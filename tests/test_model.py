@@ -13,6 +13,7 @@ import torch
 from golden import golden_path, load_golden
 from pose2seg import Pose2Seg, Segmentation, load_checkpoint, load_templates
 from pose2seg.geometry import compose, transform_keypoints
+from pose2seg.inference import for_inference
 from pose2seg.model import ALIGN_SIZE, IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE
 from small_model import small_model
 
@@ -80,6 +81,11 @@ def predict(model: Pose2Seg, photographs: Photographs) -> list[npt.NDArray[np.bo
     return [masks.numpy() for masks in model.predict(photographs.images, photographs.poses)]
 
 
+@pytest.fixture(scope="module")
+def masks(official: Pose2Seg, photographs: Photographs) -> list[npt.NDArray[np.bool_]]:
+    return predict(official, photographs)
+
+
 def intersections_over_unions(masks: list[npt.NDArray[np.bool_]], golden: Arrays) -> npt.NDArray[np.float64]:
     """One figure a person."""
     figures = []
@@ -97,12 +103,19 @@ def meets(logits: torch.Tensor, masks: list[npt.NDArray[np.bool_]], golden: Arra
 
 
 def test_the_official_weights_give_the_original_result(
-    official: Pose2Seg, photographs: Photographs, found: Segmentation
+    official: Pose2Seg, found: Segmentation, masks: list[npt.NDArray[np.bool_]]
 ) -> None:
     assert official.convention == "pose2seg"
-    masks = predict(official, photographs)
     assert meets(found.logits, masks, load_golden("e2e.npz"))
     assert not meets(found.logits, masks, load_golden("e2e_must_differ.npz"))
+
+
+def test_made_ready_to_predict_it_gives_the_same_masks(
+    official: Pose2Seg, photographs: Photographs, masks: list[npt.NDArray[np.bool_]]
+) -> None:
+    expected = {f"masks{i}": of_image for i, of_image in enumerate(masks)}
+    folded = predict(for_inference(official), photographs)
+    assert intersections_over_unions(folded, expected).min() >= 0.995
 
 
 def test_the_sampling_of_later_torch_releases_gives_the_result_that_must_differ(

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from pose2seg import InputError, Pose2Seg
+from pose2seg.dataset import DatasetWarning
 from pose2seg.files import read_image
-from pose2seg.poses import ImagePoses, Person, PoseFile, read_poses
-from pose2seg.predict import Photograph, find_photographs, predict_to_file, to_coco_results
+from pose2seg.photographs import Photograph, find_photographs, read_photograph
+from pose2seg.poses import ImagePoses, Person, PoseFile, open_poses, read_poses
+from pose2seg.predict import predict_to_file, to_coco_results
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from small_model import small_model
@@ -103,7 +105,7 @@ def test_masks_are_those_of_the_model_and_can_be_traced(
 ) -> None:
     photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
     output = folder / "results" / "masks.json"
-    assert predict_to_file(model, photographs, output, batch_size=batch_size) == 3
+    assert predict_to_file(model, photographs, output, batch_size=batch_size) == (3, 3, 0, 0)
 
     results = json.loads(output.read_text())
     assert [(r["image_id"], r["annotation_id"], r["category_id"], r["score"]) for r in results] == [
@@ -112,7 +114,9 @@ def test_masks_are_those_of_the_model_and_can_be_traced(
         (11, 102, 1, 1.0),
     ]
     images = [read_image(photograph.path) for photograph in photographs]
-    expected = model.predict(images, [photograph.poses.keypoints for photograph in photographs])
+    expected = model.predict(
+        images, [read_photograph(photograph).poses.keypoints for photograph in photographs]
+    )
     for result, mask in zip(results, [m for masks in expected for m in masks.numpy()], strict=True):
         decoded = coco_mask.decode(result["segmentation"]).astype(bool)
         assert decoded.shape == mask.shape
@@ -145,7 +149,7 @@ def test_overlays_are_pictures_of_every_photograph(model: Pose2Seg, folder: Path
     for photograph, overlay in zip(photographs, overlays, strict=True):
         before, after = read_image(photograph.path), read_image(overlay)
         assert before.shape == after.shape
-        assert (before != after).any() == bool(photograph.poses.people)
+        assert (before != after).any() == bool(read_photograph(photograph).poses.people)
 
 
 def test_the_report_shows_every_photograph_with_its_people(model: Pose2Seg, folder: Path) -> None:
@@ -161,31 +165,60 @@ def test_the_report_shows_every_photograph_with_its_people(model: Pose2Seg, fold
     ):
         assert f"<bdi>{name}</bdi>" in article
         assert re.findall(r'class="area">(.*?)<', article) == expected
-        assert re.search(r"reading \d+\s(ms|s) .* masks \d+\s(ms|s)", article)
+        assert re.search(r"\N{MIDDLE DOT} masks \d+\s(ms|s)", article)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image"])
-def test_a_failure_leaves_what_was_there(model: Pose2Seg, folder: Path, content: bytes) -> None:
+def test_an_image_that_is_none_is_left_out(model: Pose2Seg, folder: Path, content: bytes) -> None:
     photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
-    (folder / "photographs" / "2.png").write_bytes(content)
+    photographs[1].path.write_bytes(content)
+    with pytest.warns(DatasetWarning, match=r"1.png: not an image that OpenCV can read; it is left out$"):
+        assert predict_to_file(model, photographs, folder / "masks.json") == (1, 2, 1, 0)
+    assert [result["image_id"] for result in json.loads((folder / "masks.json").read_text())] == [10]
+
+
+def test_photographs_of_another_size_than_the_poses_are_left_out(model: Pose2Seg, folder: Path) -> None:
+    photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
+    cv2.imwrite(str(photographs[1].path), np.zeros((25, 15, 3), np.uint8))
+    with pytest.warns(DatasetWarning, match=r"1.png: is 15 x 25, but its poses are for 30 x 50; it is left"):
+        assert predict_to_file(model, photographs, folder / "masks.json") == (1, 2, 1, 0)
+
+
+def test_photographs_whose_poses_cannot_be_read_are_left_out(model: Pose2Seg, folder: Path) -> None:
+    (folder / "openpose").mkdir()
+    people = [{"pose_keypoints_2d": [10, 10, 1] * 25}]
+    for i in range(4):
+        (folder / "openpose" / f"{i}_keypoints.json").write_text(json.dumps({"people": people}))
+    poses = open_poses(folder / "openpose")
+    photographs, _ = find_photographs([folder / "photographs"], poses)
+    (folder / "openpose" / "0_keypoints.json").write_text("{")
+    (folder / "openpose" / "2_keypoints.json").unlink()
+    with pytest.warns(DatasetWarning) as caught:
+        assert predict_to_file(model, photographs, folder / "masks.json") == (2, 2, 2, 0)
+    first, second = (str(warning.message) for warning in caught)
+    assert "0_keypoints.json: not JSON: " in first
+    assert second.endswith("2.png: its poses are not there any more; it is left out")
+
+
+def test_if_no_image_can_be_read_nothing_is_written(model: Pose2Seg, folder: Path) -> None:
+    photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
+    for photograph in photographs:
+        photograph.path.write_bytes(b"")
     output = folder / "masks.json"
     output.write_text("old")
     before = sorted(folder.iterdir())
-    with pytest.raises(InputError, match=r"2.png: not an image that OpenCV can read"):
-        predict_to_file(model, photographs, output, report=folder / "page.html", batch_size=1)
+    with pytest.raises(InputError, match=r"none of the 3 images can be read: .*0.png: not an image"):
+        predict_to_file(model, photographs, output, batch_size=1)
+    with pytest.raises(InputError, match=r"^[^ ]*0.png: not an image that OpenCV can read$"):
+        predict_to_file(model, photographs[:1], output)
     assert output.read_text() == "old"
     assert sorted(folder.iterdir()) == before
 
 
-def test_photographs_of_another_size_than_the_poses_are_refused(model: Pose2Seg, folder: Path) -> None:
-    photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
-    cv2.imwrite(str(photographs[1].path), np.zeros((25, 15, 3), np.uint8))
-    with pytest.raises(InputError, match=r"1.png: is 15 x 25, but its poses are for 30 x 50"):
-        predict_to_file(model, photographs, folder / "masks.json")
-
-
 def test_files_that_would_replace_another_one_are_refused(model: Pose2Seg, folder: Path) -> None:
-    same = [Photograph(folder / name, ImagePoses(1)) for name in ("a/x.jpg", "b/x.png")]
+    same = [
+        Photograph(folder / name, name, read_poses(folder / "poses.json")) for name in ("a/x.jpg", "b/x.png")
+    ]
     with pytest.raises(
         InputError, match=r"x.png: the picture of .*b/x.png would replace the picture of .*a/x.jpg"
     ):
@@ -203,9 +236,11 @@ def test_files_that_would_replace_another_one_are_refused(model: Pose2Seg, folde
     with pytest.raises(InputError, match=r"link.png: the masks would replace the input .*0.png"):
         predict_to_file(model, photographs, link)
     with pytest.raises(InputError, match=r"poses.json: the masks would replace the input .*poses.json"):
-        predict_to_file(model, photographs, folder / "photographs" / ".." / "poses.json", keep=[poses])
+        predict_to_file(
+            model, photographs, folder / "photographs" / ".." / "poses.json", inputs={"poses": poses}
+        )
     with pytest.raises(InputError, match=r"poses.json: the masks would replace the input .*poses.json"):
-        predict_to_file(model, photographs, poses, keep=[None, folder])
+        predict_to_file(model, photographs, poses, inputs={"weights": None, "poses": folder})
     with pytest.raises(InputError, match=r"0.png: the report would replace the input .*0.png"):
         predict_to_file(model, photographs, folder / "masks.json", report=image)
     with pytest.raises(InputError, match=r"masks.json: the report would replace the masks"):
@@ -220,12 +255,17 @@ def test_the_output_must_not_be_a_folder(model: Pose2Seg, folder: Path) -> None:
 
 def test_photographs_without_people_have_no_masks(model: Pose2Seg, folder: Path) -> None:
     photographs, _ = find_photographs([folder / "photographs" / "2.png"], read_poses(folder / "poses.json"))
-    assert predict_to_file(model, photographs, folder / "masks.json", overlays=folder / "overlays") == 0
+    assert predict_to_file(model, photographs, folder / "masks.json", overlays=folder / "overlays") == (
+        0,
+        1,
+        0,
+        0,
+    )
     assert json.loads((folder / "masks.json").read_text()) == []
     overlay = read_image(folder / "overlays" / "2.png")
     np.testing.assert_array_equal(overlay, read_image(photographs[0].path))
 
 
 def test_nothing_to_do_is_an_empty_list(model: Pose2Seg, folder: Path) -> None:
-    assert predict_to_file(model, [], folder / "masks.json") == 0
+    assert predict_to_file(model, [], folder / "masks.json") == (0, 0, 0, 0)
     assert json.loads((folder / "masks.json").read_text()) == []

@@ -9,29 +9,29 @@ import torch
 
 from pose2seg.commands import demo, evaluate, predict, templates, train
 from pose2seg.commands.arguments import Parser
-from pose2seg.errors import InputError
+from pose2seg.errors import InputError, in_one_line
 
 _COMMANDS = (demo, evaluate, predict, templates, train)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Returns its exit code: 0; 2 for what the user can put right; 130 after Ctrl-C."""
+    """Run a command. Returns its exit code: 0; 2 for what the user can put right; 130 after Ctrl-C.
+
+    A command that returns a number has an exit code of its own.
+    """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged image is reported by us
     options = argparse.Namespace()
     try:
         _parser().parse_args(arguments, options)
-        options.run(options)
-    except InputError as error:
-        return _failed(str(error))
-    except OSError as error:
-        return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return options.run(options) or 0
+    except (InputError, OSError) as error:
+        return _failed(in_one_line(error))
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
         return _failed("out of memory" + (": try a smaller --batch-size" if "batch_size" in options else ""))
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 def _parser() -> Parser:
@@ -43,7 +43,7 @@ def _parser() -> Parser:
 
 
 def _failed(message: str) -> int:
-    print(f"pose2seg: error: {' '.join(message.splitlines())}", file=sys.stderr)
+    print(f"pose2seg: error: {message}", file=sys.stderr)
     return 2
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pose2seg.errors import InputError
 from pose2seg.model import Pose2Seg
+from pose2seg.photographs import Photograph, find_photographs
 from pose2seg.poses import read_poses
-from pose2seg.predict import Photograph, find_photographs
 
 _POSES = Path(__file__).with_name("demo.json")
 

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,26 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from pose2seg.errors import InputError
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises InputError with the position of a mistake, OSError if unreadable."""
+    """The content of a JSON file; a large one shows its progress where the standard error is a terminal.
+
+    Raises InputError with the position of a mistake, OSError if unreadable.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        hidden = None if len(text) >= _LARGE_JSON else True
+        with tqdm(desc=f"reading {path.name}", unit=" records", disable=hidden) as bar:
+
+            def count(record: dict[str, Any]) -> dict[str, Any]:
+                bar.update()
+                return record
+
+            return json.loads(text, object_hook=count)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
@@ -27,6 +40,9 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not JSON: byte {error.start} is not UTF-8") from error
     except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
         raise InputError(f"{path}: not JSON that can be read: {error}") from error
+
+
+_LARGE_JSON = 2**24  # characters, which take about a second
 
 
 def finite_number(value: Any, what: str) -> float:
@@ -50,11 +66,21 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     encoded = np.frombuffer(path.read_bytes(), np.uint8)
     try:
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
+    except cv2.error as error:  # such as one of more pixels than OpenCV, or the memory, takes
+        why = f": {error.err}" if encoded.size else ""
+        raise InputError(f"{path}: not an image that OpenCV can read{why}") from error
     if image is None:
         raise InputError(f"{path}: not an image that OpenCV can read")
     return image.astype(np.uint8, copy=False)
+
+
+def checksum(path: Path) -> int:
+    """CRC-32 of a file's content."""
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            crc = zlib.crc32(block, crc)
+    return crc
 
 
 def real_path(path: Path) -> Path:
@@ -83,34 +109,63 @@ def make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
 
 
+def require_no_folder(path: Path) -> None:
+    """Raise InputError if a file cannot be written because there is a folder."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected the name of a file")
+
+
+def is_stream(path: Path) -> bool:
+    """Whether it is a pipe or a device, which takes what is written at once and cannot be replaced."""
+    return path.exists() and not path.is_file()
+
+
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path, unfinished_in: Path | None = None) -> Iterator[BinaryIO]:
     """A file that appears at `path` whole when the block is left, or not at all when an exception leaves it.
+
+    unfinished_in: a folder on the same file system to write it in; by default the one that it is going to be
+        in, where a kill leaves what `remove_unfinished` removes.
 
     Symbolic links are followed, missing parent folders are made. A pipe or a device that is there takes what
     is written at once. Raises InputError for a folder, OSError for what else cannot be written.
     """
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected the name of a file")
-    target = real_path(path)
-    if path.exists() and not target.is_file():
-        with path.open("wb") as file:
+    require_no_folder(path)
+    if is_stream(path):
+        with _naming(path), path.open("wb") as file:
             yield file
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = real_path(path)
+    folder = unfinished_in or target.parent
+    for needed in (target.parent, folder):
+        needed.mkdir(parents=True, exist_ok=True)
     # Not made of the name, which may already be the longest that the file system takes.
-    unfinished = target.with_name(f".{secrets.token_hex(8)}")
+    unfinished = folder / f".{secrets.token_hex(8)}"
     try:
-        with unfinished.open("wb") as file:
-            yield file
-        unfinished.replace(target)
-    except OSError as error:
-        if error.filename != str(unfinished):
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        with _naming(path, unfinished):
+            with unfinished.open("wb") as file:
+                yield file
+            unfinished.replace(target)
     finally:
         if unfinished.exists():
             unfinished.unlink()
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Write a line, without its end, at the end of a file; if that fails, the file may hold a part of it."""
+    with _naming(path), path.open("ab") as file:
+        file.write(line + b"\n")
+
+
+@contextmanager
+def _naming(path: Path, *aliases: Path) -> Iterator[None]:
+    """Tell the path in an OSError that names no file, as that of a full disk, or one of `aliases`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename not in (None, *map(str, aliases)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:

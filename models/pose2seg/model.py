@@ -189,13 +189,15 @@ class Pose2Seg(nn.Module):
         people = transform_keypoints(people, to_input)
         features = self.backbone(inputs.to(weight.dtype))
         passes = zip(people.split(self.people_per_pass), batch_index.split(self.people_per_pass), strict=True)
-        segmented = [self.segment(features, *some) for some in passes]
+        probabilities, matrices = [], []  # not the logits, which take four times the memory
+        for some in passes:
+            logits, to_align = self.segment(features, *some)
+            probabilities.append(logits.softmax(dim=1, dtype=geometry)[:, 1].clone())
+            matrices.append(to_align)
 
-        logits = torch.cat([part.logits for part in segmented])
-        probabilities = logits.softmax(dim=1, dtype=geometry)[:, 1]
-        to_align = compose(torch.cat([part.matrices for part in segmented]), to_input)
+        to_align = compose(torch.cat(matrices), to_input)
         sizes = [(photograph.shape[0], photograph.shape[1]) for photograph in photographs]
-        return _Pasting(probabilities, to_align, image_of_each, sizes)
+        return _Pasting(torch.cat(probabilities), to_align, image_of_each, sizes)
 
 
 def _gather_people(keypoints: Sequence[Any], images: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

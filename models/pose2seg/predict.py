@@ -2,78 +2,50 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
-from itertools import repeat
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
+from pose2seg import distributed
+from pose2seg.dataset import DatasetWarning
 from pose2seg.errors import InputError
 from pose2seg.files import (
     atomic_writer,
+    checksum,
     make_folder,
-    read_image,
-    real_path,
+    remove_unfinished,
     require_distinct_files,
+    require_no_folder,
     write_png,
 )
+from pose2seg.journal import ImageId, Journal, open_journal
 from pose2seg.model import Pose2Seg
-from pose2seg.page import Page, make_entry, page_writer
-from pose2seg.poses import ImagePoses, PoseSource
-from pose2seg.segmentation import decode
+from pose2seg.page import Entry, make_entry, page_writer
+from pose2seg.photographs import Content, Photograph, read_ahead
+from pose2seg.poses import ImagePoses
+from pose2seg.segmentation import DecodedMasks
 from pose2seg.visualize import draw_overlay
 from pose2seg_ops import RLE
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _PERSON = 1  # the COCO category
 
 
-class Photograph(NamedTuple):
-    path: Path
-    poses: ImagePoses
+class Prediction(NamedTuple):
+    """What became of photographs.
 
-
-def find_photographs(inputs: Sequence[Path], poses: PoseSource) -> tuple[list[Photograph], list[Path]]:
-    """The images that `inputs` name, each once whatever its path, with their poses; and those without.
-
-    A folder stands for the images directly in it, in the order of their names; those that `poses` does not
-    know are the second list returned. An image named by itself must be in `poses`.
-
-    Raises InputError for an input that does not exist, an unknown image, two files with the same entry in
-    `poses`, or if no photograph is left.
+    masks, images: how many masks were written, and of how many images.
+    left_out: images that could not be read.
+    done_before: images, among `images`, of the prediction that this one went on with.
     """
-    found: dict[int | str, Photograph] = {}
-    unknown: dict[Path, Path] = {}
-    listed = [(path, given) for given in inputs for path in _images_of(given)]
-    for path, given in tqdm(listed, desc="poses", unit="image", disable=None, delay=1):
-        image_poses = poses.find(path)
-        if image_poses is not None:
-            first = found.setdefault(image_poses.image_id, Photograph(path, image_poses))
-            if real_path(first.path) != real_path(path):
-                raise InputError(
-                    f"{first.path} and {path} are both image {image_poses.image_id!r} of the poses"
-                )
-        elif path == given:
-            raise InputError(f"{path}: the poses do not list this image")
-        else:
-            unknown.setdefault(real_path(path), path)
-    if not found and unknown:
-        raise InputError(f"none of the {len(unknown)} images found is in the poses")
-    if not found:
-        raise InputError(f"no images found in {', '.join(map(str, inputs))}")
-    return list(found.values()), list(unknown.values())
 
-
-def _images_of(given: Path) -> list[Path]:
-    if not given.exists():
-        raise InputError(f"{given}: no such file or folder")
-    if not given.is_dir():
-        return [given]
-    return sorted(path for path in given.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    masks: int
+    images: int
+    left_out: int
+    done_before: int
 
 
 def predict_to_file(
@@ -85,54 +57,120 @@ def predict_to_file(
     report: Path | None = None,
     batch_size: int = 4,
     threshold: float = 0.5,
-    keep: Sequence[Path | None] = (),
-) -> int:
+    inputs: Mapping[str, Path | None] | None = None,
+    resume: bool = False,
+) -> Prediction:
     """Write everybody's mask as a COCO results file, and a picture of each photograph into `overlays`.
 
-    The people stand in the order of `photographs` and of their poses. One batch of images is held in memory
-    at a time. `output` appears whole, when all is done, and so does `report`, a page to look at
-    (`pose2seg.page`). Returns the number of masks.
+    The people stand in the order of `photographs` and of their poses. The next batch is read while the
+    network works on one; no more than three are in memory. `output` appears whole, when all is done, and so
+    does `report`, a page to look at (`pose2seg.page`). Until then a folder beside it,
+    `journal_folder(output)`, holds what is: a prediction that was stopped, in whatever way, goes on from
+    there with `resume`, and gives the file that it would have given.
 
-    Raises InputError for an image that cannot be read or is not of the size that its poses are for, and if
-    `output`, `report` or a picture would replace another of them, a photograph, or a file in `keep` or in one
-    of its folders.
+    Under torchrun, in a `distributed.joined` block, the processes share the batches, and all return the same.
+
+    inputs: what the masks are made with, by names for messages. Files, and the files in folders, are never
+        replaced; files have to be the same to resume.
+
+    An image is left out with a DatasetWarning if it or its poses cannot be read, or if it is not of the size
+    that its poses are for.
+
+    Raises InputError if all are; if `output`, `report` or a picture would replace another of them, a
+    photograph or one of `inputs`; if a prediction was stopped and `resume` is not given, or it had other
+    settings. Raises OSError for what cannot be written.
     """
-    _require_distinct_files(photographs, output, overlays, report, keep)
+    require_no_folder(output)
+    files = {name: path for name, path in (inputs or {}).items() if path is not None}
+    _require_distinct_files(photographs, output, overlays, report, files.values())
+    checksums = {f"a checksum of {name}": checksum(path) for name, path in files.items() if path.is_file()}
+    wanted = {"overlays": overlays is not None, "report": report is not None}
+    settings = {"threshold": threshold, **wanted, **checksums}
     if overlays is not None:
         make_folder(overlays)
+        if resume and distributed.rank() == 0:
+            remove_unfinished(overlays)
+    with open_journal(output, settings, resume) as journal:
+        share = _predict_share(
+            model, photographs, journal, overlays, report is not None, batch_size, threshold
+        )
+        problems = {image: problem for part in distributed.gather(share) for image, problem in part.items()}
+        images = [photograph.image_id for photograph in photographs if photograph.image_id not in problems]
+        _report(photographs, problems)
+        masks = 0
+        if distributed.rank() == 0:
+            if report is not None:
+                with page_writer(report) as page:
+                    for _, entry in journal.records(images):
+                        page.add(Entry(*entry))
+            with atomic_writer(output, journal.folder) as file:
+                masks = _write_json_list(
+                    file, chain.from_iterable(results for results, _ in journal.records(images))
+                )
+            journal.remove()
+        masks = distributed.gather(masks)[0]
+    return Prediction(masks, len(images), len(problems), len(journal.finished.intersection(images)))
 
-    def results(page: Page | None) -> Iterator[dict[str, Any]]:
-        segmented = segment_photographs(model, photographs, batch_size, threshold)
-        progress = tqdm(segmented, total=len(photographs), unit="image", disable=None)
-        for photograph, image, masks, seconds in progress:
-            if overlays is not None:
-                of_people = decode(masks, image.shape[:2]).view(np.bool_)
-                picture = draw_overlay(image, of_people, photograph.poses.keypoints)
-                write_png(_overlay_path(photograph, overlays), picture)
-            if page is not None:
-                page.add(make_entry(photograph.path, image, photograph.poses.people, masks, seconds))
-            yield from to_coco_results(photograph.poses, masks)
 
-    with atomic_writer(output) as file, page_writer(report) if report else nullcontext() as page:
-        return _write_json_list(file, results(page))
+def _report(photographs: Sequence[Photograph], problems: Mapping[ImageId, str]) -> None:
+    in_order = [problems[each.image_id] for each in photographs if each.image_id in problems]
+    if len(in_order) == len(photographs) == 1:
+        raise InputError(in_order[0])
+    if len(in_order) == len(photographs) > 1:
+        raise InputError(f"none of the {len(photographs)} images can be read: {in_order[0]}")
+    for problem in in_order:
+        warnings.warn(f"{problem}; it is left out", DatasetWarning, stacklevel=3)
 
 
-def segment_photographs(
-    model: Pose2Seg, photographs: Sequence[Photograph], batch_size: int, threshold: float
-) -> Iterator[tuple[Photograph, npt.NDArray[np.uint8], list[RLE], dict[str, float]]]:
-    """Each photograph, its image, the masks of its people, and its share of the seconds of each stage.
+def _predict_share(
+    model: Pose2Seg,
+    photographs: Sequence[Photograph],
+    journal: Journal,
+    overlays: Path | None,
+    report: bool,
+    batch_size: int,
+    threshold: float,
+) -> dict[ImageId, str]:
+    """Do what is left for this process. Returns the problems of images that cannot be read.
 
-    `batch_size` images go at once.
+    However many processes there are, and wherever they were stopped, the batches are the same, so that the
+    masks are the same bits.
     """
-    for start in range(0, len(photographs), batch_size):
-        batch = photographs[start : start + batch_size]
-        began = time.perf_counter()
-        images = [read_photograph(photograph) for photograph in batch]
-        read = time.perf_counter()
-        masks = model.predict_rle(images, [poses.keypoints for _, poses in batch], threshold=threshold)
-        done = time.perf_counter()
-        seconds = {"reading": (read - began) / len(batch), "masks": (done - read) / len(batch)}
-        yield from zip(batch, images, masks, repeat(seconds, len(batch)), strict=True)
+    problems: dict[ImageId, str] = {}
+    batches = [photographs[start : start + batch_size] for start in range(0, len(photographs), batch_size)]
+    left = [[each for each in batch if each.image_id not in journal.finished] for batch in batches]
+    mine = [batch for batch in left if batch][distributed.rank() :: distributed.count()]
+    hidden = None if distributed.rank() == 0 else True
+    with tqdm(total=sum(map(len, mine)), desc="predict", unit="image", disable=hidden) as bar:
+        for batch in read_ahead(mine):
+            problems.update((each.image_id, content) for each, content in batch if isinstance(content, str))
+            readable = [(each, content) for each, content in batch if isinstance(content, Content)]
+            if readable:
+                journal.append(_predict_batch(model, readable, overlays, report, threshold))
+            bar.update(len(batch))
+    return problems
+
+
+def _predict_batch(
+    model: Pose2Seg,
+    batch: Sequence[tuple[Photograph, Content]],
+    overlays: Path | None,
+    report: bool,
+    threshold: float,
+) -> Iterator[tuple[ImageId, tuple[list[dict[str, Any]], Entry | None]]]:
+    """The record of each image: its results, and its entry of the report."""
+    images, poses = zip(*(content for _, content in batch), strict=True)
+    start = time.perf_counter()
+    masks = model.predict_rle(images, [each.keypoints for each in poses], threshold=threshold)
+    seconds = {"masks": (time.perf_counter() - start) / len(batch)}
+    for (photograph, content), of_image in zip(batch, masks, strict=True):
+        if overlays is not None:
+            picture = draw_overlay(content.image, DecodedMasks(of_image), content.poses.keypoints)
+            write_png(_overlay_path(photograph, overlays), picture)
+        entry = None
+        if report:
+            entry = make_entry(photograph.path, content.image, content.poses.people, of_image, seconds)
+        yield photograph.image_id, (list(to_coco_results(content.poses, of_image)), entry)
 
 
 def to_coco_results(poses: ImagePoses, masks: Sequence[RLE]) -> Iterator[dict[str, Any]]:
@@ -152,17 +190,6 @@ def to_coco_results(poses: ImagePoses, masks: Sequence[RLE]) -> Iterator[dict[st
         yield result
 
 
-def read_photograph(photograph: Photograph) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) uint8 BGR. Raises InputError if it is not of the size that its poses are for."""
-    path, poses = photograph
-    image = read_image(path)
-    height, width = image.shape[:2]
-    if poses.size is not None and poses.size != (height, width):
-        expected = f"{poses.size[1]} x {poses.size[0]}"
-        raise InputError(f"{path}: is {width} x {height}, but its poses are for {expected}")
-    return image
-
-
 def _overlay_path(photograph: Photograph, folder: Path) -> Path:
     return folder / f"{photograph.path.stem}.png"
 
@@ -172,14 +199,14 @@ def _require_distinct_files(
     output: Path,
     overlays: Path | None,
     report: Path | None,
-    keep: Sequence[Path | None],
+    inputs: Iterable[Path],
 ) -> None:
     written = [(output, "the masks")]
     if report is not None:
         written.append((report, "the report"))
     if overlays is not None:
         written += [(_overlay_path(p, overlays), f"the picture of {p.path}") for p in photographs]
-    require_distinct_files([*keep, *(photograph.path for photograph in photographs)], written)
+    require_distinct_files([*inputs, *(photograph.path for photograph in photographs)], written)
 
 
 def _write_json_list(file: BinaryIO, entries: Iterable[Any]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, shown
@@ -32,7 +33,8 @@ class Record:
         numbers = self.get(name, list)
         if len(numbers) != count:
             raise InputError(f'{self.where}: "{name}" must be {count} numbers, got {len(numbers)}')
-        return np.array([finite_number(x, f'{self.where}: "{name}"') for x in numbers], np.float32)
+        what = f'{self.where}: "{name}"'
+        return np.array([finite_number(x, what) for x in numbers], np.float32)
 
     def box(self, name: str) -> tuple[float, float, float, float]:
         """A member that is x, y, width and height. Raises InputError for another, or an empty box."""
@@ -50,9 +52,13 @@ class Record:
 _JSON_TYPES = {int: "an integer", str: "a string", list: "a list", dict: "an object", NoneType: "absent"}
 
 
+_MANY = 20_000  # poses take about a second
+
+
 def records(content: list[Any], where: str) -> Iterator[Record]:
-    """The objects of a list. Raises InputError for what is none."""
-    for i, entry in enumerate(content):
+    """The objects of a list; many show their progress. Raises InputError for what is none."""
+    hidden = None if len(content) >= _MANY else True
+    for i, entry in enumerate(tqdm(content, desc=f"checking {where}", unit=" records", disable=hidden)):
         if not isinstance(entry, dict):
             raise InputError(f"{where}[{i}] must be an object, got {shown(entry)}")
         yield Record(entry, f"{where}[{i}]")

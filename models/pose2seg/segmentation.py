@@ -1,5 +1,6 @@
 """The masks of COCO annotations: polygons and run lengths, checked before pycocotools sees them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,20 @@ def decode(masks: list[RLE], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     if not masks:
         return np.zeros((0, *size), np.uint8)
     return np.ascontiguousarray(coco_mask.decode(masks).transpose(2, 0, 1))
+
+
+class DecodedMasks(Sequence[npt.NDArray[np.bool_]]):
+    """Masks, (H, W) bool each, of which only the one that is looked at is in memory."""
+
+    def __init__(self, masks: Sequence[RLE]) -> None:
+        self._masks = masks
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __getitem__(self, index: Any) -> Any:
+        mask = self._masks[index]
+        return decode([mask], (mask["size"][0], mask["size"][1]))[0].view(np.bool_)
 
 
 def _from_polygons(polygons: list[Any], size: tuple[int, int]) -> RLE:

@@ -1,7 +1,7 @@
 """Pictures of masks and poses."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import cv2
@@ -57,10 +57,12 @@ def within_reach(positions: npt.NDArray[np.float32], size: tuple[int, ...]) -> n
     return np.clip(positions, -beyond, beyond)
 
 
-def draw_overlay(image: Image, masks: npt.NDArray[np.bool_], keypoints: npt.NDArray[np.float32]) -> Image:
+def draw_overlay(
+    image: Image, masks: Collection[npt.NDArray[np.bool_]], keypoints: npt.NDArray[np.float32]
+) -> Image:
     """The photograph with everybody's mask, its contour, and the skeleton it was made from.
 
-    image: (H, W, 3) uint8 BGR; masks: (n, H, W) bool; keypoints: (n, 17, 3) x, y, COCO visibility. A person
+    image: (H, W, 3) uint8 BGR; masks: n of (H, W) bool; keypoints: (n, 17, 3) x, y, COCO visibility. A person
     has one colour in all three; occluded joints (visibility 1) are drawn hollow. Returns a new image.
     """
     colours = [person_colour(i) for i in range(len(masks))]

@@ -7,7 +7,7 @@ from pathlib import Path
 from pose2seg.commands import arguments
 from pose2seg.demo import demo_photograph, time_prediction
 from pose2seg.files import require_distinct_files, write_png
-from pose2seg.predict import read_photograph
+from pose2seg.photographs import read_photograph
 from pose2seg.visualize import draw_overlay
 
 _DESCRIPTION = """\
@@ -42,7 +42,7 @@ def _run(options: argparse.Namespace) -> None:
     device = arguments.find_device(options.device)
     start = time.perf_counter()
     photograph = demo_photograph()
-    image = read_photograph(photograph)
+    image, poses = read_photograph(photograph)
     read = time.perf_counter()
     require_distinct_files(
         [photograph.path, options.weights, options.templates], [(options.output, "the picture")]
@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> None:
     model = arguments.load_model(options).to(device)
     loaded = time.perf_counter()
 
-    keypoints = photograph.poses.keypoints
+    keypoints = poses.keypoints
     time_prediction(model, [image], [keypoints])
     (masks,), stages = time_prediction(model, [image], [keypoints])
     write_png(options.output, draw_overlay(image, masks.cpu().numpy(), keypoints))

@@ -28,7 +28,7 @@ def dataset_warnings() -> Iterator[None]:
                 show_others(message, category, *where, **named)
             elif distributed.rank() == 0 and str(message) not in said:
                 said.add(str(message))
-                tqdm.write(f"pose2seg: warning: {message}", file=sys.stderr)
+                tqdm.write(f"pose2seg: warning: {' '.join(str(message).splitlines())}", file=sys.stderr)
 
         warnings.showwarning = show
         yield

@@ -4,10 +4,19 @@ import argparse
 import sys
 import time
 
+import torch
+
+from pose2seg import distributed
 from pose2seg.commands import arguments
+from pose2seg.commands.messages import dataset_warnings
+from pose2seg.inference import for_inference
+from pose2seg.journal import journal_folder
+from pose2seg.photographs import find_photographs
 from pose2seg.poses import PoseSource, open_poses
 from pose2seg.poses.estimators import POSE_ESTIMATORS, EstimatedPoses
-from pose2seg.predict import find_photographs, predict_to_file
+from pose2seg.predict import Prediction, predict_to_file
+
+SOME_LEFT_OUT = 3  # the exit code
 
 _DESCRIPTION = """\
 Make a mask of every person in the photographs whose pose is known.
@@ -31,7 +40,11 @@ in the order of the images, and of the people in the poses. The score is the
 pose's, 1 for annotations; "annotation_id" is there where the poses have ids.
 Without a file that gives ids, "image_id" is the image's name, as a number if it
 is one. An existing file is replaced, when all is done and not before; a pipe or
-a device, such as /dev/stdout, is written to.
+a device, such as /dev/stdout, is written to. An image that cannot be read is
+left out, and a warning says which and why.
+
+What is done is kept beside the output, in FILE.unfinished: whatever stops the
+command, it goes on with --resume.
 """
 
 _EXAMPLES = """\
@@ -44,7 +57,11 @@ examples:
   pose2seg predict frames --poses openpose --weights model.safetensors \\
       --output masks.json --device cuda:1
 
-exit codes: 0 done, 2 something to put right, told in one line, 130 interrupted
+in two processes, one for each GPU where there are any, with the same result:
+  torchrun --nproc-per-node 2 --no-python pose2seg predict ...
+
+exit codes: 0 done, 2 something to put right, told in one line, 3 done, but
+images were left out, 130 interrupted
 """
 
 
@@ -100,20 +117,37 @@ def add_to(commands: arguments.Commands) -> None:
         metavar="P",
         help="probability above which a pixel belongs to the person (default: %(default)s)",
     )
+    option(
+        "--resume",
+        action="store_true",
+        help="go on with a prediction that was stopped; the poses and the weights have to be the same",
+    )
     parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
+    with distributed.joined(arguments.find_device(options.device)) as device, dataset_warnings():
+        try:
+            return _predict(options, device)
+        except KeyboardInterrupt:
+            folder = journal_folder(options.output)
+            if distributed.rank() == 0 and folder.exists():
+                done = f"what is done is in {folder}, and the same command with --resume goes on"
+                print(f"pose2seg: interrupted: {done}", file=sys.stderr)
+            raise
+
+
+def _predict(options: argparse.Namespace, device: torch.device) -> int:
     start = time.perf_counter()
-    device = arguments.find_device(options.device)
     poses: PoseSource
     if options.pose_estimator is not None:
         poses = EstimatedPoses(POSE_ESTIMATORS[options.pose_estimator](device))
     else:
         poses = open_poses(options.poses)
-    model = arguments.load_model(options)
+    model = for_inference(arguments.load_model(options))
     photographs, unknown = find_photographs(options.inputs, poses)
-    masks = predict_to_file(
+    ready = time.perf_counter()
+    prediction = predict_to_file(
         model.to(device),
         photographs,
         options.output,
@@ -121,9 +155,20 @@ def _run(options: argparse.Namespace) -> None:
         report=options.report,
         batch_size=options.batch_size,
         threshold=options.threshold,
-        keep=[options.poses, options.weights, options.templates],
+        inputs={"poses": options.poses, "weights": options.weights, "templates": options.templates},
+        resume=options.resume,
     )
-    seconds = time.perf_counter() - start
-    skipped = f"; {len(unknown)} skipped that {options.poses} does not list" if unknown else ""
-    summary = f"{options.output}: {masks} masks from {len(photographs)} images in {seconds:.1f} s{skipped}"
-    print(summary, file=sys.stderr)  # stdout may be the output
+    if distributed.rank() == 0:
+        end = time.perf_counter()
+        rate = (prediction.images - prediction.done_before) / (end - ready)
+        skipped = f"; {len(unknown)} skipped that {options.poses} does not list" if unknown else ""
+        summary = _summarise(prediction, rate, end - start)
+        print(f"{options.output}: {summary}{skipped}", file=sys.stderr)  # stdout may be the output
+    return SOME_LEFT_OUT if prediction.left_out else 0
+
+
+def _summarise(prediction: Prediction, rate: float, seconds: float) -> str:
+    masks, images, left_out, done_before = prediction
+    before = f"; {done_before} images were done before" if done_before else ""
+    without = f"; {left_out} left out that cannot be read" if left_out else ""
+    return f"{masks} masks from {images} images in {seconds:.1f} s, {rate:.1f} images/s{before}{without}"

@@ -1,8 +1,9 @@
 """Pose estimators of other libraries: poses straight from photographs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -26,11 +27,18 @@ class EstimatedPoses:
     """The poses that an estimator finds in images, a source of poses like a file."""
 
     estimator: PoseEstimator
+    _one_at_a_time: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    def image_id(self, image: Path) -> int | str:
+        """The id of the image at a path."""
+        return image_id_of(image)
 
     def find(self, image: Path) -> ImagePoses:
         """The poses in the image at a path. Raises as `read_image` does."""
         pixels = read_image(image)
-        return ImagePoses(image_id_of(image), pixels.shape[:2], self.estimator(pixels))
+        with self._one_at_a_time:  # for the estimator's memory, where images are read in several threads
+            people = self.estimator(pixels)
+        return ImagePoses(image_id_of(image), pixels.shape[:2], people)
 
 
 class KeypointRCNN:

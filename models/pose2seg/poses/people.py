@@ -43,6 +43,9 @@ class ImagePoses:
 class PoseSource(Protocol):
     """Poses by image, wherever they come from."""
 
+    def image_id(self, image: Path) -> int | str | None:
+        """The id of the image at a path, None if its poses are not known. Reads neither it nor its poses."""
+
     def find(self, image: Path) -> ImagePoses | None:
         """The poses of the image at a path, None if they are not known."""
 
@@ -53,6 +56,11 @@ class PoseFile:
 
     images: dict[str, ImagePoses]
     names: Callable[[Path], Iterator[str]]
+
+    def image_id(self, image: Path) -> int | str | None:
+        """The id of the image at a path, None if the file does not list it."""
+        poses = self.find(image)
+        return None if poses is None else poses.image_id
 
     def find(self, image: Path) -> ImagePoses | None:
         """The poses of the image at a path, None if the file does not list it."""
@@ -70,11 +78,18 @@ class PoseFolder:
     endings: tuple[str, ...]
     read: Callable[[Path, Path], list[Person]]
 
+    def image_id(self, image: Path) -> int | str | None:
+        """The id of the image at a path, None if there is no file for it."""
+        return None if self._file(image) is None else image_id_of(image)
+
     def find(self, image: Path) -> ImagePoses | None:
         """The poses of the image at a path, None if there is no file for it."""
-        files = (self.folder / f"{image.stem}{ending}" for ending in self.endings)
-        file = next((file for file in files if file.is_file()), None)
+        file = self._file(image)
         return None if file is None else ImagePoses(image_id_of(image), None, self.read(file, image))
+
+    def _file(self, image: Path) -> Path | None:
+        files = (self.folder / f"{image.stem}{ending}" for ending in self.endings)
+        return next((file for file in files if file.is_file()), None)
 
 
 def image_id_of(image: Path) -> int | str:

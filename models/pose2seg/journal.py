@@ -1,0 +1,127 @@
+"""What a prediction has finished, so that nothing of it is done twice after a stop."""
+
+import json
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pose2seg import distributed
+from pose2seg.errors import InputError
+from pose2seg.files import append_line, atomic_writer, is_stream, make_folder, read_json, real_path
+
+ImageId = int | str
+
+_SETTINGS = "settings.json"
+
+
+def journal_folder(output: Path) -> Path:
+    """Where the journal of a prediction is that is written to a file."""
+    target = real_path(output)
+    return target.with_name(f"{target.name}.unfinished")
+
+
+@contextmanager
+def open_journal(output: Path, settings: Mapping[str, Any], resume: bool) -> Iterator["Journal"]:
+    """The journal of a prediction, which is still there when it is left.
+
+    settings: what the records depend on, for JSON.
+    resume: whether to go on with a journal that is there, if it is of the same settings.
+
+    Without torchrun, or in a `distributed.joined` block, where all processes have to see the same folder.
+    The journal for a pipe or a device is in a temporary folder, and cannot be resumed.
+
+    Raises InputError if there is a journal and `resume` is not given, or one of other settings.
+    """
+    if not is_stream(output):
+        yield Journal(journal_folder(output), settings, resume)
+    elif resume:
+        raise InputError(f"{output}: is not a file; what was written to it cannot be resumed")
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Journal(Path(distributed.gather(folder)[0], "journal"), settings, resume)
+
+
+class Journal:
+    """A folder with the settings, and a file for each process, that grows by a line when a batch is done.
+
+    A line is [[image id, record], ...]. One that is cut off, by a kill or a full disk, does not count, and
+    nothing is appended to it: a process that goes on has a file of its own.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], resume: bool) -> None:
+        self.folder = folder
+        self._file = folder / f"{secrets.token_hex(8)}.jsonl"
+        self._settings = settings
+        done = distributed.gather(set(self._find_lines()))  # by all, before the first one writes
+        #: The images that were done when the journal was opened.
+        self.finished: set[ImageId] = done[0]
+        if any(found != self.finished for found in done):
+            raise InputError(f"{folder}: not all processes see it: they need a folder that they share")
+        if self.finished and not resume:
+            raise InputError(f"{folder} holds a prediction that was stopped: resume it, or remove the folder")
+        if self.finished:
+            _require_same(folder / _SETTINGS, settings)
+        elif distributed.rank() == 0:
+            self.remove()  # what was stopped before anything was done
+        distributed.wait_for_all()
+
+    def append(self, batch: Iterable[tuple[ImageId, Any]]) -> None:
+        """Note that images are done, each with a record for JSON. Raises OSError; then none of them is."""
+        if not (self.folder / _SETTINGS).exists():
+            make_folder(self.folder)
+            with atomic_writer(self.folder / _SETTINGS) as file:
+                file.write(json.dumps(self._settings).encode())
+        append_line(self._file, json.dumps(list(batch)).encode())
+
+    def records(self, images: Iterable[ImageId]) -> Iterator[Any]:
+        """The records of images that are done, by whichever process, in this order; read one at a time."""
+        lines = self._find_lines()
+        last, batch = None, {}
+        for image in images:
+            if lines[image] != last:
+                last = path, offset = lines[image]
+                batch = dict(next(_read_lines(path, offset))[1])
+            yield batch[image]
+
+    def remove(self) -> None:
+        """Forget everything."""
+        if self.folder.is_dir():
+            (self.folder / _SETTINGS).unlink(missing_ok=True)  # without which there is no journal
+            shutil.rmtree(self.folder)
+
+    def _find_lines(self) -> dict[ImageId, tuple[Path, int]]:
+        """The file that each image that is done is in, and where its line begins."""
+        if not (self.folder / _SETTINGS).exists():
+            return {}
+        return {
+            image: (path, offset)
+            for path in sorted(self.folder.glob("*.jsonl"))
+            for offset, batch in _read_lines(path)
+            for image, _ in batch
+        }
+
+
+def _read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, list[tuple[ImageId, Any]]]]:
+    """The lines that are whole, from an offset on, and where each begins."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            begin, offset = offset, offset + len(line)
+            try:
+                batch = json.loads(line)
+            except ValueError:  # it is cut off
+                continue
+            yield begin, batch
+
+
+def _require_same(path: Path, settings: Mapping[str, Any]) -> None:
+    saved = read_json(path)
+    for name in {**saved, **settings}:
+        if saved.get(name) != settings.get(name):
+            raise InputError(
+                f"{path.parent}: is of a prediction with {name} {saved.get(name)}, not {settings.get(name)}"
+            )

@@ -1,0 +1,109 @@
+"""Photographs of people whose poses are known: finding them, and reading them ahead of their use."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pose2seg.errors import InputError, in_one_line
+from pose2seg.files import read_image, real_path
+from pose2seg.poses import ImagePoses, PoseSource
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+
+
+class Photograph(NamedTuple):
+    """An image, and the source of its poses; neither image nor poses are in memory."""
+
+    path: Path
+    image_id: int | str
+    source: PoseSource
+
+
+class Content(NamedTuple):
+    """What is in a photograph; the image is (H, W, 3) uint8 BGR."""
+
+    image: npt.NDArray[np.uint8]
+    poses: ImagePoses
+
+
+def find_photographs(inputs: Sequence[Path], poses: PoseSource) -> tuple[list[Photograph], list[Path]]:
+    """The images that `inputs` name, each once whatever its path; and those without poses.
+
+    A folder stands for the images directly in it, in the order of their names; those that `poses` does not
+    know are the second list returned. An image named by itself must be in `poses`.
+
+    Raises InputError for an input that does not exist, an unknown image, two files with the same entry in
+    `poses`, or if no photograph is left.
+    """
+    found: dict[int | str, Photograph] = {}
+    unknown: dict[Path, Path] = {}
+    for path, given in [(path, each) for each in inputs for path in _images_of(each)]:
+        image_id = poses.image_id(path)
+        if image_id is not None:
+            first = found.setdefault(image_id, Photograph(path, image_id, poses))
+            if real_path(first.path) != real_path(path):
+                raise InputError(f"{first.path} and {path} are both image {image_id!r} of the poses")
+        elif path == given:
+            raise InputError(f"{path}: the poses do not list this image")
+        else:
+            unknown.setdefault(real_path(path), path)
+    if not found and unknown:
+        raise InputError(f"none of the {len(unknown)} images found is in the poses")
+    if not found:
+        raise InputError(f"no images found in {', '.join(map(str, inputs))}")
+    return list(found.values()), list(unknown.values())
+
+
+def _images_of(given: Path) -> list[Path]:
+    if not given.exists():
+        raise InputError(f"{given}: no such file or folder")
+    if not given.is_dir():
+        return [given]
+    return sorted(path for path in given.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def read_photograph(photograph: Photograph) -> Content:
+    """An image and its poses.
+
+    Raises InputError if one of them is damaged, or the image is not of the size that its poses are for, and
+    OSError if one cannot be read.
+    """
+    path = photograph.path
+    image = read_image(path)
+    poses = photograph.source.find(path)
+    if poses is None:
+        raise InputError(f"{path}: its poses are not there any more")
+    height, width = image.shape[:2]
+    if poses.size is not None and poses.size != (height, width):
+        expected = f"{poses.size[1]} x {poses.size[0]}"
+        raise InputError(f"{path}: is {width} x {height}, but its poses are for {expected}")
+    return Content(image, poses)
+
+
+def read_ahead(
+    batches: Iterable[Sequence[Photograph]],
+) -> Iterator[list[tuple[Photograph, Content | str]]]:
+    """Read photographs a batch at a time; threads read the next one while the caller works with one.
+
+    Gives the content of each photograph, or in one line why it cannot be read.
+    """
+    with ThreadPoolExecutor() as pool:
+        ahead: list[tuple[Photograph, Future[Content | str]]] = []
+        for batch in [*batches, []]:
+            ready, ahead = (
+                ahead,
+                [(photograph, pool.submit(_try_to_read, photograph)) for photograph in batch],
+            )
+            if ready:
+                yield [(each, future.result()) for each, future in ready]
+
+
+def _try_to_read(photograph: Photograph) -> Content | str:
+    try:
+        return read_photograph(photograph)
+    except (InputError, OSError) as error:
+        return in_one_line(error)

@@ -1,0 +1,143 @@
+"""Predictions that are stopped, and go on."""
+
+import os
+import random
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import stopped
+from fault_scene import Fault, Outcome, Scene, drawing
+
+
+def started(folder: Path, images: int = 8) -> tuple[Scene, bytes]:
+    """A prediction to stop, and what it gives if it is not."""
+    scene = Scene(folder)
+    for i in range(images):
+        scene.add(f"image{i}.png", drawing(40 + i, 30))
+    code, said = scene.predict()
+    assert code == 0, said
+    expected = scene.output.read_bytes()
+    scene.output.unlink()
+    return scene, expected
+
+
+def killed_at_random(folder: Path, times: int = 20) -> Outcome:
+    scene, expected = started(folder)
+    words, said = scene.arguments("--resume"), folder / "said"
+    start = time.perf_counter()
+    assert stopped.run(words, said) == 0
+    seconds, randomly, killed = time.perf_counter() - start, random.Random(0), 0
+    for _ in range(times):
+        scene.output.unlink(missing_ok=True)
+        done = stopped.finished_images(scene.output)
+        process = stopped.start(words, said)
+        time.sleep(randomly.uniform(0, seconds))
+        process.kill()
+        process.join()
+        killed += process.exitcode == -signal.SIGKILL
+        assert scene.output.exists() or stopped.finished_images(scene.output) >= done
+        assert not scene.output.exists() or scene.output.read_bytes() == expected
+    assert killed > times / 2
+    scene.resume(expected)
+    return Outcome(
+        "killed",
+        "",
+        "20 times; `--resume` gives the file of a run that was not stopped; no image is done twice",
+    )
+
+
+def killed_at_every_change(folder: Path) -> Outcome:
+    scene, expected = started(folder, images=3)
+    words, said = scene.arguments("--resume"), folder / "said"
+    for change in range(1, 100):
+        scene.output.unlink(missing_ok=True)
+        code = stopped.run(words, said, partial(stopped.kill_before_change, change, "masks.json"))
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, said.read_text()
+        assert not scene.output.exists() or scene.output.read_bytes() == expected
+        scene.resume(expected)
+    assert 12 < change < 99
+    return Outcome("killed", "", "the same, and nothing else is left on the disk")
+
+
+def interrupted(folder: Path) -> Outcome:
+    scene, expected = started(folder, images=16)
+    process = stopped.start(scene.arguments(), folder / "said")
+    wait_for_images(scene, 2)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)
+    process.join()
+    assert process.exitcode is not None
+    scene.resume(expected)
+    return Outcome(process.exitcode, scene.shortened((folder / "said").read_text()), "`--resume` goes on")
+
+
+def wait_for_images(scene: Scene, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(stopped.finished_images(scene.output)) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def full_disk(folder: Path) -> Outcome:
+    scene, expected = started(folder)
+    limit = len(expected) // 2
+    code = stopped.run(scene.arguments(), folder / "said", partial(stopped.limit_file_size, limit))
+    (journal,) = (folder / "masks.json.unfinished").glob("*.jsonl")
+    assert journal.stat().st_size == limit
+    assert 0 < len(stopped.finished_images(scene.output)) < 8
+    scene.resume(expected)
+    return Outcome(code, scene.shortened((folder / "said").read_text()), "`--resume` goes on")
+
+
+def full_device(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add("good.png", drawing())
+    code, said = scene.predict("--output", "/dev/full")
+    return Outcome(code, said, "")
+
+
+def stopped_before(folder: Path, *more: str) -> tuple[int, str]:
+    scene, expected = started(folder, images=3)
+    assert (
+        stopped.run(scene.arguments(), folder / "said", partial(stopped.limit_file_size, len(expected) // 2))
+        == 2
+    )
+    before = stopped.finished_images(scene.output)
+    outcome = scene.predict(*more)
+    assert stopped.finished_images(scene.output) == before
+    scene.resume(expected)
+    return outcome
+
+
+def processes_killed(folder: Path) -> Outcome:
+    scene, expected = started(folder)
+    port = stopped.free_port()
+    processes = [
+        stopped.start(scene.arguments(), folder / "said", partial(stopped.be_one_of, 2, rank, port))
+        for rank in range(2)
+    ]
+    wait_for_images(scene, 2)
+    for process in processes:
+        process.kill()
+        process.join()
+    scene.resume(expected)
+    return Outcome("killed", "", "one process goes on with `--resume`, and gives the same file")
+
+
+STOPS = [
+    Fault("kill -9 at random moments", killed_at_random),
+    Fault("kill -9 before every change to a file or folder", killed_at_every_change),
+    Fault("kill -9 of two processes under torchrun", processes_killed),
+    Fault("Ctrl-C", interrupted),
+    Fault("a full disk: here, a limit to the size of files", full_disk),
+    Fault("a full device", full_device),
+    Fault("begun again without --resume", lambda folder: Outcome(*stopped_before(folder), "nothing is lost")),
+    Fault(
+        "resumed with another threshold",
+        lambda folder: Outcome(*stopped_before(folder, "--resume", "--threshold", "0.25"), "nothing is lost"),
+    ),
+]

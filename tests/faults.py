@@ -1,0 +1,257 @@
+"""What goes wrong around a prediction; each fault is brought about, and what happens is told.
+
+`python tests/faults.py` writes docs/faults.md.
+"""
+
+import io
+import os
+import pickle
+import struct
+import sys
+import tempfile
+import time
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import stopped
+import torch
+from fault_scene import Fault, Image, Outcome, Scene, drawing, image_is_left_out, image_is_read, pose, refused
+from fault_stops import STOPS
+from PIL import Image as Pillow
+
+PAGE = Path(__file__).parents[1] / "docs/faults.md"
+
+
+def encoded(form: str, image: Image | None = None, mode: str = "RGB", **options: object) -> bytes:
+    """An image (H, W, 3) BGR, written by Pillow."""
+    file = io.BytesIO()
+    picture = Pillow.fromarray((drawing() if image is None else image)[:, :, ::-1].copy())
+    picture.convert(mode).save(file, form, **options)
+    return file.getvalue()
+
+
+def animation(form: str, mode: str = "RGB", **options: object) -> bytes:
+    first = grey() if mode == "L" else drawing()
+    others = [Pillow.new(mode, (30, 40))]
+    return encoded(form, first, mode, save_all=True, append_images=others, duration=99, **options)
+
+
+def grey() -> Image:
+    return np.repeat(drawing()[:, :, :1], 3, axis=2)
+
+
+def rotated() -> bytes:
+    exif = Pillow.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees
+    return encoded("PNG", exif=exif)
+
+
+def of_16_bits(form: str, image: Image) -> bytes:
+    return cv2.imencode(form, image.astype(np.uint16) * 257)[1].tobytes()
+
+
+def declared_size(width: int, height: int) -> bytes:
+    """A PNG that is said to be of this size, and holds nothing."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    parts = [struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def large() -> Image:
+    return np.full((10_000, 10_000, 3), 90, np.uint8)
+
+
+def cut(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def spoil_jpeg(path: Path) -> None:
+    path.write_bytes(encoded("JPEG"))
+    cut(path)
+
+
+def replace_by_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+IMAGES = [
+    image_is_read("a grey image", "grey.png", lambda: cv2.imencode(".png", grey())[1].tobytes(), grey),
+    image_is_read("16 bits a channel", "deep.png", lambda: of_16_bits(".png", drawing()), drawing),
+    image_is_read("one channel of 16 bits", "deep.tif", lambda: of_16_bits(".tif", grey()[..., :1]), grey),
+    image_is_read("CMYK", "print.jpg", lambda: encoded("JPEG", mode="CMYK", quality=100), drawing),
+    image_is_read("CMYK, TIFF", "print.tif", lambda: encoded("TIFF", mode="CMYK"), drawing),
+    image_is_read("with transparency", "alpha.png", lambda: encoded("PNG", mode="RGBA"), drawing),
+    image_is_read("animated GIF", "moving.gif", lambda: animation("GIF", "L"), grey),
+    image_is_read("animated WebP", "moving.webp", lambda: animation("WEBP", lossless=True), drawing),
+    image_is_read("animated PNG", "moving.png", lambda: animation("PNG"), drawing),
+    image_is_read("several pages", "pages.tif", lambda: animation("TIFF"), drawing),
+    image_is_read("turned by EXIF", "turned.png", rotated, lambda: np.rot90(drawing(), -1)),
+    image_is_read("1 x 1 pixel", "dot.png", lambda: encoded("PNG", drawing(1, 1)), lambda: drawing(1, 1)),
+    image_is_read(
+        "1 x 3000 pixels", "line.png", lambda: encoded("PNG", drawing(1, 3000)), lambda: drawing(1, 3000)
+    ),
+    image_is_read("100 megapixels", "large.jpg", lambda: cv2.imencode(".jpg", large())[1].tobytes(), large),
+]
+
+LEFT_OUT = [
+    image_is_left_out("an empty file", "bad.png", lambda path: path.write_bytes(b"")),
+    image_is_left_out("not an image", "bad.png", lambda path: path.write_bytes(b"text")),
+    image_is_left_out("a PNG cut off", "bad.png", cut, "the same; libpng may add a line of its own"),
+    image_is_left_out("a JPEG cut off", "bad.jpg", spoil_jpeg),
+    image_is_left_out(
+        "60,000 x 60,000 pixels", "bad.png", lambda path: path.write_bytes(declared_size(60_000, 60_000))
+    ),
+    image_is_left_out("a link to nowhere", "bad.png", replace_by_link),
+    image_is_left_out("a folder named as an image", "bad.png", replace_by_folder),
+    image_is_left_out("a line break in its name", "bad\nimage.png", cut),
+]
+
+
+def other_size(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add("good.png", drawing())
+    scene.add("bad.png", drawing(30, 20))
+    scene.poses = annotations("good.png", "bad.png")
+    code, said = scene.predict()
+    assert scene.sizes() == {0: [40, 30]}
+    return Outcome(code, said, "the other image has its mask")
+
+
+def annotations(*names: str) -> dict[str, object]:
+    """COCO's, of an image of 30 x 40 pixels for each name, with a person each."""
+    images = [{"id": i, "file_name": name, "height": 40, "width": 30} for i, name in enumerate(names)]
+    people = [{"id": i, "image_id": i, "keypoints": pose()} for i in range(len(names))]
+    return {"images": images, "annotations": people}
+
+
+def no_image_can_be_read(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    for name in ("a.png", "b.png"):
+        cut(scene.add(name, drawing()))
+    code, said = scene.predict()
+    assert not scene.output.exists()
+    return Outcome(code, said, "nothing is written")
+
+
+def names(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    for name in ("with spaces .png", "größe 写真 😀.png", "-minus.png", "new\nline.png", "%s{}.png"):
+        scene.add(name, drawing())
+    scene.add(os.fsdecode(b"no utf-8 \xff.png"), drawing())
+    code, said = scene.predict("--overlays", str(folder / "pictures"))
+    assert set(scene.sizes()) == {path.stem for path in scene.images.iterdir()}
+    assert {path.name for path in (folder / "pictures").iterdir()} == {p.name for p in scene.images.iterdir()}
+    return Outcome(code, said, "masks and pictures of all")
+
+
+def crowd(folder: Path) -> Outcome:
+    peaks = []
+    for people in (16, 2000):
+        (folder / str(people)).mkdir()
+        scene = Scene(folder / str(people))
+        scene.add("crowd.png", drawing(360, 480), people)
+        words = scene.arguments("--overlays", str(scene.folder / "pictures"))
+        peaks.append(stopped.peak_memory(words, scene.folder / "said"))
+    assert peaks[1] - peaks[0] < 150, peaks
+    said = scene.shortened((scene.folder / "said").read_text())
+    return Outcome(0, said, "less than 150 MB more than for 16 people")
+
+
+class _RunsCode:
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (self.command,)
+
+
+def weights_with_code(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add("good.png", drawing())
+    marker, weights = folder / "marker", folder / "weights.pkl"
+    weights.write_bytes(pickle.dumps({"weight": _RunsCode(f"touch {marker}")}))
+    code, said = scene.predict("--weights", str(weights))
+    assert not marker.exists()
+    pickle.loads(weights.read_bytes())
+    assert marker.exists()
+    return Outcome(code, said, "the code is not run")
+
+
+def path_that_leaves_the_folder(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add("good.png", drawing())
+    scene.poses = annotations("good.png", "../../secret.png")
+    _, _, _, poses, *_ = scene.arguments()
+    words = ["evaluate", poses, str(scene.images), "--weights", str(folder / "model.safetensors")]
+    code, said = scene.command(words)
+    return Outcome(code, said, "`pose2seg evaluate`; `predict` opens no path of a file of poses")
+
+
+PEOPLE_AND_FILES = [
+    Fault("an image of another size than its poses", other_size),
+    Fault("no image can be read", no_image_can_be_read),
+    Fault("strange names", names),
+    Fault("2,000 people on an image", crowd),
+    Fault("weights that run code", weights_with_code),
+    Fault("an annotation whose path leaves the folder", path_that_leaves_the_folder),
+    refused(
+        "poses cut off", "--poses", "{}/cut.json", prepare=lambda s: write(s, "cut.json", '[{"image_id": 1')
+    ),
+    refused(
+        "poses that are not finite", prepare=lambda s: s.poses[0]["keypoints"].__setitem__(3, float("nan"))
+    ),
+    refused("weights cut off", prepare=lambda s: cut(s.folder / "model.safetensors")),
+    refused("an output that is an input", "--output", "{}/poses.json"),
+    refused("an output that is a folder", "--output", "{}/images"),
+    refused("an output in a file", "--output", "{}/model.safetensors/masks.json"),
+]
+
+
+def write(scene: Scene, name: str, content: str) -> None:
+    (scene.folder / name).write_text(content)
+
+
+FAULTS = [*IMAGES, *LEFT_OUT, *PEOPLE_AND_FILES, *STOPS]
+
+HEAD = """\
+# Faults
+
+What `pose2seg predict` does when something goes wrong. `tests/test_faults.py` brings each fault about and
+holds this page against what happens; `python tests/faults.py` writes it. Exit codes: 0 done, 2 something to
+put right, 3 done but for images that were left out, 130 interrupted.
+
+| fault | exit code | what is said | and |
+| --- | --- | --- | --- |
+"""
+
+
+def row(fault: Fault, folder: Path) -> str:
+    """A line of the page."""
+    outcome = fault.happens(folder)
+    said = "<br>".join(f"`{line}`" for line in outcome.said.splitlines())
+    return f"| {fault.name} | {outcome.code} | {said} | {outcome.result} |\n"
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    rows = []
+    for fault in FAULTS:
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(row(fault, Path(folder).resolve()))
+        print(f"{time.perf_counter() - start:5.1f} s  {fault.name}", file=sys.stderr)
+    PAGE.write_text(HEAD + "".join(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

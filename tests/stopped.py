@@ -1,0 +1,104 @@
+"""Processes that run a command, and are stopped."""
+
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from unittest import mock
+
+import torch
+from pose2seg import cli
+
+# Processes are forked from one that has imported all this, and has used no threads.
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["stopped"])
+
+Preparation = Callable[[], object]
+
+
+def nothing() -> None:
+    pass
+
+
+def start(arguments: list[str], said: Path, prepare: Preparation = nothing) -> BaseProcess:
+    """Run a command in a process of its own, after `prepare`; its standard error goes to a file's end."""
+    process = _context.Process(target=_run, args=(arguments, said, prepare))
+    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):  # to find this module
+        process.start()
+    return process
+
+
+def run(arguments: list[str], said: Path, prepare: Preparation = nothing) -> int:
+    """The exit code."""
+    process = start(arguments, said, prepare)
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def peak_memory(arguments: list[str], said: Path) -> float:
+    """Of a process that runs a command and has to succeed, in MB."""
+    assert run(arguments, said) == 0, said.read_text()
+    return float(said.with_suffix(".peak").read_text())
+
+
+def _run(arguments: list[str], said: Path, prepare: Preparation) -> None:
+    torch.set_num_threads(1)
+    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    prepare()
+    code = cli.main(arguments)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    said.with_suffix(".peak").write_text(str(peak))
+    sys.exit(code)
+
+
+def limit_file_size(size: int) -> None:
+    """What is written beyond so many bytes of a file fails, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def be_one_of(count: int, rank: int, port: int) -> None:
+    """One of several processes, as torchrun starts them."""
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    os.environ.update({name: str(number) for name, number in numbers.items()})
+    os.environ.update(TORCHELASTIC_RUN_ID="test", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+def kill_before_change(number: int, name: str) -> None:
+    """Die, as of kill -9, before the given change to files or folders with `name` in their paths."""
+    changes = 0
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal changes
+        written = event == "open" and isinstance(arguments[1], str) and arguments[1][0] in "wa"
+        removed = event in ("os.remove", "os.rmdir") and arguments[1] != -1  # relative to an open folder
+        if removed or ((written or event in _CHANGES) and name in str(arguments[0])):
+            changes += 1
+            if changes == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(note)
+
+
+_CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir")
+
+
+def finished_images(output: Path) -> set[str]:
+    """The images that the journal of a prediction says are done."""
+    folder = output.with_name(f"{output.name}.unfinished")
+    if not (folder / "settings.json").exists():
+        return set()
+    lines = [line for path in folder.glob("*.jsonl") for line in path.read_text().splitlines(keepends=True)]
+    return {image for line in lines if line.endswith("\n") for image, _ in json.loads(line)}

@@ -1,0 +1,110 @@
+"""What a prediction has finished outlives whatever stops it; tests/faults.py stops whole predictions."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pose2seg import InputError, distributed
+from pose2seg.journal import ImageId, journal_folder, open_journal
+
+SETTINGS = {"threshold": 0.5}
+BATCHES: list[list[tuple[ImageId, Any]]] = [
+    [(1, [{"score": 0.1}, {"score": 2e-30}]), ("1", [])],
+    [("größe", {"name": "größe"})],
+    [(2, None)],
+]
+IN_ORDER: list[ImageId] = [2, "1", "größe", 1]
+EXPECTED = [None, [], {"name": "größe"}, BATCHES[0][0][1]]
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """Where the results of a prediction are going to be that was stopped when all was done."""
+    output = tmp_path / "deep" / "masks.json"
+    with open_journal(output, SETTINGS, resume=False) as journal:
+        for batch in BATCHES:
+            journal.append(batch)
+    return output
+
+
+def test_records_are_in_the_order_that_is_asked_for(output: Path) -> None:
+    with open_journal(output, SETTINGS, resume=True) as journal:
+        assert journal.finished == {1, "1", "größe", 2}
+        assert list(journal.records(IN_ORDER)) == EXPECTED
+        assert list(journal.records([1])) == EXPECTED[3:]
+        journal.remove()
+    assert list(output.parent.iterdir()) == []
+
+
+def test_a_journal_that_is_cut_off_anywhere_is_gone_on_with(output: Path, tmp_path: Path) -> None:
+    folder = journal_folder(output)
+    shutil.move(folder, tmp_path / "whole")
+    (journal_file,) = (tmp_path / "whole").glob("*.jsonl")
+    content = journal_file.read_bytes()
+    counts = set()
+    for size in range(len(content)):
+        shutil.copytree(tmp_path / "whole", folder)
+        (folder / journal_file.name).write_bytes(content[:size])
+        with open_journal(output, SETTINGS, resume=True) as journal:
+            whole = [
+                json.loads(line) for line in content[: size + 1].splitlines(keepends=True) if b"\n" in line
+            ]
+            assert journal.finished == {image for batch in whole for image, _ in batch}
+            for batch in BATCHES[len(whole) :]:
+                journal.append(batch)
+            assert list(journal.records(IN_ORDER)) == EXPECTED
+            journal.remove()
+        counts.add(len(whole))
+    assert counts == {0, 1, 2, 3}
+
+
+def test_a_journal_is_neither_replaced_nor_mixed_with_other_settings(output: Path) -> None:
+    before = {path: path.read_bytes() for path in journal_folder(output).iterdir()}
+    with (
+        pytest.raises(InputError, match=r"masks.json.unfinished holds a prediction that was stopped: resume"),
+        open_journal(output, SETTINGS, resume=False),
+    ):
+        pass
+    for other, message in (
+        ({"threshold": 0.25}, r"is of a prediction with threshold 0.5, not 0.25"),
+        ({}, r"is of a prediction with threshold 0.5, not None"),
+        ({**SETTINGS, "a checksum of poses": 7}, r"with a checksum of poses None, not 7"),
+    ):
+        with pytest.raises(InputError, match=message), open_journal(output, other, resume=True):
+            pass
+    assert {path: path.read_bytes() for path in journal_folder(output).iterdir()} == before
+
+
+def test_a_journal_in_which_nothing_is_done_is_no_hindrance(output: Path) -> None:
+    (journal_file,) = journal_folder(output).glob("*.jsonl")
+    journal_file.write_bytes(b"[[1, [")
+    with open_journal(output, {"threshold": 0.25}, resume=False) as journal:
+        assert journal.finished == set()
+    assert not journal_folder(output).exists()
+
+
+def test_processes_that_do_not_share_the_folder_are_told(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "gather", lambda found: [found, set()])
+    with pytest.raises(InputError, match="not all processes see it"), open_journal(output, SETTINGS, True):
+        pass
+
+
+def test_a_pipe_has_no_journal_beside_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with open_journal(pipe, SETTINGS, resume=False) as journal:
+        for batch in BATCHES:
+            journal.append(batch)
+        assert list(tmp_path.iterdir()) == [pipe]
+        assert list(journal.records(IN_ORDER)) == EXPECTED
+    assert not journal.folder.exists()
+    with (
+        pytest.raises(InputError, match=r"pipe: is not a file; what was written to it cannot be resumed"),
+        open_journal(pipe, SETTINGS, resume=True),
+    ):
+        pass

@@ -1,0 +1,91 @@
+"""A prediction reads ahead, in bounded memory, and processes share it."""
+
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+import cv2
+import numpy as np
+import pytest
+import stopped
+from fault_scene import Scene, drawing
+from pose2seg.files import write_png
+from pose2seg.photographs import Content, Photograph, read_ahead
+from pose2seg.poses import ImagePoses
+
+
+class Notes:
+    """A source of poses that notes which images are read."""
+
+    def __init__(self, names: str) -> None:
+        self.read = {name: Event() for name in names}
+
+    def image_id(self, image: Path) -> str:
+        return image.stem
+
+    def find(self, image: Path) -> ImagePoses:
+        self.read[image.stem].set()
+        return ImagePoses(image.stem)
+
+
+def test_the_next_batch_is_read_while_one_is_used_and_no_more(tmp_path: Path) -> None:
+    notes = Notes("abcdef")
+    photographs = [Photograph(tmp_path / f"{name}.png", name, notes) for name in "abcdef"]
+    for photograph in photographs:
+        write_png(photograph.path, drawing())
+    batches = read_ahead([photographs[:2], photographs[2:4], photographs[4:]])
+    for now, following, later in (("ab", "cd", "ef"), ("cd", "ef", ""), ("ef", "", "")):
+        batch = next(batches)
+        assert [photograph.image_id for photograph, _ in batch] == list(now)
+        assert all(isinstance(content, Content) for _, content in batch)
+        assert all(notes.read[name].wait(timeout=60) for name in following)
+        assert not any(notes.read[name].is_set() for name in later)
+    assert next(batches, None) is None
+
+
+def test_an_image_that_cannot_be_read_does_not_keep_the_others_back(tmp_path: Path) -> None:
+    notes = Notes("ab")
+    write_png(tmp_path / "b.png", drawing())
+    ((first, second),) = read_ahead([[Photograph(tmp_path / f"{n}.png", n, notes) for n in "ab"]])
+    assert first[1] == f"{tmp_path}/a.png: No such file or directory"
+    assert isinstance(second[1], Content)
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+    side, peaks = 1600, []
+    encoded = cv2.imencode(".jpg", np.full((side, side, 3), 90, np.uint8))[1].tobytes()
+    for images in (6, 24):
+        (tmp_path / str(images)).mkdir()
+        scene = Scene(tmp_path / str(images))
+        for i in range(images):
+            scene.add(f"{i}.jpg", encoded)
+        peaks.append(stopped.peak_memory(scene.arguments(), scene.folder / "said"))
+    megabytes_of_images = 18 * 3 * side**2 / 2**20
+    assert peaks[1] - peaks[0] < 0.2 * megabytes_of_images
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_write_the_file_of_one(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    for i in range(7):
+        scene.add(f"image{i}.png", drawing(40 + i, 30))
+    (scene.images / "image3.png").write_bytes(b"damaged")
+    code, alone = scene.predict("--overlays", str(tmp_path / "alone"))
+    assert code == 3
+    expected = scene.output.read_bytes()
+    scene.output.unlink()
+    words = scene.arguments("--overlays", str(tmp_path / "shared"))
+    port = stopped.free_port()
+    prepare = [partial(stopped.be_one_of, 2, rank, port) for rank in range(2)]
+    processes = [stopped.start(words, tmp_path / "said", each) for each in prepare]
+    for process in processes:
+        process.join()
+    said = (tmp_path / "said").read_text()
+    assert [process.exitcode for process in processes] == [3, 3], said
+    assert scene.shortened(said) == alone
+    assert scene.output.read_bytes() == expected
+    pictures = [
+        {path.name: path.read_bytes() for path in (tmp_path / of).iterdir()} for of in ("alone", "shared")
+    ]
+    assert pictures[0] == pictures[1]
+    assert len(pictures[0]) == 6
