@@ -47,7 +47,8 @@ def arguments(files: Path, *inputs: str, **replaced: str) -> list[str]:
 
 
 def test_predict_writes_masks_and_says_so(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([*arguments(files, ""), "--overlays", str(files / "overlays")]) == 0
+    pictures = ["--overlays", str(files / "overlays"), "--report", str(files / "page.html")]
+    assert cli.main([*arguments(files, ""), *pictures]) == 0
     captured = capsys.readouterr()
     assert captured.err.startswith(f"{files}/masks.json: 1 masks from 1 images in ")
     assert captured.err.endswith(f"; 1 skipped that {files}/poses.json does not list\n")
@@ -55,6 +56,7 @@ def test_predict_writes_masks_and_says_so(files: Path, capsys: pytest.CaptureFix
     (result,) = json.loads((files / "masks.json").read_text())
     assert (result["image_id"], result["score"], result["segmentation"]["size"]) == (1, 0.5, [40, 30])
     assert [path.name for path in (files / "overlays").iterdir()] == ["1.png"]
+    assert "1 photograph \N{MIDDLE DOT} 1 person" in (files / "page.html").read_text("utf-8")
 
 
 def test_the_command_tells_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,6 +81,7 @@ def test_the_command_tells_the_version(capsys: pytest.CaptureFixture[str]) -> No
         (("1.png",), {"weights": "no.safetensors"}, "no.safetensors: No such file or directory"),
         (("1.png",), {"weights": __file__}, "test_cli.py: not a checkpoint that torch can load"),
         (("1.png",), {"output": "."}, ".: is a folder, expected the name of a file"),
+        (("1.png",), {"report": "."}, ".: is a folder, expected the name of a file"),
         (("1.png",), {"overlays": __file__}, "test_cli.py: is a file, expected a folder"),
         (
             ("1.png",),
@@ -283,6 +286,7 @@ def test_help_names_every_option_and_its_default() -> None:
         "templates",
         "output",
         "overlays",
+        "report",
         "device",
         "batch-size",
         "threshold",

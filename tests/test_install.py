@@ -117,6 +117,7 @@ def test_source_distribution_needs_no_torch(isolated_python, tmp_path):
         *needed,
         "pose2seg_ops/py.typed",
         "models/pose2seg/cli.py",
+        *(f"models/pose2seg/page/{name}" for name in ("page.html", "page.js", "person.html", "style.css")),
         "tests/test_install.py",
     }
     assert not [name for name in names if name.endswith(("_build_info.py", ".so", ".pyc"))]

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -151,6 +152,22 @@ def test_overlays_are_pictures_of_every_photograph(model: Pose2Seg, folder: Path
         assert (before != after).any() == bool(read_photograph(photograph).poses.people)
 
 
+def test_the_report_shows_every_photograph_with_its_people(model: Pose2Seg, folder: Path) -> None:
+    photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
+    predict_to_file(
+        model, photographs, folder / "masks.json", report=folder / "deep" / "page.html", batch_size=2
+    )
+    articles = (folder / "deep" / "page.html").read_text().split("<article")[1:]
+    masks = [result["segmentation"] for result in json.loads((folder / "masks.json").read_text())]
+    areas = [f"{coco_mask.area(mask):,} pixels" for mask in masks]
+    for article, name, expected in zip(
+        articles, ("0.png", "1.png", "2.png"), (areas[:1], areas[1:], []), strict=True
+    ):
+        assert f"<bdi>{name}</bdi>" in article
+        assert re.findall(r'class="area">(.*?)<', article) == expected
+        assert re.search(r"\N{MIDDLE DOT} masks \d+\s(ms|s)", article)
+
+
 @pytest.mark.parametrize("content", [b"", b"not an image"])
 def test_an_image_that_is_none_is_left_out(model: Pose2Seg, folder: Path, content: bytes) -> None:
     photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
@@ -224,6 +241,10 @@ def test_files_that_would_replace_another_one_are_refused(model: Pose2Seg, folde
         )
     with pytest.raises(InputError, match=r"poses.json: the masks would replace the input .*poses.json"):
         predict_to_file(model, photographs, poses, inputs={"weights": None, "poses": folder})
+    with pytest.raises(InputError, match=r"0.png: the report would replace the input .*0.png"):
+        predict_to_file(model, photographs, folder / "masks.json", report=image)
+    with pytest.raises(InputError, match=r"masks.json: the report would replace the masks"):
+        predict_to_file(model, photographs, folder / "masks.json", report=folder / "masks.json")
     assert {path: path.read_bytes() for path in before} == before
 
 

@@ -1,6 +1,7 @@
 """The work of `pose2seg predict`: photographs and poses in, COCO results out."""
 
 import json
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -23,6 +24,7 @@ from pose2seg.files import (
 )
 from pose2seg.journal import ImageId, Journal, open_journal
 from pose2seg.model import Pose2Seg
+from pose2seg.page import Entry, make_entry, page_writer
 from pose2seg.photographs import Content, Photograph, read_ahead
 from pose2seg.poses import ImagePoses
 from pose2seg.segmentation import DecodedMasks
@@ -52,6 +54,7 @@ def predict_to_file(
     output: Path,
     *,
     overlays: Path | None = None,
+    report: Path | None = None,
     batch_size: int = 4,
     threshold: float = 0.5,
     inputs: Mapping[str, Path | None] | None = None,
@@ -60,9 +63,10 @@ def predict_to_file(
     """Write everybody's mask as a COCO results file, and a picture of each photograph into `overlays`.
 
     The people stand in the order of `photographs` and of their poses. The next batch is read while the
-    network works on one; no more than three are in memory. `output` appears whole, when all is done. Until
-    then a folder beside it, `journal_folder(output)`, holds what is: a prediction that was stopped, in
-    whatever way, goes on from there with `resume`, and gives the file that it would have given.
+    network works on one; no more than three are in memory. `output` appears whole, when all is done, and so
+    does `report`, a page to look at (`pose2seg.page`). Until then a folder beside it,
+    `journal_folder(output)`, holds what is: a prediction that was stopped, in whatever way, goes on from
+    there with `resume`, and gives the file that it would have given.
 
     Under torchrun, in a `distributed.joined` block, the processes share the batches, and all return the same.
 
@@ -72,28 +76,37 @@ def predict_to_file(
     An image is left out with a DatasetWarning if it or its poses cannot be read, or if it is not of the size
     that its poses are for.
 
-    Raises InputError if all are; if `output` or a picture would replace another of them, a photograph or one
-    of `inputs`; if a prediction was stopped and `resume` is not given, or it had other settings. Raises
-    OSError for what cannot be written.
+    Raises InputError if all are; if `output`, `report` or a picture would replace another of them, a
+    photograph or one of `inputs`; if a prediction was stopped and `resume` is not given, or it had other
+    settings. Raises OSError for what cannot be written.
     """
     require_no_folder(output)
     files = {name: path for name, path in (inputs or {}).items() if path is not None}
-    _require_distinct_files(photographs, output, overlays, files.values())
+    _require_distinct_files(photographs, output, overlays, report, files.values())
     checksums = {f"a checksum of {name}": checksum(path) for name, path in files.items() if path.is_file()}
-    settings = {"threshold": threshold, "overlays": overlays is not None, **checksums}
+    wanted = {"overlays": overlays is not None, "report": report is not None}
+    settings = {"threshold": threshold, **wanted, **checksums}
     if overlays is not None:
         make_folder(overlays)
         if resume and distributed.rank() == 0:
             remove_unfinished(overlays)
     with open_journal(output, settings, resume) as journal:
-        share = _predict_share(model, photographs, journal, overlays, batch_size, threshold)
+        share = _predict_share(
+            model, photographs, journal, overlays, report is not None, batch_size, threshold
+        )
         problems = {image: problem for part in distributed.gather(share) for image, problem in part.items()}
         images = [photograph.image_id for photograph in photographs if photograph.image_id not in problems]
         _report(photographs, problems)
         masks = 0
         if distributed.rank() == 0:
+            if report is not None:
+                with page_writer(report) as page:
+                    for _, entry in journal.records(images):
+                        page.add(Entry(*entry))
             with atomic_writer(output, journal.folder) as file:
-                masks = _write_json_list(file, chain.from_iterable(journal.records(images)))
+                masks = _write_json_list(
+                    file, chain.from_iterable(results for results, _ in journal.records(images))
+                )
             journal.remove()
         masks = distributed.gather(masks)[0]
     return Prediction(masks, len(images), len(problems), len(journal.finished.intersection(images)))
@@ -114,6 +127,7 @@ def _predict_share(
     photographs: Sequence[Photograph],
     journal: Journal,
     overlays: Path | None,
+    report: bool,
     batch_size: int,
     threshold: float,
 ) -> dict[ImageId, str]:
@@ -132,21 +146,31 @@ def _predict_share(
             problems.update((each.image_id, content) for each, content in batch if isinstance(content, str))
             readable = [(each, content) for each, content in batch if isinstance(content, Content)]
             if readable:
-                journal.append(_predict_batch(model, readable, overlays, threshold))
+                journal.append(_predict_batch(model, readable, overlays, report, threshold))
             bar.update(len(batch))
     return problems
 
 
 def _predict_batch(
-    model: Pose2Seg, batch: Sequence[tuple[Photograph, Content]], overlays: Path | None, threshold: float
-) -> Iterator[tuple[ImageId, list[dict[str, Any]]]]:
+    model: Pose2Seg,
+    batch: Sequence[tuple[Photograph, Content]],
+    overlays: Path | None,
+    report: bool,
+    threshold: float,
+) -> Iterator[tuple[ImageId, tuple[list[dict[str, Any]], Entry | None]]]:
+    """The record of each image: its results, and its entry of the report."""
     images, poses = zip(*(content for _, content in batch), strict=True)
+    start = time.perf_counter()
     masks = model.predict_rle(images, [each.keypoints for each in poses], threshold=threshold)
+    seconds = {"masks": (time.perf_counter() - start) / len(batch)}
     for (photograph, content), of_image in zip(batch, masks, strict=True):
         if overlays is not None:
             picture = draw_overlay(content.image, DecodedMasks(of_image), content.poses.keypoints)
             write_png(_overlay_path(photograph, overlays), picture)
-        yield photograph.image_id, list(to_coco_results(content.poses, of_image))
+        entry = None
+        if report:
+            entry = make_entry(photograph.path, content.image, content.poses.people, of_image, seconds)
+        yield photograph.image_id, (list(to_coco_results(content.poses, of_image)), entry)
 
 
 def to_coco_results(poses: ImagePoses, masks: Sequence[RLE]) -> Iterator[dict[str, Any]]:
@@ -171,9 +195,15 @@ def _overlay_path(photograph: Photograph, folder: Path) -> Path:
 
 
 def _require_distinct_files(
-    photographs: Sequence[Photograph], output: Path, overlays: Path | None, inputs: Iterable[Path]
+    photographs: Sequence[Photograph],
+    output: Path,
+    overlays: Path | None,
+    report: Path | None,
+    inputs: Iterable[Path],
 ) -> None:
     written = [(output, "the masks")]
+    if report is not None:
+        written.append((report, "the report"))
     if overlays is not None:
         written += [(_overlay_path(p, overlays), f"the picture of {p.path}") for p in photographs]
     require_distinct_files([*inputs, *(photograph.path for photograph in photographs)], written)

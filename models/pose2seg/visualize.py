@@ -1,5 +1,6 @@
 """Pictures of masks and poses."""
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -34,6 +35,28 @@ _FOOTER = 48
 _PANEL = 320
 
 
+def person_colour(person: int) -> Colour:
+    """BGR, of the mask, the contour and the skeleton of a person of an image."""
+    return _COLOURS[person % len(_COLOURS)]
+
+
+def line_width(size: tuple[int, ...]) -> int:
+    """Of contours and limbs in a picture of (H, W) pixels."""
+    return max(1, round(max(size) / 400))
+
+
+def limb_width(labelled: npt.NDArray[np.float32], widest: int) -> int:
+    """`widest`, or less for a small person, whose labelled joints, (n, 2) in pixels, would run together."""
+    extent = float(np.ptp(labelled, axis=0).max()) if len(labelled) else math.inf
+    return max(1, round(min(widest, extent / 60)))
+
+
+def within_reach(positions: npt.NDArray[np.float32], size: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Positions (..., 2); those far outside of the (H, W) pixels come near enough for any renderer."""
+    beyond = 4 * max(size)
+    return np.clip(positions, -beyond, beyond)
+
+
 def draw_overlay(
     image: Image, masks: Collection[npt.NDArray[np.bool_]], keypoints: npt.NDArray[np.float32]
 ) -> Image:
@@ -42,8 +65,8 @@ def draw_overlay(
     image: (H, W, 3) uint8 BGR; masks: n of (H, W) bool; keypoints: (n, 17, 3) x, y, COCO visibility. A person
     has one colour in all three; occluded joints (visibility 1) are drawn hollow. Returns a new image.
     """
-    colours = [_COLOURS[i % len(_COLOURS)] for i in range(len(masks))]
-    line = _line_width(image)
+    colours = [person_colour(i) for i in range(len(masks))]
+    line = line_width(image.shape[:2])
     canvas = image.copy()
     for mask, colour in zip(masks, colours, strict=True):
         canvas[mask] = (_OPACITY * canvas[mask] + (1 - _OPACITY) * np.array(colour)).astype(np.uint8)
@@ -66,20 +89,17 @@ def draw_templates(means: npt.NDArray[Any], captions: Sequence[str]) -> Image:
         cv2.rectangle(panel, (0, 0), (_PANEL - 1, _PANEL - 1), _GREY)
         cv2.putText(panel, caption, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, _GREY, 1, cv2.LINE_AA)
         pose = np.where(template[:, 2:] > 0, template * (_PANEL, _PANEL, 0) + (0, 0, 2), 0)
-        _draw_skeleton(panel, pose.astype(np.float32), _COLOURS[i % len(_COLOURS)], line=3)
+        _draw_skeleton(panel, pose.astype(np.float32), person_colour(i), line=3)
         panels.append(panel)
     return np.hstack(panels)
 
 
 def _draw_skeleton(canvas: Image, pose: npt.NDArray[np.float32], colour: Colour, line: int) -> None:
     """Limbs and joints, each with a white rim that keeps it apart from a mask of the same colour."""
-    beyond = 4 * max(canvas.shape)  # far outside, and safe from integer overflow
-    positions = np.clip(pose[:, :2], -beyond, beyond)
+    positions = within_reach(pose[:, :2], canvas.shape[:2])
     points = np.rint(positions * 2**_SUBPIXEL_BITS).astype(int).tolist()
     labelled = pose[:, 2] > 0
-    if labelled.any():
-        extent = np.ptp(positions[labelled], axis=0).max()
-        line = max(1, min(line, round(extent / 60)))
+    line = limb_width(positions[labelled], line)
     for thickness, stroke in ((line + 2, _WHITE), (line, colour)):
         for a, b in COCO_LIMBS:
             if labelled[a] and labelled[b]:
@@ -104,7 +124,7 @@ def draw_comparison(
     caption: a line of text to put below. Returns (H + 48, 2 W, 3) uint8 BGR.
     """
     outlined = image.copy()
-    line = _line_width(image)
+    line = line_width(image.shape[:2])
     for masks, colour, width in ((annotated, _ANNOTATED, line + 2), (predicted, _PREDICTED, line)):
         for mask in masks:
             _draw_outline(outlined, mask, colour, width)
@@ -114,10 +134,6 @@ def draw_comparison(
     _write(footer, "annotated", (8, 40), _ANNOTATED)
     _write(footer, "predicted", (108, 40), _PREDICTED)
     return np.vstack([pictures, footer])
-
-
-def _line_width(image: Image) -> int:
-    return max(1, round(max(image.shape[:2]) / 400))
 
 
 def _draw_outline(canvas: Image, mask: npt.NDArray[np.bool_], colour: Colour, line: int) -> None:

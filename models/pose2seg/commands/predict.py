@@ -50,7 +50,7 @@ command, it goes on with --resume.
 _EXAMPLES = """\
 examples:
   pose2seg predict a.jpg b.jpg --pose-estimator keypoint-rcnn \\
-      --output masks.json --overlays pictures
+      --output masks.json --report masks.html
   pose2seg predict val2017 --poses person_keypoints_val2017.json \\
       --weights pose2seg_release.pkl --templates modeling/templates.json \\
       --output masks.json
@@ -100,6 +100,13 @@ def add_to(commands: arguments.Commands) -> None:
         metavar="FOLDER",
         help="also write a picture of each image here: NAME.png",
     )
+    option(
+        "--report",
+        type=arguments.path,
+        metavar="PAGE",
+        help="also write a page to look at, PAGE.html: photographs, masks that can be hidden, skeletons, "
+        "scores and times in one file",
+    )
     arguments.add_model(parser)
     arguments.add_device(parser)
     arguments.add_batch_size(parser)
@@ -145,6 +152,7 @@ def _predict(options: argparse.Namespace, device: torch.device) -> int:
         photographs,
         options.output,
         overlays=options.overlays,
+        report=options.report,
         batch_size=options.batch_size,
         threshold=options.threshold,
         inputs={"poses": options.poses, "weights": options.weights, "templates": options.templates},

@@ -1,0 +1,107 @@
+"""The markup of one photograph of the page."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from pose2seg.page.drawing import mask_path, skeleton_shapes
+from pose2seg.poses import Person
+from pose2seg.visualize import Image, person_colour
+from pose2seg_ops import RLE
+
+_LONGER_SIDE = 1280  # pixels of a photograph in the page, at most
+_JPEG_QUALITY = 85
+_PHOTOGRAPH, _PERSON = (
+    Template(Path(__file__).with_name(name).read_text("utf-8")) for name in ("photograph.html", "person.html")
+)
+_EVERYBODY = '<button type="button" class="everybody">Hide all</button>'
+
+
+class Entry(NamedTuple):
+    """A photograph of the page: markup, number of people, and seconds by stage. JSON can hold it."""
+
+    html: str
+    people: int
+    seconds: dict[str, float]
+
+
+def make_entry(
+    path: Path, image: Image, people: Sequence[Person], masks: Sequence[RLE], seconds: Mapping[str, float]
+) -> Entry:
+    """A photograph for `Page.add`.
+
+    path: the page tells its name; image: (H, W, 3) uint8 BGR, as the model saw it.
+    people, masks: in the same order; the masks are of the image's size.
+    seconds: what each stage took for this photograph, by the name of the stage; may be empty.
+    """
+    shown = _shrink(image)
+    height, width = shown.shape[:2]
+    colours = ["#{2:02x}{1:02x}{0:02x}".format(*person_colour(i)) for i in range(len(people))]
+    groups = [f'data-person="{i}" style="--colour: {colour}"' for i, colour in enumerate(colours)]
+    scale = np.divide((width, height), image.shape[1::-1]).astype(np.float32)
+    paths = [mask_path(mask, scale) for mask in masks]
+    skeletons = [skeleton_shapes(person.keypoints, scale, (height, width)) for person in people]
+    size = f"{image.shape[1]} \N{MULTIPLICATION SIGN} {image.shape[0]}"
+    html = _PHOTOGRAPH.substitute(
+        name=escape(path.name),
+        figures=figures([size], seconds),
+        width=width,
+        height=height,
+        picture=_data_uri(shown),
+        masks="".join(f'<path {group} d="{d}"/>' for group, d in zip(groups, paths, strict=True)),
+        skeletons="".join(f"<g {group}>{pose}</g>" for group, pose in zip(groups, skeletons, strict=True)),
+        count=counted(len(people), "person", "people"),
+        everybody=_EVERYBODY if len(people) > 1 else "",
+        people=_rows(people, masks, colours),
+    )
+    return Entry(html, len(people), dict(seconds))
+
+
+def counted(number: int, singular: str, plural: str) -> str:
+    """ "1 person", "12 people"."""
+    return f"{number:,} {singular if number == 1 else plural}"
+
+
+def figures(facts: Sequence[str], seconds: Mapping[str, float]) -> str:
+    """One line: the facts, and the time of each stage."""
+    times = [f"{escape(stage)} {_duration(time)}" for stage, time in seconds.items()]
+    return " \N{MIDDLE DOT} ".join([*facts, *times])
+
+
+def _duration(seconds: float) -> str:
+    number, unit = (f"{seconds:,.1f}", "s") if seconds >= 1 else (f"{1000 * seconds:.0f}", "ms")
+    return f"{number}\N{NO-BREAK SPACE}{unit}"
+
+
+def _shrink(image: Image) -> Image:
+    height, width = image.shape[:2]
+    scale = _LONGER_SIDE / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _data_uri(image: Image) -> str:
+    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def _rows(people: Sequence[Person], masks: Sequence[RLE], colours: Sequence[str]) -> str:
+    return "".join(
+        _PERSON.substitute(
+            person=i,
+            number=i + 1,
+            colour=colour,
+            score=f"{person.score:.2f}",
+            area=counted(int(coco_mask.area(mask)), "pixel", "pixels"),
+        )
+        for i, (person, mask, colour) in enumerate(zip(people, masks, colours, strict=True))
+    )
