@@ -6,6 +6,7 @@
 
 #include "core/bilinear.h"
 #include "cpu/dispatch.h"
+#include "cpu/instruction_set.h"
 #include "cpu/weighted_pixels.h"
 
 // Reads the four taps of every output pixel, writes each output once. Threads share out runs of output
@@ -50,8 +51,10 @@ void affine_align_cpu(const AffineAlignParams& p) {
         const Task task = tasks[i];
         find_taps(p, task, taps);
         const T* input = static_cast<const T*>(p.input) + task.channel * p.input_strides[1];
-        store_weighted_pixels<T>(taps, input, p.input_strides[1],
-                                 pixels_of_task<T>(p.output, p.output_strides, task));
+        with_wide_instructions([&] {
+          store_weighted_pixels<T>(taps, input, p.input_strides[1],
+                                   pixels_of_task<T>(p.output, p.output_strides, task));
+        });
       }
     });
   });

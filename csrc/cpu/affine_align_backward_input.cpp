@@ -6,6 +6,7 @@
 
 #include "core/affine_align_backward.h"
 #include "cpu/dispatch.h"
+#include "cpu/instruction_set.h"
 #include "cpu/weighted_pixels.h"
 
 // Reads every gradient of the output once for each of its taps, writes each gradient of the input once, as a
@@ -59,8 +60,10 @@ void affine_align_backward_input_cpu(const AffineAlignBackwardInputParams& p) {
           const Task task = tasks[i];
           find_sources(p, task, nearby, sources);
           const T* grad = static_cast<const T*>(p.grad) + task.channel * p.grad_strides[1];
-          store_weighted_pixels<T>(sources, grad, p.grad_strides[1],
-                                   pixels_of_task<T>(p.grad_input, p.grad_input_strides, task));
+          with_wide_instructions([&] {
+            store_weighted_pixels<T>(sources, grad, p.grad_strides[1],
+                                     pixels_of_task<T>(p.grad_input, p.grad_input_strides, task));
+          });
         }
     });
   });
