@@ -7,6 +7,7 @@
 
 #include "ops/checks.h"
 #include "ops/device.h"
+#include "ops/fresh_output.h"
 #include "ops/ops.h"
 
 namespace pose2seg {
@@ -54,7 +55,7 @@ at::Tensor affine_align_backward_input(const at::Tensor& grad, const at::Tensor&
                                                                   : at::MemoryFormat::Contiguous);
   if (grad.numel() == 0)
     return at::zeros(input_size, grad.options()).contiguous(*options.memory_format_opt());
-  const auto grad_input = at::empty(input_size, options);
+  const auto grad_input = fresh_output(input_size, options);
   if (grad_input.numel() == 0) return grad_input;
 
   const auto grad_settled = settled(grad), matrices_dense = dense(matrices), index_dense = dense(batch_index);
