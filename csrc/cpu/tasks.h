@@ -1,0 +1,30 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace pose2seg {
+
+// What one task computes: the rows [first, last) of a map, in some of its channels.
+struct Task {
+  int64_t map, first, last, channel, channels;
+};
+
+// All tasks, which are the same for any number of threads. Those of the same channels follow each other, for
+// the maps may be windows of one image, whose planes are then in the cache.
+struct Tasks {
+  int64_t maps, rows, channels;
+  int64_t rows_each, channels_each;
+
+  int64_t bands() const { return (rows - 1) / rows_each + 1; }
+  int64_t slices() const { return (channels - 1) / channels_each + 1; }
+  int64_t count() const { return slices() * maps * bands(); }
+
+  Task operator[](int64_t i) const {
+    const int64_t first = i % bands() * rows_each, channel = i / bands() / maps * channels_each;
+    return {i / bands() % maps, first, std::min(first + rows_each, rows), channel,
+            std::min(channels_each, channels - channel)};
+  }
+};
+
+}  // namespace pose2seg
