@@ -28,10 +28,12 @@ constexpr int kPlanes = 4;
 template <class T>
 using Band = std::vector<RowTaps<accumulate_t<T>>>;
 
-// The pixels of `Planes` planes in one row of a window.
+// The pixels of `Planes` planes in one row of a window. What the planes `ahead` have there is fetched into
+// the second cache: a rotated window crosses the rows of the map in a way that the processor does not
+// foresee.
 template <int Planes, class T>
-void store_planes(const RowTaps<accumulate_t<T>>& row, const AffineAlignParams& p, const T* input,
-                  T* output) {
+void store_planes(const RowTaps<accumulate_t<T>>& row, const AffineAlignParams& p, int64_t ahead,
+                  const T* input, T* output) {
   using Compute = accumulate_t<T>;
   const int64_t from_plane = p.input_strides[1], to_plane = p.output_strides[1],
                 to_column = p.output_strides[3];
@@ -52,6 +54,7 @@ void store_planes(const RowTaps<accumulate_t<T>>& row, const AffineAlignParams& 
       const Compute weights[4] = {(1 - down) * (1 - right), (1 - down) * right, down * (1 - right),
                                   down * right};
       for (int c = 0; c < Planes; ++c) {
+        __builtin_prefetch(upper + c * from_plane + ahead, 0, 2);
         Compute sum = weights[0] * Compute(upper[c * from_plane]);
         sum += weights[1] * Compute(upper[c * from_plane + column_stride]);
         sum += weights[2] * Compute(lower[c * from_plane]);
@@ -114,14 +117,23 @@ void sample(const AffineAlignParams& p, const Task& task, bool channels_last, Ba
   T* output = static_cast<T*>(p.output) + task.map * p.output_strides[0] + task.first * p.output_strides[2];
   const auto for_each_row = [&](int64_t channel, const auto& store) {
     for (int64_t i = 0; i < rows; ++i)
-      store(band[i], p, input + channel * p.input_strides[1],
+      store(band[i], input + channel * p.input_strides[1],
             output + channel * p.output_strides[1] + i * p.output_strides[2]);
   };
-  if (channels_last) return for_each_row(0, store_channels_last<T>);
+  if (channels_last)
+    return for_each_row(
+        0, [&](const auto& row, const T* from, T* to) { store_channels_last(row, p, from, to); });
   int64_t channel = task.channel;
+  const auto store = [&](auto planes) {
+    const int64_t ahead = channel + 2 * planes <= p.channels ? planes * p.input_strides[1] : 0;
+    for_each_row(channel, [&](const auto& row, const T* from, T* to) {
+      store_planes<planes>(row, p, ahead, from, to);
+    });
+    channel += planes;
+  };
   const int64_t end = task.channel + task.channels;
-  for (; channel + kPlanes <= end; channel += kPlanes) for_each_row(channel, store_planes<kPlanes, T>);
-  for (; channel < end; ++channel) for_each_row(channel, store_planes<1, T>);
+  while (channel + kPlanes <= end) store(std::integral_constant<int, kPlanes>());
+  while (channel < end) store(std::integral_constant<int, 1>());
 }
 
 }  // namespace
