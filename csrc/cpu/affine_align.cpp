@@ -19,9 +19,6 @@
 namespace pose2seg {
 namespace {
 
-constexpr int64_t kPlanesTaskPixels = 4096, kChannelsLastTaskPixels = 512;
-constexpr int64_t kPlanesTaskChannels = 16;
-
 // Planes that are sampled together: their rows stay in the first cache even where all share its sets.
 constexpr int kPlanes = 4;
 
@@ -140,15 +137,12 @@ void sample(const AffineAlignParams& p, const Task& task, bool channels_last, Ba
 
 void affine_align_cpu(const AffineAlignParams& p) {
   const bool channels_last = p.input_strides[1] == 1 && p.output_strides[1] == 1;
-  const int64_t pixels = channels_last ? kChannelsLastTaskPixels : kPlanesTaskPixels;
-  const int64_t rows = std::clamp<int64_t>(pixels / p.out_width, 1, p.out_height);
-  const Tasks tasks = {p.instances, p.out_height, p.channels, rows,
-                       channels_last ? p.channels : kPlanesTaskChannels};
+  const Tasks tasks = window_tasks(p.instances, p.out_height, p.out_width, p.channels, channels_last);
   const MapRows map = {0, p.height, p.width, p.input_strides[2], p.input_strides[3]};
   dispatch_floating(p.dtype, [&](auto type) {
     using T = decltype(type);
     at::parallel_for(0, tasks.count(), 1, [&](int64_t begin, int64_t end) {
-      Band<T> band(rows, {map, p.out_width});
+      Band<T> band(tasks.rows_each, {map, p.out_width});
       for (int64_t i = begin; i < end; ++i)
         with_wide_instructions([&] { sample<T>(p, tasks[i], channels_last, band); });
     });

@@ -10,12 +10,13 @@
 
 namespace pose2seg {
 
-// Rows [top, bottom) of a map, of which other rows are out of sight.
+// Rows [top, bottom) of a map, whose other rows are out of sight.
 struct MapRows {
   int64_t top, bottom, width;
   int64_t row_stride, column_stride;  // in elements
 
-  int64_t offset(int64_t x, int64_t y) const { return y * row_stride + x * column_stride; }
+  // From the pixel (0, top).
+  int64_t offset(int64_t x, int64_t y) const { return (y - top) * row_stride + x * column_stride; }
 };
 
 // Where a row of output pixels samples a map. Along a row the pixels that have a tap are neighbours, and
@@ -82,13 +83,14 @@ class RowTaps {
 
  private:
   void find_inner() {
+    const auto top = int32_t(map_.top);
     const auto row_stride = int32_t(map_.row_stride), column_stride = int32_t(map_.column_stride);
     int32_t* __restrict offsets = offset.data();
     T* __restrict rights = right.data(), * __restrict lowers = lower.data();
     for (auto i = int32_t(inner_begin); i < int32_t(inner_end); ++i) {
       const T x = x_(i), y = y_(i);
       const auto column = int32_t(x), row = int32_t(y);
-      offsets[i] = row * row_stride + column * column_stride;
+      offsets[i] = (row - top) * row_stride + column * column_stride;
       rights[i] = x - T(column);
       lowers[i] = y - T(row);
     }

@@ -27,4 +27,13 @@ struct Tasks {
   }
 };
 
+// For windows: long bands of a few planes, which are then sampled one after the other; or short ones of all
+// channels, where these lie next to each other.
+inline Tasks window_tasks(int64_t windows, int64_t height, int64_t width, int64_t channels,
+                          bool channels_last) {
+  const int64_t pixels = channels_last ? 512 : 4096;
+  return {windows, height, channels, std::clamp<int64_t>(pixels / width, 1, height),
+          channels_last ? channels : 16};
+}
+
 }  // namespace pose2seg

@@ -84,7 +84,7 @@ at::Tensor affine_align_backward_matrices(const at::Tensor& grad, const at::Tens
   if (grad.numel() == 0 || input.numel() == 0) return at::zeros(matrices.sizes(), matrices.options());
 
   const auto grad_matrices = at::empty(matrices.sizes(), matrices.options());
-  const int64_t parts = std::max(grad.size(2), gradient_tiles(grad.size(2), grad.size(3)));
+  const int64_t parts = gradient_tiles(grad.size(2), grad.size(3));
   const auto scratch = at::empty({grad.size(0), parts, 6}, matrices.options().dtype(at::kDouble));
   const auto grad_settled = settled(grad), input_settled = settled(input), matrices_dense = dense(matrices),
              index_dense = dense(batch_index);
