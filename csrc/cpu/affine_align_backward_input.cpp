@@ -31,7 +31,7 @@ class InputGradient {
  public:
   explicit InputGradient(const AffineAlignBackwardInputParams& params)
       : p_(params),
-        rows_(std::clamp<int64_t>(kBandSums / kSlice / p_.width, 1, p_.height)),
+        rows_(band_rows(p_.width * kSlice, p_.height)),
         sums_(rows_ * p_.width * kSlice),
         slices_(p_.out_width * kSlice) {}
 
@@ -53,6 +53,13 @@ class InputGradient {
   }
 
  private:
+  // A power of two, so that floating-point numbers hold where the bands of any map begin.
+  static int64_t band_rows(int64_t row_sums, int64_t height) {
+    int64_t rows = 1;
+    while (rows < height && 2 * rows * row_sums <= kBandSums) rows *= 2;
+    return rows;
+  }
+
   // Rounding keeps the order of coordinates along rows and columns, so that the corners bound them all. Where
   // they overflow to NaN there is no telling.
   bool reaches(int64_t instance, const MapRows& map) const {
@@ -60,7 +67,7 @@ class InputGradient {
     const auto right = Compute(p_.out_width - 1), bottom = Compute(p_.out_height - 1);
     const auto [first, last] = std::minmax(
         {to_input.y(0, 0), to_input.y(right, 0), to_input.y(0, bottom), to_input.y(right, bottom)});
-    return !(first >= Compute(map.bottom)) && !(last <= Compute(map.top - 1));
+    return !(first >= Compute(map.bottom)) && !(last < Compute(map.top) - 1);
   }
 
   const T* gradients(int64_t instance, int64_t row, int64_t channel) const {

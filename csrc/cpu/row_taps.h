@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "core/affine.h"
@@ -10,7 +11,8 @@
 
 namespace pose2seg {
 
-// Rows [top, bottom) of a map, whose other rows are out of sight.
+// Rows [top, bottom) of a map, whose other rows are out of sight; bounds that T holds exactly, where they are
+// not the map's own.
 struct MapRows {
   int64_t top, bottom, width;
   int64_t row_stride, column_stride;  // in elements
@@ -41,7 +43,8 @@ class RowTaps {
     x_ = {to_map.a, to_map.b * T(row), to_map.c};
     y_ = {to_map.d, to_map.e * T(row), to_map.f};
     x_.narrow(-1, T(map_.width), begin, end);
-    y_.narrow(T(map_.top - 1), T(map_.bottom), begin, end);
+    const T room = T(map_.top) * 2 * std::numeric_limits<T>::epsilon();
+    y_.narrow(T(map_.top) - 1 - room, T(map_.bottom), begin, end);
     inner_begin = begin;
     inner_end = vectors_ ? end : begin;
     x_.narrow(0, T(map_.width - 1), inner_begin, inner_end);
@@ -76,7 +79,7 @@ class RowTaps {
 
   const MapRows& map() const { return map_; }
 
-  int64_t begin, end;              // columns with any tap
+  int64_t begin, end;              // columns with any tap; in large maps, perhaps one more
   int64_t inner_begin, inner_end;  // columns with all four; of these:
   std::vector<int32_t> offset;     // of the upper left tap
   std::vector<T> right, lower;     // weights of the right column and of the lower row
