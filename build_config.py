@@ -88,6 +88,11 @@ def check_compiler(compiler: str, python_headers: Path) -> None:
         )
 
 
+def inlining_flags(compiler: str) -> list[str]:
+    """What makes Clang inline all that csrc/cpu/instruction_set.h has flattened, as g++ does by itself."""
+    return ["-mllvm", "-inline-threshold=100000"] if "clang" in _output(compiler, "--version") else []
+
+
 def find_cuda_toolkit(environment: Mapping[str, str]) -> CudaToolkit | None:
     """The toolkit in CUDA_HOME; where that is not set, of the nvcc on PATH, else in /usr/local/cuda."""
     home = environment.get("CUDA_HOME") or environment.get("CUDA_PATH")

@@ -65,6 +65,7 @@ def extension() -> dict[str, Any]:
     # OpenMP runtime torch has loaded, and never brings a second one with threads of its own.
     # -ffp-contract=off, because a formula that is written in two places has to round alike in both.
     flags = ["-O3", "-g0", "-fvisibility=hidden", "-fopenmp", "-ffp-contract=off", "-Wall", "-Wextra"]
+    flags += build_config.inlining_flags(os.environ.get("CXX", "c++"))
     flags += [f"-isystem{path}" for path in include_paths()]  # no warnings from torch's own headers
     patterns = ["bindings.cpp", "ops/*.cpp", "cpu/*.cpp"]
     if not why_no_cuda:

@@ -18,41 +18,47 @@ OPS = (
 
 
 def good_arguments(
-    op: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    op: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, scale: int = 1
 ) -> dict[str, Any]:
-    """Three instances of four joints in two images; geometry has the precision that goes with `dtype`."""
+    """Three instances of four joints in two images; geometry has the precision that goes with `dtype`.
+
+    `scale` multiplies the channels and the sides of what is small by itself.
+    """
     generator = torch.Generator().manual_seed(0)
     geometry = torch.float64 if dtype == torch.float64 else torch.float32
 
     def random(*shape: int) -> torch.Tensor:
         return torch.rand(shape, generator=generator, dtype=torch.float64)
 
-    input = random(2, 3, 9, 8).to(device, dtype)
+    def sides(height: int, width: int) -> tuple[int, int]:
+        return scale * height, scale * width
+
+    input = random(2, 3 * scale, *sides(9, 8)).to(device, dtype)
     matrices = (torch.eye(2, 3) + 0.2 * random(3, 2, 3)).to(device, geometry)
     batch_index = torch.tensor([1, 0, 1], device=device)
-    keypoints = torch.cat((7 * random(3, 4, 2), 1 + random(3, 4, 1).round()), -1).to(device, geometry)
+    keypoints = torch.cat((7 * scale * random(3, 4, 2), 1 + random(3, 4, 1).round()), -1).to(device, geometry)
     templates = torch.cat((random(2, 4, 2), torch.ones(2, 4, 1)), -1).to(device, geometry)
-    sampled = {"input": input, "matrices": matrices, "batch_index": batch_index, "output_size": (6, 7)}
+    sampled = {"input": input, "matrices": matrices, "batch_index": batch_index, "output_size": sides(6, 7)}
     pasted = {
-        "probabilities": random(3, 5, 6).to(device, dtype),
+        "probabilities": random(3, *sides(5, 6)).to(device, dtype),
         "matrices": matrices,
         "batch_index": batch_index,
-        "image_sizes": [(12, 9), (10, 11)],
+        "image_sizes": [sides(12, 9), sides(10, 11)],
     }
-    images = [(255 * random(*size, 3)).byte().to(device) for size in ((5, 7), (9, 4))]
+    images = [(255 * random(*sides(*size), 3)).byte().to(device) for size in ((5, 7), (9, 4))]
     arguments: dict[str, dict[str, Any]] = {
         "affine_align": sampled,
-        "skeleton_maps": {"keypoints": keypoints, "output_size": (6, 7), "limbs": LIMBS},
+        "skeleton_maps": {"keypoints": keypoints, "output_size": sides(6, 7), "limbs": LIMBS},
         "align_with_skeleton": sampled | {"keypoints": keypoints, "limbs": LIMBS},
         "fit_pose_templates": {
             "keypoints": keypoints,
             "templates": templates,
-            "source_size": (9, 8),
-            "output_size": (6, 7),
+            "source_size": sides(9, 8),
+            "output_size": sides(6, 7),
         },
         "paste_masks": pasted,
         "paste_rle": pasted,
-        "encode_rle": {"masks": random(3, 8, 9).to(device) > 0.5},
-        "letterbox": {"images": images, "size": (8, 8), "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)},
+        "encode_rle": {"masks": random(3, *sides(8, 9)).to(device) > 0.5},
+        "letterbox": {"images": images, "size": sides(8, 8), "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)},
     }
     return arguments[op]

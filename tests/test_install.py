@@ -30,6 +30,17 @@ from build_config import BuildError, CudaToolkit  # noqa: E402
 TOOLKIT = CudaToolkit(Path("/toolkit"), "13.1", ("7.5", "8.0", "8.6", "8.7", "9.0", "10.0"))
 
 
+# The compiler
+
+
+@pytest.mark.parametrize(
+    ("version", "flags"), [("Debian clang version 19.1.7", 2), ("g++ (Debian) 12.2.0", 0)]
+)
+def test_only_clang_is_told_to_inline(monkeypatch, version, flags):
+    monkeypatch.setattr(build_config, "_output", lambda *command: version)
+    assert len(build_config.inlining_flags("c++")) == flags
+
+
 # The torch to build against
 
 

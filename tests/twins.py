@@ -31,7 +31,8 @@ def _load(kind: str, kernels: str, others: list[Path], sanitize: bool) -> Module
     folder.mkdir(parents=True, exist_ok=True)
     sources = [CSRC / "bindings.cpp", *sorted((CSRC / "ops").glob("*.cpp")), *others]
     sources += [_as_host_source(path, folder) for path in sorted(CSRC.glob(kernels))]
-    flags = ["-O1", "-g0", "-fvisibility=hidden", "-fopenmp", f"-DPOSE2SEG_LIBRARY={name}"]
+    flags = ["-O1", "-g0", "-fvisibility=hidden", "-fopenmp", "-ffp-contract=off"]
+    flags += [f"-DPOSE2SEG_LIBRARY={name}"]
     return load(
         name=name,
         sources=[str(path) for path in sources],

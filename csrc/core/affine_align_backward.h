@@ -63,10 +63,10 @@ struct AffineAlignBackwardMatricesParams : AffineAlignBackward {
   const void* input;         // (batch, channels, height, width), any strides
   int64_t input_strides[4];  // in elements: N, C, H, W
   void* grad_matrices;       // (instances, 2, 3) contiguous
-  Affine<double>* parts;     // (instances, parts): gradients of the sampling transform, from pass to pass
+  Affine<double>* parts;     // (instances, tiles): gradients of the sampling transform, from pass to pass
 };
 
-// The parts that the first pass sums: rows of output pixels on the CPU, tiles of them in CUDA.
+// The tiles of output pixels that the first pass sums in CUDA.
 constexpr int kGradientTileColumns = 16, kGradientTileRows = 4;
 
 inline int64_t gradient_tiles(int64_t out_height, int64_t out_width) {

@@ -1,131 +1,200 @@
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include "core/affine_align_backward.h"
 #include "cpu/dispatch.h"
+#include "cpu/instruction_set.h"
+#include "cpu/row_taps.h"
+#include "cpu/tasks.h"
 
-// Reads the four taps and the gradient of every output pixel. Threads share out the output rows; each row's
-// sums, and then their sum over the rows, are made in one order whatever the number of threads.
+// Reads the four taps and the gradient of every output pixel, once. Threads share out bands of rows of the
+// windows, and where channels are planes these too. Within a task and then over the tasks, sums are made in
+// one order whatever the number of threads.
 
 namespace pose2seg {
 namespace {
 
+// As in affine_align.cpp.
+constexpr int kPlanes = 4;
+
+// Sums over channels that lie next to each other are made in so many lanes, for any instruction set.
+constexpr int kLanes = 16;
+
 template <class T>
-struct Row {
+class MatrixGradient {
   using Compute = accumulate_t<T>;
 
-  const AffineAlignBackwardMatricesParams& p;
-  const T* input;
-  const T* grad;
-  const std::vector<BilinearTaps<Compute>>& taps;
+ public:
+  MatrixGradient(const AffineAlignBackwardMatricesParams& params, int64_t rows, bool channels_last)
+      : p_(params),
+        channels_last_(channels_last),
+        band_(rows, {{0, p_.height, p_.width, p_.input_strides[2], p_.input_strides[3]}, p_.out_width}),
+        pixels_(rows, std::vector<Gradient<Compute>>(p_.out_width)),
+        columns_(p_.out_width),
+        columns_by_row_(p_.out_width) {}
 
-  Gradient<Compute> at(int64_t channel, int64_t column) const {
-    const BilinearTaps<Compute>& t = taps[column];
-    const int64_t upper_left =
-        channel * p.input_strides[1] + t.y * p.input_strides[2] + t.x * p.input_strides[3];
-    const auto value = [&](bool present, int64_t offset) {
-      return present ? Compute(input[upper_left + offset]) : 0;
+  // The task's part of the gradient of the sampling transform.
+  Affine<double> run(const Task& task) {
+    const int64_t image = p_.batch_index[task.map], rows = task.last - task.first;
+    if (image < 0 || image >= p_.batch) return {};
+    for (int64_t i = 0; i < rows; ++i) {
+      band_[i].find(p_.to_input<Compute>(task.map), task.first + i);
+      std::fill(pixels_[i].begin(), pixels_[i].end(), Gradient<Compute>{});
+    }
+    input_ = static_cast<const T*>(p_.input) + image * p_.input_strides[0];
+    grad_ = static_cast<const T*>(p_.grad) + task.map * p_.grad_strides[0] + task.first * p_.grad_strides[2];
+    int64_t channel = task.channel;
+    const int64_t end = task.channel + task.channels;
+    if (channels_last_) {
+      for (int64_t i = 0; i < rows; ++i) add_channels_last(i);
+      channel = end;
+    }
+    for (; channel + kPlanes <= end; channel += kPlanes)
+      for (int64_t i = 0; i < rows; ++i) add_planes<kPlanes>(i, channel);
+    for (; channel < end; ++channel)
+      for (int64_t i = 0; i < rows; ++i) add_planes<1>(i, channel);
+    return sum_of_pixels(task);
+  }
+
+ private:
+  // Of one pixel and channel, where taps may be absent.
+  void add_at(int64_t i, int64_t column, int64_t channel) {
+    const auto taps = band_[i].taps(column);
+    const T* input = input_ + channel * p_.input_strides[1];
+    const auto value = [&](bool present, int64_t x, int64_t y) {
+      return present ? Compute(input[band_[i].map().offset(x, y)]) : 0;
     };
-    const int64_t right = p.input_strides[3], lower = p.input_strides[2];
-    const auto slope =
-        t.gradient(value(t.has_upper && t.has_left, 0), value(t.has_upper && t.has_right, right),
-                   value(t.has_lower && t.has_left, lower), value(t.has_lower && t.has_right, lower + right));
-    const auto by = Compute(grad[channel * p.grad_strides[1] + column * p.grad_strides[3]]);
-    return {by * slope.x, by * slope.y};
+    const int64_t x = taps.x, y = taps.y;
+    const auto slope = taps.gradient(value(taps.has_upper && taps.has_left, x, y),
+                                     value(taps.has_upper && taps.has_right, x + 1, y),
+                                     value(taps.has_lower && taps.has_left, x, y + 1),
+                                     value(taps.has_lower && taps.has_right, x + 1, y + 1));
+    const auto by =
+        Compute(grad_[i * p_.grad_strides[2] + channel * p_.grad_strides[1] + column * p_.grad_strides[3]]);
+    pixels_[i][column].x += by * slope.x;
+    pixels_[i][column].y += by * slope.y;
   }
 
-  // The inner loop over channels that lie next to each other, free of conditions.
-  Gradient<Compute> vector_at(int64_t column) const {
-    const BilinearTaps<Compute>& t = taps[column];
-    const T* upper_left = input + t.y * p.input_strides[2] + t.x * p.input_strides[3];
-    const T* upper_right = upper_left + p.input_strides[3];
-    const T* lower_left = upper_left + p.input_strides[2];
-    const T* lower_right = lower_left + p.input_strides[3];
-    const T* by = grad + column * p.grad_strides[3];
-    // The sums of each tap times the gradient give both slopes.
-    Compute ul = 0, ur = 0, ll = 0, lr = 0;
-#pragma omp simd reduction(+ : ul, ur, ll, lr)
-    for (int64_t c = 0; c < p.channels; ++c) {
-      const auto g = Compute(by[c]);
-      ul += g * Compute(upper_left[c]);
-      ur += g * Compute(upper_right[c]);
-      ll += g * Compute(lower_left[c]);
-      lr += g * Compute(lower_right[c]);
-    }
-    return t.gradient(ul, ur, ll, lr);
+  // visit(column) for the columns of a row that have some taps, but not all.
+  template <class Visit>
+  static void for_each_edge(const RowTaps<Compute>& row, const Visit& visit) {
+    for (int64_t column = row.begin; column < row.inner_begin; ++column) visit(column);
+    for (int64_t column = row.inner_end; column < row.end; ++column) visit(column);
   }
+
+  // How the sums of each tap times the gradient, over some channels, move the pixel.
+  static Gradient<Compute> slope(const RowTaps<Compute>& row, int64_t column, Compute upper_left,
+                                 Compute upper_right, Compute lower_left, Compute lower_right) {
+    const BilinearTaps<Compute> taps = {0, 0, row.right[column], row.lower[column], true, true, true, true};
+    return taps.gradient(upper_left, upper_right, lower_left, lower_right);
+  }
+
+  template <int Planes>
+  void add_planes(int64_t i, int64_t channel) {
+    const RowTaps<Compute>& row = band_[i];
+    for_each_edge(row, [&](int64_t column) {
+      for (int c = 0; c < Planes; ++c) add_at(i, column, channel + c);
+    });
+    const int64_t right = p_.input_strides[3], plane = p_.input_strides[1], grad_plane = p_.grad_strides[1];
+    const T* input = input_ + channel * plane;
+    const T* grad = grad_ + i * p_.grad_strides[2] + channel * grad_plane;
+    for (int64_t column = row.inner_begin; column < row.inner_end; ++column) {
+      const T* upper = input + row.offset[column];
+      const T* lower = upper + p_.input_strides[2];
+      Compute ul = 0, ur = 0, ll = 0, lr = 0;
+      for (int c = 0; c < Planes; ++c) {
+        const auto by = Compute(grad[c * grad_plane + column * p_.grad_strides[3]]);
+        ul += by * Compute(upper[c * plane]);
+        ur += by * Compute(upper[c * plane + right]);
+        ll += by * Compute(lower[c * plane]);
+        lr += by * Compute(lower[c * plane + right]);
+      }
+      const auto moved = slope(row, column, ul, ur, ll, lr);
+      pixels_[i][column].x += moved.x;
+      pixels_[i][column].y += moved.y;
+    }
+  }
+
+  void add_channels_last(int64_t i) {
+    const RowTaps<Compute>& row = band_[i];
+    for_each_edge(row, [&](int64_t column) {
+      for (int64_t channel = 0; channel < p_.channels; ++channel) add_at(i, column, channel);
+    });
+    for (int64_t column = row.inner_begin; column < row.inner_end; ++column) {
+      const T* upper = input_ + row.offset[column];
+      const T* lower = upper + p_.input_strides[2];
+      const T* grad = grad_ + i * p_.grad_strides[2] + column * p_.grad_strides[3];
+      const T* taps[4] = {upper, upper + p_.input_strides[3], lower, lower + p_.input_strides[3]};
+      Compute sums[4];
+      sum_products(grad, taps, p_.channels, sums);
+      pixels_[i][column] = slope(row, column, sums[0], sums[1], sums[2], sums[3]);
+    }
+  }
+
+  static void sum_products(const T* grad, const T* const (&taps)[4], int64_t channels, Compute (&sums)[4]) {
+    Compute lanes[4][kLanes] = {};
+    int64_t channel = 0;
+    for (; channel + kLanes <= channels; channel += kLanes)
+      for (int k = 0; k < 4; ++k)
+#pragma omp simd
+        for (int l = 0; l < kLanes; ++l)
+          lanes[k][l] += Compute(grad[channel + l]) * Compute(taps[k][channel + l]);
+    for (int64_t l = 0; channel + l < channels; ++l)
+      for (int k = 0; k < 4; ++k) lanes[k][l] += Compute(grad[channel + l]) * Compute(taps[k][channel + l]);
+    for (int k = 0; k < 4; ++k) {
+      for (int half = kLanes / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; ++l) lanes[k][l] += lanes[k][l + half];
+      sums[k] = lanes[k][0];
+    }
+  }
+
+  Affine<double> sum_of_pixels(const Task& task) {
+    std::fill(columns_.begin(), columns_.end(), Gradient<double>{});
+    std::fill(columns_by_row_.begin(), columns_by_row_.end(), Gradient<double>{});
+    for (int64_t row = task.first; row < task.last; ++row)
+      for (int64_t column = 0; column < p_.out_width; ++column) {
+        const auto& pixel = pixels_[row - task.first][column];
+        columns_[column].x += pixel.x;
+        columns_[column].y += pixel.y;
+        columns_by_row_[column].x += double(row) * pixel.x;
+        columns_by_row_[column].y += double(row) * pixel.y;
+      }
+    Affine<double> sum = {};
+    for (int64_t column = 0; column < p_.out_width; ++column) {
+      const auto &all = columns_[column], &by_row = columns_by_row_[column];
+      sum = sum +
+            Affine<double>{double(column) * all.x, by_row.x, all.x, double(column) * all.y, by_row.y, all.y};
+    }
+    return sum;
+  }
+
+  const AffineAlignBackwardMatricesParams& p_;
+  const bool channels_last_;
+  const T *input_ = nullptr, *grad_ = nullptr;  // of the task's image and first row
+  std::vector<RowTaps<Compute>> band_;
+  std::vector<std::vector<Gradient<Compute>>> pixels_;      // of the band, summed over channels
+  std::vector<Gradient<double>> columns_, columns_by_row_;  // summed over rows; and times the row
 };
-
-template <class T>
-void find_taps(const AffineAlignBackwardMatricesParams& p, int64_t instance, int64_t row,
-               std::vector<BilinearTaps<accumulate_t<T>>>& taps) {
-  using Compute = accumulate_t<T>;
-  const auto to_input = p.to_input<Compute>(instance);
-  for (int64_t column = 0; column < p.out_width; ++column) {
-    const Compute x = to_input.x(Compute(column), Compute(row));
-    const Compute y = to_input.y(Compute(column), Compute(row));
-    taps[column] = bilinear_taps(x, y, p.height, p.width);
-  }
-}
-
-// The row's part of the gradient of the sampling transform.
-template <class T>
-Affine<double> row_gradient(const Row<T>& row, int64_t index,
-                            std::vector<Gradient<accumulate_t<T>>>& pixels) {
-  const AffineAlignBackwardMatricesParams& p = row.p;
-  const bool channels_last = p.input_strides[1] == 1 && p.grad_strides[1] == 1;
-  std::fill(pixels.begin(), pixels.end(), Gradient<accumulate_t<T>>{});
-  for (int64_t column = 0; column < p.out_width; ++column)
-    if (channels_last && row.taps[column].all()) pixels[column] = row.vector_at(column);
-  for (int64_t channel = 0; channel < p.channels; ++channel)
-    for (int64_t column = 0; column < p.out_width; ++column) {
-      if (!row.taps[column].any() || (channels_last && row.taps[column].all())) continue;
-      const auto at = row.at(channel, column);
-      pixels[column].x += at.x;
-      pixels[column].y += at.y;
-    }
-  Affine<double> sum = {};
-  for (int64_t column = 0; column < p.out_width; ++column) {
-    sum.c += pixels[column].x;
-    sum.a += double(column) * pixels[column].x;
-    sum.f += pixels[column].y;
-    sum.d += double(column) * pixels[column].y;
-  }
-  sum.b = double(index) * sum.c;
-  sum.e = double(index) * sum.f;
-  return sum;
-}
-
-template <class T>
-void sum_rows(const AffineAlignBackwardMatricesParams& p) {
-  using Compute = accumulate_t<T>;
-  at::parallel_for(0, p.instances * p.out_height, 1, [&](int64_t begin, int64_t end) {
-    std::vector<BilinearTaps<Compute>> taps(p.out_width);
-    std::vector<Gradient<Compute>> pixels(p.out_width);
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t instance = i / p.out_height, row = i % p.out_height, image = p.batch_index[instance];
-      p.parts[i] = {};
-      if (image < 0 || image >= p.batch) continue;
-      find_taps<T>(p, instance, row, taps);
-      const T* input = static_cast<const T*>(p.input) + image * p.input_strides[0];
-      const T* grad = static_cast<const T*>(p.grad) + instance * p.grad_strides[0] + row * p.grad_strides[2];
-      p.parts[i] = row_gradient(Row<T>{p, input, grad, taps}, row, pixels);
-    }
-  });
-}
 
 }  // namespace
 
 void affine_align_backward_matrices_cpu(const AffineAlignBackwardMatricesParams& p) {
+  const bool channels_last = p.input_strides[1] == 1 && p.grad_strides[1] == 1;
+  const Tasks tasks = window_tasks(p.instances, p.out_height, p.out_width, p.channels, channels_last);
+  std::vector<Affine<double>> parts(tasks.count());
   dispatch_floating(p.dtype, [&](auto type) {
     using T = decltype(type);
-    sum_rows<T>(p);
-    for (int64_t instance = 0; instance < p.instances; ++instance) {
-      Affine<double> sum = {};
-      for (int64_t row = 0; row < p.out_height; ++row) sum = sum + p.parts[instance * p.out_height + row];
-      store_matrix_gradient<accumulate_t<T>>(p, instance, sum);
-    }
+    at::parallel_for(0, tasks.count(), 1, [&](int64_t begin, int64_t end) {
+      MatrixGradient<T> gradient(p, tasks.rows_each, channels_last);
+      for (int64_t i = begin; i < end; ++i)
+        with_wide_instructions([&] { parts[i] = gradient.run(tasks[i]); });
+    });
+    std::vector<Affine<double>> sums(p.instances, Affine<double>{});
+    for (int64_t i = 0; i < tasks.count(); ++i) sums[tasks[i].map] = sums[tasks[i].map] + parts[i];
+    for (int64_t n = 0; n < p.instances; ++n) store_matrix_gradient<accumulate_t<T>>(p, n, sums[n]);
   });
 }
 

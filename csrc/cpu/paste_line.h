@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/paste.h"
+#include "cpu/line_coordinate.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
 #define POSE2SEG_VECTOR_CLONES __attribute__((target_clones("avx2", "default")))
@@ -16,55 +17,12 @@
 
 namespace pose2seg {
 
-// The first t in [begin, end) with holds(t), for a predicate that is false up to some t and true from there
-// on; end if there is none. Looks around `guess`.
-template <class Holds>
-int64_t first_where(double guess, int64_t begin, int64_t end, const Holds& holds) {
-  auto t = static_cast<int64_t>(std::fmin(std::fmax(guess, double(begin)), double(end)));
-  while (t > begin && holds(t - 1)) --t;
-  while (t < end && !holds(t)) ++t;
-  return t;
-}
-
 // The largest integer that is not above a value within the range of int32_t.
 template <class T>
 int32_t whole(T value) {
   const auto truncated = static_cast<int32_t>(value);
   return truncated - (T(truncated) > value);
 }
-
-// One RoI coordinate along a row or a column of the image, step * t + offset + shift, with the roundings of
-// Affine::x and Affine::y: each of the three operations keeps the order of the t, so the t whose coordinate
-// lies in an interval are neighbours.
-template <class T>
-struct LineCoordinate {
-  T step, offset, shift;
-
-  template <class Integer>
-  T operator()(Integer t) const {
-    return step * T(t) + offset + shift;
-  }
-
-  // Shrinks [begin, end) to the t with -1 < coordinate < extent, where some tap is inside the RoI.
-  void narrow(int64_t extent, int64_t& begin, int64_t& end) const {
-    const auto after_low = [&](int64_t t) { return (*this)(t) > -1; };
-    const auto before_high = [&](int64_t t) { return (*this)(t) < T(extent); };
-    if (begin >= end) return;
-    if (step == 0) {
-      if (!(after_low(begin) && before_high(begin))) end = begin;
-      return;
-    }
-    const double constant = double(offset) + double(shift);
-    const double low = (-1 - constant) / double(step), high = (double(extent) - constant) / double(step);
-    if (step > 0) {
-      begin = first_where(low, begin, end, after_low);
-      end = first_where(high, begin, end, [&](int64_t t) { return !before_high(t); });
-    } else {
-      begin = first_where(high, begin, end, before_high);
-      end = first_where(low, begin, end, [&](int64_t t) { return !after_low(t); });
-    }
-  }
-};
 
 // Cells are the squares between four taps, numbered row by row from (-1, -1), of which the RoI's first pixel
 // is the last tap. Stores the cell of each of `count` pixels; plain enough for vector instructions.
@@ -170,8 +128,8 @@ class LinePaster {
   void paste_line(const Coordinates& x, const Coordinates& y, int64_t begin, int64_t end,
                   bool* pixels) const {
     int64_t first = begin, last = end;
-    x.narrow(params_.roi_width, first, last);
-    y.narrow(params_.roi_height, first, last);
+    x.narrow(-1, Coordinate(params_.roi_width), first, last);
+    y.narrow(-1, Coordinate(params_.roi_height), first, last);
     last = std::max(first, last);
     std::fill(pixels, pixels + (first - begin), false);
     std::fill(pixels + (last - begin), pixels + (end - begin), false);

@@ -1,10 +1,9 @@
 #include "core/affine_align.h"
 
-#include <ATen/ops/empty.h>
-
 #include "ops/affine_sampling.h"
 #include "ops/checks.h"
 #include "ops/device.h"
+#include "ops/fresh_output.h"
 #include "ops/ops.h"
 
 namespace pose2seg {
@@ -14,8 +13,8 @@ at::Tensor affine_align(const at::Tensor& input, const at::Tensor& matrices, con
   const Convention parsed = parse_convention(convention);
   check_windows(input, matrices, batch_index);
   check_size(output_size, "output_size");
-  const auto output = at::empty({matrices.size(0), input.size(1), output_size[0], output_size[1]},
-                                input.options().memory_format(window_format(input)));
+  const auto output = fresh_output({matrices.size(0), input.size(1), output_size[0], output_size[1]},
+                                   input.options().memory_format(window_format(input)));
   if (output.numel() == 0) return output;
   const auto input_settled = settled(input);
   const auto matrices_dense = dense(matrices);

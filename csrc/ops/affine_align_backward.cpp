@@ -7,6 +7,7 @@
 
 #include "ops/checks.h"
 #include "ops/device.h"
+#include "ops/fresh_output.h"
 #include "ops/ops.h"
 
 namespace pose2seg {
@@ -54,7 +55,7 @@ at::Tensor affine_align_backward_input(const at::Tensor& grad, const at::Tensor&
                                                                   : at::MemoryFormat::Contiguous);
   if (grad.numel() == 0)
     return at::zeros(input_size, grad.options()).contiguous(*options.memory_format_opt());
-  const auto grad_input = at::empty(input_size, options);
+  const auto grad_input = fresh_output(input_size, options);
   if (grad_input.numel() == 0) return grad_input;
 
   const auto grad_settled = settled(grad), matrices_dense = dense(matrices), index_dense = dense(batch_index);
@@ -83,7 +84,7 @@ at::Tensor affine_align_backward_matrices(const at::Tensor& grad, const at::Tens
   if (grad.numel() == 0 || input.numel() == 0) return at::zeros(matrices.sizes(), matrices.options());
 
   const auto grad_matrices = at::empty(matrices.sizes(), matrices.options());
-  const int64_t parts = std::max(grad.size(2), gradient_tiles(grad.size(2), grad.size(3)));
+  const int64_t parts = gradient_tiles(grad.size(2), grad.size(3));
   const auto scratch = at::empty({grad.size(0), parts, 6}, matrices.options().dtype(at::kDouble));
   const auto grad_settled = settled(grad), input_settled = settled(input), matrices_dense = dense(matrices),
              index_dense = dense(batch_index);

@@ -1,5 +1,3 @@
-#include <ATen/ops/empty.h>
-
 #include <algorithm>
 
 #include "core/affine_align.h"
@@ -7,6 +5,7 @@
 #include "ops/affine_sampling.h"
 #include "ops/checks.h"
 #include "ops/device.h"
+#include "ops/fresh_output.h"
 #include "ops/ops.h"
 #include "ops/skeleton_drawing.h"
 
@@ -34,8 +33,8 @@ at::Tensor align_with_skeleton(const at::Tensor& input, const at::Tensor& keypoi
                                        {limbs, sigma, limb_width, 1, signed_visibility, "last"});
   skeletons.drawing.matrices = matrices_dense.const_data_ptr();
   const int64_t features = input.size(1), channels = skeletons.drawing.channels();
-  const auto output = at::empty({matrices.size(0), features + channels, output_size[0], output_size[1]},
-                                input.options().memory_format(window_format(input)));
+  const auto output = fresh_output({matrices.size(0), features + channels, output_size[0], output_size[1]},
+                                   input.options().memory_format(window_format(input)));
   if (output.numel() == 0) return output;
 
   if (features > 0)

@@ -7,6 +7,7 @@
 #include "core/centred_resize.h"
 #include "ops/checks.h"
 #include "ops/device.h"
+#include "ops/fresh_output.h"
 #include "ops/ops.h"
 
 namespace pose2seg {
@@ -71,7 +72,7 @@ std::tuple<at::Tensor, at::Tensor> letterbox(at::TensorList images, at::IntArray
   const auto options = images.front().options().dtype(dtype);
   const auto count = static_cast<int64_t>(images.size());
   const auto format = channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
-  const auto output = at::empty({count, 3, size[0], size[1]}, options.memory_format(format));
+  const auto output = fresh_output({count, 3, size[0], size[1]}, options.memory_format(format));
   const auto matrices = at::empty({count, 2, 3}, options.dtype(at::kFloat));
   params.images = described.data();
   params.image_count = count;

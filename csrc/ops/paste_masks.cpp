@@ -1,9 +1,8 @@
 #include "core/paste_masks.h"
 
-#include <ATen/ops/empty.h>
-
 #include "ops/checks.h"
 #include "ops/device.h"
+#include "ops/fresh_output.h"
 #include "ops/ops.h"
 #include "ops/paste.h"
 
@@ -19,7 +18,8 @@ std::vector<at::Tensor> allocate_masks(std::vector<PasteTarget>& targets, at::In
   std::vector<at::Tensor> masks;
   std::vector<bool*> next;
   for (int64_t image = 0; image < images; ++image) {
-    masks.push_back(at::empty({people[image], image_sizes[2 * image], image_sizes[2 * image + 1]}, options));
+    masks.push_back(
+        fresh_output({people[image], image_sizes[2 * image], image_sizes[2 * image + 1]}, options));
     next.push_back(masks.back().mutable_data_ptr<bool>());
   }
   for (PasteTarget& target : targets) {

@@ -1,11 +1,10 @@
 #include "core/skeleton_maps.h"
 
-#include <ATen/ops/empty.h>
-
 #include <algorithm>
 
 #include "ops/checks.h"
 #include "ops/device.h"
+#include "ops/fresh_output.h"
 #include "ops/ops.h"
 #include "ops/skeleton_drawing.h"
 
@@ -20,8 +19,8 @@ at::Tensor skeleton_maps(const at::Tensor& keypoints, at::IntArrayRef output_siz
   params.drawing = skeleton_drawing(keypoints_dense, output_size,
                                     {limbs, sigma, limb_width, stride, signed_visibility, limb_overlap});
   const auto output =
-      at::empty({params.drawing.maps, params.drawing.channels(), output_size[0], output_size[1]},
-                keypoints.options().dtype(dtype.value_or(keypoints.scalar_type())));
+      fresh_output({params.drawing.maps, params.drawing.channels(), output_size[0], output_size[1]},
+                   keypoints.options().dtype(dtype.value_or(keypoints.scalar_type())));
   check_floating(output, "dtype");
   if (output.numel() == 0) return output;
   if (params.drawing.people == 0) return output.zero_();

@@ -1,0 +1,45 @@
+#pragma once
+
+// Wide vector instructions, and one build that runs everywhere: a loop is compiled for several instruction
+// sets, and which of them runs is decided by the machine that it runs on.
+
+namespace pose2seg {
+
+enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
+
+// The one that torch uses, for its own kernels too: the widest that the machine has, or less where
+// ATEN_CPU_CAPABILITY=default or =avx2 asks for less.
+InstructionSet instruction_set();
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define POSE2SEG_COMPILE_FOR(...) [[gnu::target(__VA_ARGS__), gnu::flatten]]
+
+template <class Body>
+POSE2SEG_COMPILE_FOR("avx2,fma")
+void run_with_avx2(const Body& body) {
+  body();
+}
+
+template <class Body>
+POSE2SEG_COMPILE_FOR("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
+void run_with_avx512(const Body& body) {
+  body();
+}
+#endif
+
+// Calls body(), compiled with all the functions that it calls and that can be inlined. To be used around
+// loops that are worth it, within a task of at::parallel_for. The results are the same bits with every
+// instruction set: the compiler may neither fuse nor reorder operations on floating-point numbers.
+template <class Body>
+void with_wide_instructions(const Body& body) {
+#ifdef POSE2SEG_COMPILE_FOR
+  switch (instruction_set()) {
+    case InstructionSet::kAvx512: return run_with_avx512(body);
+    case InstructionSet::kAvx2: return run_with_avx2(body);
+    case InstructionSet::kBaseline: break;
+  }
+#endif
+  body();
+}
+
+}  // namespace pose2seg

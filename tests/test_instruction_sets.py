@@ -1,0 +1,70 @@
+"""The same bits with every instruction set of the machine, down to the one that all machines have."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from every_op import OPS, good_arguments
+from test_determinism import DIFFERENTIABLE, same
+
+import pose2seg_ops
+
+FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+CASES = [(op, torch.float32) for op in OPS if op in ("fit_pose_templates", "encode_rle", "letterbox")]
+CASES += [(op, dtype) for op in OPS if (op, torch.float32) not in CASES for dtype in FLOATING]
+
+
+def questions() -> list[dict[str, Any]]:
+    """Good arguments in sizes that fill vectors and leave rests beside them; features in both layouts."""
+    asked = []
+    for op, dtype in CASES:
+        for memory_format in (torch.contiguous_format, torch.channels_last):
+            arguments = good_arguments(op, dtype=dtype, scale=7)
+            if "input" in arguments:
+                arguments["input"] = arguments["input"].contiguous(memory_format=memory_format)
+            elif memory_format == torch.channels_last:
+                continue
+            question: dict[str, Any] = {"op": op, "arguments": arguments}
+            if op in DIFFERENTIABLE:
+                question["grad"] = torch.randn_like(getattr(pose2seg_ops, op)(**arguments))
+            asked.append(question)
+    return asked
+
+
+def answer(op: str, arguments: dict[str, Any], grad: torch.Tensor | None = None) -> Any:
+    """What the op returns; and the gradients to all that has one."""
+    names = ("input", "keypoints", "matrices") if grad is not None else ()
+    leaves = {name: arguments[name].detach().requires_grad_() for name in names if name in arguments}
+    output = getattr(pose2seg_ops, op)(**(arguments | leaves))
+    return (
+        output
+        if grad is None
+        else (output.detach(), *torch.autograd.grad(output, list(leaves.values()), grad))
+    )
+
+
+def answer_file(asked: str, answered: str) -> None:
+    """In another process, which may use another instruction set."""
+    answers = [answer(**question) for question in torch.load(asked, weights_only=False)]
+    torch.save((torch.backends.cpu.get_cpu_capability(), answers), answered)
+
+
+@pytest.mark.parametrize("instruction_set", ["default", "avx2"])
+def test_every_instruction_set_gives_the_same_bits(tmp_path, instruction_set):
+    widest = torch.backends.cpu.get_cpu_capability()
+    if widest not in {"default": ("AVX2", "AVX512"), "avx2": ("AVX512",)}[instruction_set]:
+        pytest.skip(f"this machine has nothing wider: {widest}")
+    asked, answered = str(tmp_path / "asked.pt"), str(tmp_path / "answered.pt")
+    torch.save(questions(), asked)
+    program = f"from test_instruction_sets import answer_file; answer_file({asked!r}, {answered!r})"
+    environment = os.environ | {"ATEN_CPU_CAPABILITY": instruction_set}
+    command = [sys.executable, "-c", program]
+    subprocess.run(command, check=True, env=environment, cwd=Path(__file__).parent)
+    used, answers = torch.load(answered, weights_only=False)
+    assert used in {"default": ("DEFAULT", "NO AVX"), "avx2": ("AVX2",)}[instruction_set]
+    for question, theirs in zip(torch.load(asked, weights_only=False), answers, strict=True):
+        assert same(answer(**question), theirs), question["op"]
