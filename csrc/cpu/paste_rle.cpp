@@ -36,6 +36,7 @@ void walk_stripe(const PasteTarget& target, const LinePaster<T>& paster, int64_t
   const int64_t first = std::max(box.left, stripe * kStripeWidth);
   const int64_t last = std::min(box.right, (stripe + 1) * kStripeWidth);
   if (first >= last || box.empty()) return;
+  found.reserve(4 * kStripeWidth);
   const std::unique_ptr<bool[]> pixels(new bool[box.bottom - box.top]);
   for (int64_t column = first; column < last; ++column) {
     paster.paste(column, pixels.get());
