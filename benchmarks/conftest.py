@@ -24,7 +24,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test with the arguments `contest` and `contender` runs for each of its module's CONTESTS."""
     if "contender" in metafunc.fixturenames:
-        pairs = [(contest, name) for contest in metafunc.module.CONTESTS for name in contest.contenders]
+        contests = metafunc.module.CONTESTS
+        pairs = [(contest, name) for contest in contests for name in (*contest.contenders, *contest.missing)]
         ids = [f"{contest}-{name}" for contest, name in pairs]
         metafunc.parametrize(("contest", "contender"), pairs, ids=ids)
 
@@ -34,6 +35,8 @@ def race(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Race:
     """`race(contest, contender)`: all contenders agree; then times one."""
 
     def run(contest: Contest, contender: str) -> None:
+        if contender in contest.missing:
+            pytest.skip(contest.missing[contender])
         arguments = contest.inputs(torch.device(request.config.getoption("--device")))
         contest.check(arguments)
         benchmark.group = f"{contest.op}, {contest.case}"

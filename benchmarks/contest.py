@@ -22,6 +22,8 @@ class Contest:
     contenders: OURS, REFERENCE and others by name; REFERENCE is what all but FLOOR have to agree with.
     bars: by name of a contender, the smallest (its time / our time) that will do.
     tolerance: relative and absolute, of the agreement.
+    longest: seconds that ours may take, where that is the bar.
+    missing: by name of a contender that cannot take part here, why.
     agree: raises AssertionError if a result does not agree; by default torch.testing.assert_close.
     """
 
@@ -32,6 +34,8 @@ class Contest:
     bars: Mapping[str, float] = field(default_factory=dict)
     tolerance: float = 1e-3
     agree: Callable[[Any, Any], None] | None = None
+    longest: float | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, arguments: tuple[Any, ...]) -> None:
         """Raises AssertionError unless all contenders agree with the reference."""

@@ -36,7 +36,7 @@ def main() -> None:
     contests = [contest for contest in find_contests() if options.only in str(contest)]
     results = [run(contest, options.device, options.seconds) for contest in tqdm(contests, unit="contest")]
     options.output.write_text(report(results, options.device))
-    missed = [result for result in results if not all(met for *_, met in bars(result))]
+    missed = [result for result in results if not all(met for _, met in bars(result))]
     print(f"{options.output}: {len(results)} contests, {len(missed)} below a bar", file=sys.stderr)
 
 
@@ -52,11 +52,13 @@ def run(contest: Contest, device: torch.device, seconds: float) -> Result:
     return Result(contest, alternate(contest.contenders, arguments, device, seconds=seconds))
 
 
-def bars(result: Result) -> Iterator[tuple[str, float, float, bool]]:
-    """Contender, (its time / our time), the smallest that will do, and whether it is reached."""
-    for name, least in result.contest.bars.items():
-        ratio = result.medians[name] / result.medians[OURS]
-        yield name, ratio, least, ratio >= least
+def bars(result: Result) -> Iterator[tuple[str, bool]]:
+    """Each bar of the contest in words, and whether it is reached."""
+    contest, ours = result.contest, result.medians[OURS]
+    for name, least in contest.bars.items():
+        yield f"{name} {least:.2f}", result.medians[name] / ours >= least
+    if contest.longest is not None:
+        yield f"{format_time(contest.longest)} ms", ours <= contest.longest
 
 
 def report(results: Sequence[Result], device: torch.device) -> str:
@@ -87,9 +89,7 @@ def table(results: Sequence[Result]) -> Iterator[str]:
         ours = result.medians[OURS]
         times = [format_time(result.medians.get(name)) for name in (OURS, *others)]
         ratios = [f"{name} {result.medians[name] / ours:.2f}" for name in others if name in result.medians]
-        judged = [
-            f"{name} {least:.2f} {'met' if met else '**missed**'}" for name, _, least, met in bars(result)
-        ]
+        judged = [f"{bar} {'met' if met else '**missed**'}" for bar, met in bars(result)]
         yield (
             f"| {result.contest.case} | " + " | ".join([*times, ", ".join(ratios), ", ".join(judged)]) + " |"
         )

@@ -45,7 +45,7 @@ def flatten_pairs(pairs: Iterable[Sequence[int]], name: str) -> list[int]:
 
 
 def flatten_limbs(limbs: Sequence[tuple[int, int]]) -> Sequence[int]:
-    """The limbs as one flat list; the usual ones without a look at each, which took as long as a whole call."""
+    """One flat list; the usual limbs without a look at each, which took as long as a call."""
     return _FLAT_COCO_LIMBS if limbs is COCO_LIMBS else flatten_pairs(limbs, "limbs")
 
 

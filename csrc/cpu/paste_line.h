@@ -65,7 +65,7 @@ struct LineCoordinate {
 struct Stepping {
   int32_t first, stride, last;
 
-  int32_t operator[](int32_t i) const { return std::min(first + i * stride, last); }
+  int32_t operator[](int32_t i) const { return first + std::min(i * stride, last - first); }
 };
 
 // Cells are the squares between four taps, numbered row by row from (-1, -1), of which the RoI's first pixel
@@ -183,8 +183,8 @@ class LinePaster {
     const auto high = Coordinate(params_.threshold + slack), low = Coordinate(params_.threshold - slack);
     std::vector<uint8_t> sides(taps_.size());
     std::transform(taps_.begin(), taps_.end(), sides.begin(), [&](Coordinate tap) {
-      return uint8_t((tap < low && tap >= Limits::lowest()) * kBelow +
-                     (tap > high && tap <= Limits::max()) * kAbove);
+      return uint8_t(((tap < low) & (tap >= Limits::lowest())) * kBelow +
+                     ((tap > high) & (tap <= Limits::max())) * kAbove);
     });
     return sides;
   }
@@ -226,10 +226,13 @@ class LinePaster {
     for (int32_t i = 0; i < stretches; ++i) {
       const int32_t begin = first + i * kStretch, count = std::min(kStretch, last - begin);
       bool* stretch = pixels + i * kStretch;
-      if (const uint8_t side = blocks_[blocks[i]])
-        std::fill(stretch, stretch + count, side == kAbove);
-      else
+      const uint8_t side = blocks_[blocks[i]];
+      if (side == kUndecided)
         paste_pixels(x, y, begin, count, stretch);
+      else if (count == kStretch)  // of a length that the compiler knows: one store
+        std::fill_n(stretch, kStretch, side == kAbove);
+      else
+        std::fill_n(stretch, count, side == kAbove);
     }
   }
 
@@ -238,17 +241,15 @@ class LinePaster {
                     bool* pixels) const {
     int32_t cells[kStretch];
     grid().number_cells(x, y, {first, 1, first + count - 1}, kStretch, cells);
-    bool above[kStretch];
     int32_t undecided[kStretch], left = 0;
-    for (int32_t i = 0; i < kStretch; ++i) {
+    for (int32_t i = 0; i < count; ++i) {
       const uint8_t side = cells_[cells[i]];
-      above[i] = side == kAbove;
+      pixels[i] = side == kAbove;
       undecided[left] = i;
       left += side == kUndecided;
     }
     for (int32_t i = 0; i < left; ++i)
-      above[undecided[i]] = interpolate(x(first + undecided[i]), y(first + undecided[i]));
-    std::copy_n(above, count, pixels);
+      pixels[undecided[i]] = interpolate(x(first + undecided[i]), y(first + undecided[i]));
   }
 
   bool interpolate(Coordinate x, Coordinate y) const {
