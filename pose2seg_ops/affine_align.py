@@ -8,6 +8,7 @@ from torch import Tensor
 
 from . import _C, _library, reference
 from ._arguments import as_geometry, as_size, names_bad_arguments
+from ._layout import is_channels_last, memory_format
 
 _operators = torch.ops.pose2seg_ops
 
@@ -69,20 +70,12 @@ def affine_align(
     return _C.affine_align(input, matrices, batch_index, size, convention)
 
 
-def _channels_last(input: Tensor) -> bool:
-    return input.stride(1) == 1 and input.stride(3) != 1
-
-
-def _memory_format(channels_last: bool) -> torch.memory_format:
-    return torch.channels_last if channels_last else torch.contiguous_format
-
-
 def _fake(
     input: Tensor, matrices: Tensor, batch_index: Tensor, output_size: Sequence[int], convention: str
 ) -> Tensor:
     shape = (matrices.shape[0], input.shape[1], *output_size)
     return torch.empty(
-        shape, dtype=input.dtype, device=input.device, memory_format=_memory_format(_channels_last(input))
+        shape, dtype=input.dtype, device=input.device, memory_format=memory_format(is_channels_last(input))
     )
 
 
@@ -95,7 +88,7 @@ def _fake_backward_input(
     convention: str,
 ) -> Tensor:
     return torch.empty(
-        input_size, dtype=grad.dtype, device=grad.device, memory_format=_memory_format(channels_last)
+        input_size, dtype=grad.dtype, device=grad.device, memory_format=memory_format(channels_last)
     )
 
 
@@ -107,7 +100,7 @@ def _fake_backward_matrices(
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     input, matrices, batch_index, _, ctx.convention = inputs
-    ctx.input_size, ctx.channels_last = input.shape, _channels_last(input)
+    ctx.input_size, ctx.channels_last = input.shape, is_channels_last(input)
     # Only the gradient to the matrices looks at the input.
     ctx.save_for_backward(input if ctx.needs_input_grad[1] else None, matrices, batch_index)
 

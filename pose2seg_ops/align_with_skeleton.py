@@ -8,6 +8,7 @@ from torch import Tensor
 
 from . import _C, _library, reference
 from ._arguments import as_geometry, as_size, flatten_limbs, names_bad_arguments
+from ._layout import is_channels_last, memory_format
 from ._points import move_points
 from .coco import COCO_LIMBS
 
@@ -75,10 +76,6 @@ def align_with_skeleton(
     return _C.align_with_skeleton(*arguments)
 
 
-def _channels_last(input: Tensor) -> bool:
-    return input.stride(1) == 1 and input.stride(3) != 1
-
-
 def _fake(
     input: Tensor,
     keypoints: Tensor,
@@ -91,15 +88,16 @@ def _fake(
     limb_width: float,
     signed_visibility: bool,
 ) -> Tensor:
-    memory_format = torch.channels_last if _channels_last(input) else torch.contiguous_format
     channels = input.shape[1] + keypoints.shape[1] + len(limbs)
     shape = (matrices.shape[0], channels, *output_size)
-    return torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=memory_format)
+    return torch.empty(
+        shape, dtype=input.dtype, device=input.device, memory_format=memory_format(is_channels_last(input))
+    )
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     input, keypoints, matrices, batch_index, _, ctx.convention, *ctx.style = inputs
-    ctx.input_size, ctx.channels_last = input.shape, _channels_last(input)
+    ctx.input_size, ctx.channels_last = input.shape, is_channels_last(input)
     # Only the gradient to the matrices looks at the input.
     ctx.save_for_backward(input if ctx.needs_input_grad[2] else None, keypoints, matrices, batch_index)
 

@@ -6,7 +6,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from . import _C, _library
+from . import _C, _layout, _library
 from ._arguments import as_size, names_bad_arguments
 
 _operators = torch.ops.pose2seg_ops
@@ -64,8 +64,12 @@ def _fake(
     channels_last: bool,
 ) -> tuple[Tensor, Tensor]:
     device = images[0].device
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    batch = torch.empty((len(images), 3, *size), dtype=dtype, device=device, memory_format=memory_format)
+    batch = torch.empty(
+        (len(images), 3, *size),
+        dtype=dtype,
+        device=device,
+        memory_format=_layout.memory_format(channels_last),
+    )
     return batch, torch.empty(len(images), 2, 3, device=device)
 
 

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from people import draw_dataset, write_annotations
@@ -34,8 +35,12 @@ def train(folder: Path, *options: str) -> int:
 def test_train_writes_a_model_and_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     validation = ["--validation", str(folder / "people.json"), str(folder / "images")]
     assert train(folder, *validation, "--epochs", "2", "--learning-rate", "0.01", "--seed", "3") == 0
-    error = capsys.readouterr().err
-    assert error.startswith(f"{folder}/run: 2 epochs, done in ")
+    *epochs, summary = capsys.readouterr().err.splitlines()
+    assert summary.startswith(f"{folder}/run: 2 epochs, done in ")
+    losses = np.array([float(row["loss"]) for row in rows(folder / "run/losses.csv")]).reshape(2, -1)
+    scores = [row["ap"] for row in rows(folder / "run/metrics.csv")]
+    for epoch, (line, loss, score) in enumerate(zip(epochs, losses.mean(1), scores, strict=True), 1):
+        assert line.startswith(f"epoch {epoch} of 2: loss {loss:.4f}, ap {float(score):.4f}, ")
     recipe = json.loads((folder / "run/recipe.json").read_text())
     assert (recipe["epochs"], recipe["learning_rate"], recipe["seed"], recipe["people"]) == (2, 0.01, 3, 4)
     assert [row["epoch"] for row in rows(folder / "run/metrics.csv")] == ["1", "2"]
@@ -76,8 +81,8 @@ def test_bad_records_are_warnings_of_a_line(folder: Path, capsys: pytest.Capture
         == 0
     )
     # The validation images are the same, and evaluated twice; nothing is said again.
-    first, second, _ = capsys.readouterr().err.splitlines()
-    assert first.startswith("pose2seg: warning: ")
+    first, second, *_ = lines = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("pose2seg: warning: ") for line in lines) == 2
     assert "annotations[1] (id 100) is left out: " in first
     assert second.endswith("2.png: not an image that OpenCV can read; image 2 is left out")
 

@@ -2,11 +2,13 @@
 
 import json
 import math
+import sys
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -138,6 +140,7 @@ class _Run:
         self._new_problems: list[str] = []
         self._reported: set[str] = set()
         self._losses: list[tuple[int, float, Tensor]] = []
+        self._epoch_losses: list[float] = []
         self._load(resume)
         self._log: Log | None = None  # of the one process that writes
         if distributed.rank() == 0:
@@ -179,9 +182,12 @@ class _Run:
     def finish_epoch(self, validation: Sequence[PersonImage], evaluate: Evaluator) -> None:
         """Evaluate the model, and keep it and the state of the training."""
         trained = self.trained
+        results = {"loss": fmean(self._epoch_losses)}
+        self._epoch_losses.clear()
         distributed.copy_from_first(trained.buffers())  # each process has its own running statistics
         if validation:
             metrics = evaluate(trained, validation)
+            results |= metrics
             score = next(iter(metrics.values()))
             if self._log is not None:
                 self._log.add_metrics(self._trainer.steps, self.epoch, metrics)
@@ -191,6 +197,8 @@ class _Run:
                     save_checkpoint(trained, self._output / "best.safetensors")
         if self._log is not None:
             save_checkpoint(trained, self._output / "last.safetensors")
+            told = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
+            tqdm.write(f"epoch {self.epoch} of {self._recipe.epochs}: {told}", file=sys.stderr)
         self._save()
         self._trainer.prepare()
 
@@ -220,7 +228,8 @@ class _Run:
                 )
             if self._log is not None:
                 self._log.add_loss(step, loss, learning_rate)
-        bar.set_postfix(loss=f"{sum(losses) / len(losses):.4f}")
+        bar.set_postfix(loss=f"{fmean(losses):.4f}")
+        self._epoch_losses += losses
         self._losses.clear()
 
     def _save(self) -> None:

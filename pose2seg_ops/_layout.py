@@ -1,0 +1,13 @@
+"""How the outputs of the ops lie in memory."""
+
+import torch
+from torch import Tensor
+
+
+def is_channels_last(input: Tensor) -> bool:
+    """Whether the channels of `input` (B, C, H, W) lie next to each other: then those of the output do."""
+    return input.stride(1) == 1 and input.stride(3) != 1
+
+
+def memory_format(channels_last: bool) -> torch.memory_format:
+    return torch.channels_last if channels_last else torch.contiguous_format
