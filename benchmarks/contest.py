@@ -37,6 +37,7 @@ class Contest:
         and WHOLE, which compute something else.
     bars: by name of a contender, the smallest (its time / our time) that will do.
     tolerance: relative and absolute, of the agreement.
+    longest: seconds that ours may take, where that is the bar.
     agree: raises AssertionError if a result does not agree; by default torch.testing.assert_close.
     """
 
@@ -47,6 +48,7 @@ class Contest:
     bars: Mapping[str, float] = field(default_factory=dict)
     tolerance: float = 1e-3
     agree: Callable[[Any, Any], None] | None = None
+    longest: float | None = None
 
     def check(self, arguments: tuple[Any, ...]) -> None:
         """Raises AssertionError unless all contenders agree with the reference."""

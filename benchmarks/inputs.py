@@ -9,6 +9,9 @@ FEATURES = (128, 128)
 ROI = (64, 64)
 IMAGE = (480, 640)
 
+#: Of image_matrices: RoIs that are as wide as the image.
+WHOLE_IMAGE = {"angle": 0.0, "scale": ROI[1] / IMAGE[1]}
+
 _UPRIGHT = torch.tensor(
     [
         [0.50, 0.10], [0.52, 0.08], [0.48, 0.08], [0.55, 0.09], [0.45, 0.09], [0.62, 0.22], [0.38, 0.22],
@@ -52,10 +55,9 @@ def ellipses(count: int) -> Tensor:
     return ellipse.repeat(count, 1, 1)
 
 
-def image_matrices(count: int, angle: float = 0.08) -> Tensor:
-    """Image -> RoI, (count, 2, 3): people of about 250 pixels, spread over the image."""
+def image_matrices(count: int, angle: float = 0.08, scale: float = 0.25) -> Tensor:
+    """Image -> RoI, (count, 2, 3): people of 64 / `scale` pixels, spread over the image."""
     across = torch.linspace(0, 1, count + 2)[1:-1]
-    scale = 0.25
     a, b = scale * math.cos(angle), scale * math.sin(angle)
     x, y = across * IMAGE[1], torch.full_like(across, IMAGE[0] / 2)
     tx, ty = 31.5 - (a * x + b * y), 31.5 - (-b * x + a * y)

@@ -66,7 +66,7 @@ def run(device: torch.device, seconds: float, only: str | None, output: Path) ->
     failures = [result for result in measured if result.measured.failure]
     for result in failures:
         print(f"{result.contest}: {result.measured.failure}", file=sys.stderr)
-    below = sum(not met for result in measured for *_, met in result.bars())
+    below = sum(not met for result in measured for _, met in result.bars())
     print(f"{output}: {len(measured)} contests, {len(failures)} failed, {below} bars missed", file=sys.stderr)
     return bool(failures)
 

@@ -48,12 +48,13 @@ class Result:
         assert self.contest.scale is not None
         return self.contest.scale.size
 
-    def bars(self) -> Iterator[tuple[str, float, float, bool]]:
-        """Contender, (its time / our time), the smallest that will do, and whether it is reached."""
+    def bars(self) -> Iterator[tuple[str, bool]]:
+        """Each bar in words, and whether it is reached."""
         for name, least in self.contest.bars.items():
             if name in self.measured.medians:
-                ratio = self.measured.medians[name] / self.ours
-                yield name, ratio, least, ratio >= least
+                yield f"{name} {least:.2f}", self.measured.medians[name] / self.ours >= least
+        if self.contest.longest is not None:
+            yield f"{self.contest.longest * 1e6:.0f} \u00b5s", self.ours <= self.contest.longest
 
 
 def series(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:

@@ -45,9 +45,7 @@ def _ratios(result: Result) -> str:
 
 
 def _bars(result: Result) -> str:
-    return ", ".join(
-        f"{name} {least:.2f} {'met' if met else '**missed**'}" for name, _, least, met in result.bars()
-    )
+    return ", ".join(f"{bar} {'met' if met else '**missed**'}" for bar, met in result.bars())
 
 
 def _bandwidth(result: Result, copied: float) -> str:

@@ -1,15 +1,10 @@
-import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 
 import pose2seg_ops
 from benchmarks.contest import OURS, REFERENCE, Contest
 from benchmarks.inputs import IMAGE, ellipses, image_matrices
+from benchmarks.rle_encoders import encoders
 from pose2seg_ops import paste_masks, reference
-
-
-def _pycocotools(masks):
-    return coco_mask.encode(np.asfortranarray(masks.cpu().numpy().transpose(1, 2, 0).view(np.uint8)))
 
 
 def _equal(encoded, expected):
@@ -25,7 +20,7 @@ def _contest(instances):
     contenders = {
         OURS: pose2seg_ops.encode_rle,
         REFERENCE: reference.encode_rle,
-        "pycocotools": _pycocotools,
+        **encoders(),
     }
     return Contest("encode_rle", f"N={instances}", inputs, contenders, agree=_equal)
 

@@ -7,13 +7,13 @@ import torch
 import pose2seg_ops
 from benchmarks import original
 from benchmarks.contest import OURS, REFERENCE, Contest, overlap_at_least
-from benchmarks.inputs import IMAGE, ellipses, image_matrices
+from benchmarks.inputs import IMAGE, WHOLE_IMAGE, ellipses, image_matrices
 from pose2seg_ops import reference
 
 
-def _contest(instances):
+def _contest(instances, size, **geometry):
     def inputs(device):
-        return ellipses(instances).to(device), image_matrices(instances).to(device)
+        return ellipses(instances).to(device), image_matrices(instances, **geometry).to(device)
 
     def batched(paste):
         def run(probabilities, matrices):
@@ -30,12 +30,15 @@ def _contest(instances):
     }
     # OpenCV rounds positions to 1/32 pixel.
     agree = overlap_at_least(0.99)
-    return Contest("paste_masks", f"N={instances}", inputs, contenders, {"OpenCV": 2}, agree=agree)
+    return Contest("paste_masks", f"N={instances}, {size}", inputs, contenders, {"OpenCV": 2}, agree=agree)
 
 
-CONTESTS = [_contest(instances) for instances in (1, 8, 32, 128)]
+CONTESTS = [
+    *(_contest(instances, "256 pixels") for instances in (1, 8, 32, 128)),
+    *(_contest(instances, "whole image", **WHOLE_IMAGE) for instances in (1, 8)),
+]
 
 
 def test_paste_masks(race, contest, contender):
-    """Ellipses of 64 x 64 into an image of 480 x 640."""
+    """Ellipses of 64 x 64 into an image of 480 x 640, as people of 256 pixels and as large as the image."""
     race(contest, contender)

@@ -5,7 +5,7 @@ from pycocotools import mask as coco_mask
 import pose2seg_ops
 from benchmarks import original
 from benchmarks.contest import OURS, REFERENCE, Contest
-from benchmarks.inputs import IMAGE, ellipses, image_matrices
+from benchmarks.inputs import IMAGE, WHOLE_IMAGE, ellipses, image_matrices
 from pose2seg_ops import reference
 
 
@@ -22,9 +22,9 @@ def _overlap(encoded, expected):
     assert overlaps.min() >= 0.99, f"masks overlap by {overlaps.min():.4f}"
 
 
-def _contest(instances, angle):
+def _contest(instances, case, **geometry):
     def inputs(device):
-        return ellipses(instances).to(device), image_matrices(instances, angle).to(device)
+        return ellipses(instances).to(device), image_matrices(instances, **geometry).to(device)
 
     def batched(paste):
         def run(probabilities, matrices):
@@ -38,10 +38,14 @@ def _contest(instances, angle):
         "OpenCV and pycocotools": _opencv_and_pycocotools,
     }
     bars = {"OpenCV and pycocotools": 4}
-    return Contest("paste_rle", f"N={instances}, {angle} rad", inputs, contenders, bars, agree=_overlap)
+    return Contest("paste_rle", f"N={instances}, {case}", inputs, contenders, bars, agree=_overlap)
 
 
-CONTESTS = [_contest(instances, angle) for angle in (0.0, 0.6) for instances in (1, 8, 32, 128)]
+CONTESTS = [
+    *(_contest(instances, "upright", angle=0.0) for instances in (1, 8, 32, 128)),
+    *(_contest(instances, "0.6 rad", angle=0.6) for instances in (1, 8, 32, 128)),
+    *(_contest(instances, "whole image", **WHOLE_IMAGE) for instances in (1, 8)),
+]
 
 
 def test_paste_rle(race, contest, contender):

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from ._build_info import CUDA_VERSION, WHY_NO_CUDA
+from .coco import COCO_LIMBS
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 _HALF_PRECISION = (torch.float16, torch.bfloat16)
 _SHOWN = 4  # entries of a list, in a message
+_FLAT_COCO_LIMBS = [joint for limb in COCO_LIMBS for joint in limb]
 
 
 def as_size(value: Sequence[int], name: str) -> tuple[int, int]:
@@ -40,6 +42,11 @@ def flatten_pairs(pairs: Iterable[Sequence[int]], name: str) -> list[int]:
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be pairs of integers, got {reprlib.repr(pair)}") from None
     return flat
+
+
+def flatten_limbs(limbs: Sequence[tuple[int, int]]) -> Sequence[int]:
+    """One flat list; the usual limbs without a look at each, which took as long as a call."""
+    return _FLAT_COCO_LIMBS if limbs is COCO_LIMBS else flatten_pairs(limbs, "limbs")
 
 
 def as_geometry(tensor: Tensor) -> Tensor:

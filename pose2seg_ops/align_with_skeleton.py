@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from . import _C, _library, reference
-from ._arguments import as_geometry, as_size, flatten_pairs, names_bad_arguments
+from ._arguments import as_geometry, as_size, flatten_limbs, names_bad_arguments
 from ._layout import is_channels_last, memory_format
 from ._points import move_points
 from .coco import COCO_LIMBS
@@ -53,7 +53,7 @@ def align_with_skeleton(
     Source: the input of Pose2Seg's segmentation head (Zhang et al., CVPR 2019, section 3.4).
     """
     size = as_size(output_size, "output_size")
-    style = flatten_pairs(limbs, "limbs"), sigma, limb_width, signed_visibility
+    style = flatten_limbs(limbs), sigma, limb_width, signed_visibility
     keypoints, matrices = as_geometry(keypoints), as_geometry(matrices)
     arguments = input, keypoints, matrices, batch_index, size, convention, *style
     if not _library.is_direct(input):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from . import _C, _library, reference
-from ._arguments import as_geometry, as_size, flatten_pairs, names_bad_arguments
+from ._arguments import as_geometry, as_size, flatten_limbs, names_bad_arguments
 from .coco import COCO_LIMBS
 
 _operators = torch.ops.pose2seg_ops
@@ -65,7 +65,7 @@ def skeleton_maps(
     Source: OpenPose (Cao et al., CVPR 2017), as drawn by Pose2Seg (Zhang et al., CVPR 2019, section 3.4).
     """
     size = as_size(output_size, "output_size")
-    style = flatten_pairs(limbs, "limbs"), sigma, limb_width, stride, signed_visibility, limb_overlap
+    style = flatten_limbs(limbs), sigma, limb_width, stride, signed_visibility, limb_overlap
     keypoints = as_geometry(keypoints)
     arguments = keypoints, size, *style, dtype
     if not _library.is_direct(keypoints):

@@ -2,22 +2,39 @@
 
 #include <ATen/Parallel.h>
 
-// Reads every pose once per template (both stay in cache), writes one matrix a pose. Threads share out poses.
+#include "cpu/template_bounds.h"
+
+// Reads every pose, and the templates (which stay in cache) once for each, writes one matrix a pose. Fits the
+// template with the highest bound, and then those whose bound its score does not exceed. Threads share out
+// poses.
 
 namespace pose2seg {
 namespace {
 
 template <class T>
+BestFit best_fit(const FitPoseTemplatesParams& params, int64_t pose, TemplateBounds& bounds_of) {
+  const auto& bounds = bounds_of(static_cast<const T*>(params.keypoints) + pose * params.joints * 3);
+  const int64_t likely = std::max_element(bounds.begin(), bounds.end()) - bounds.begin();
+  BestFit best = no_fit();
+  const auto try_template = [&](int64_t index) {
+    if (bounds[index] == 0 || bounds[index] < best.score) return;
+    const BestFit fit = fit_template<T>(params, pose, index);
+    if (fit.beats(best)) best = fit;
+  };
+  if (params.template_count > 0) try_template(likely);
+  for (int64_t index = 0; index < params.template_count; ++index)
+    if (index != likely) try_template(index);
+  return best;
+}
+
+template <class T>
 void fit_all(const FitPoseTemplatesParams& params) {
-  at::parallel_for(0, params.poses, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t pose = begin; pose < end; ++pose) {
-      BestFit best = no_fit();
-      for (int64_t index = 0; index < params.template_count; ++index) {
-        const BestFit fit = fit_template<T>(params, pose, index);
-        if (fit.beats(best)) best = fit;
-      }
-      store_fit<T>(params, pose, best);
-    }
+  // Fewer poses are fitted sooner than another thread is woken.
+  constexpr int64_t kGrain = 32;
+  at::parallel_for(0, params.poses, kGrain, [&](int64_t begin, int64_t end) {
+    auto bounds = TemplateBounds::of<T>(params);
+    for (int64_t pose = begin; pose < end; ++pose)
+      store_fit<T>(params, pose, best_fit<T>(params, pose, bounds));
   });
 }
 

@@ -7,13 +7,8 @@
 #include <vector>
 
 #include "core/paste.h"
+#include "cpu/instruction_set.h"
 #include "cpu/line_coordinate.h"
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
-#define POSE2SEG_VECTOR_CLONES __attribute__((target_clones("avx2", "default")))
-#else
-#define POSE2SEG_VECTOR_CLONES
-#endif
 
 namespace pose2seg {
 
@@ -24,14 +19,43 @@ int32_t whole(T value) {
   return truncated - (T(truncated) > value);
 }
 
+// Pixels of a line, `stride` apart from each other; those behind `last` are `last`.
+struct Stepping {
+  int32_t first, stride, last;
+
+  int32_t operator[](int32_t i) const { return first + std::min(i * stride, last - first); }
+};
+
 // Cells are the squares between four taps, numbered row by row from (-1, -1), of which the RoI's first pixel
-// is the last tap. Stores the cell of each of `count` pixels; plain enough for vector instructions.
-template <class T>
-POSE2SEG_VECTOR_CLONES inline void number_cells(LineCoordinate<T> x, LineCoordinate<T> y, int32_t first,
-                                                int32_t count, int32_t columns, int32_t* cells) {
-  for (int32_t i = 0; i < count; ++i)
-    cells[i] = (whole(y(first + i)) + 1) * columns + whole(x(first + i)) + 1;
-}
+// is the last tap. These loops are plain enough for vector instructions.
+struct CellGrid {
+  int32_t columns;
+
+  int32_t number(int32_t x, int32_t y) const { return (y + 1) * columns + x + 1; }
+
+  // The cell of each pixel.
+  template <class T>
+  void number_cells(LineCoordinate<T> x, LineCoordinate<T> y, Stepping pixels, int32_t count,
+                    int32_t* __restrict cells) const {
+    for (int32_t i = 0; i < count; ++i) cells[i] = number(whole(x(pixels[i])), whole(y(pixels[i])));
+  }
+
+  // The first cell of the block that holds all cells from one pixel to the next, or `none` where these are
+  // farther apart.
+  template <class T>
+  void number_blocks(LineCoordinate<T> x, LineCoordinate<T> y, Stepping pixels, int32_t reach_x,
+                     int32_t reach_y, int32_t none, int32_t count, int32_t* __restrict blocks) const {
+    for (int32_t i = 0; i < count; ++i) {
+      const int32_t x1 = whole(x(pixels[i])), x2 = whole(x(pixels[i + 1]));
+      const int32_t y1 = whole(y(pixels[i])), y2 = whole(y(pixels[i + 1]));
+      const int32_t left = std::min(x1, x2), right = std::max(x1, x2);
+      const int32_t top = std::min(y1, y2), bottom = std::max(y1, y2);
+      const bool within = (right - left <= reach_x) & (bottom - top <= reach_y);
+      const int32_t block = number(left, top);
+      blocks[i] = within ? block : none;
+    }
+  }
+};
 
 enum class Walk { kRows, kColumns };
 
@@ -51,20 +75,25 @@ class LinePaster {
     const bool rows = walk == Walk::kRows;
     reach_x_ = reach(rows ? matrix.a : matrix.b);
     reach_y_ = reach(rows ? matrix.d : matrix.e);
-    pad_taps(roi_pixels<T>(params, target.instance));
-    const std::vector<uint8_t> sides = classify_taps();
-    cells_ = combine(sides, 2, 2);
-    blocks_ = combine(sides, reach_x_ + 2, reach_y_ + 2);
+    with_wide_instructions([&] {
+      pad_taps(roi_pixels<T>(params, target.instance));
+      const std::vector<uint8_t> sides = classify_taps();
+      cells_ = combine(sides, 2, 2);
+      blocks_ = combine(sides, reach_x_ + 2, reach_y_ + 2);
+    });
+    blocks_.push_back(kUndecided);
   }
 
   // The pixels of row or column `index` that the footprint covers, which holds that row or column.
   void paste(int64_t index, bool* pixels) const {
     const auto& m = matrix_;
     const auto i = Coordinate(index);
-    if (walk_ == Walk::kRows)
-      paste_line({m.a, m.b * i, m.c}, {m.d, m.e * i, m.f}, footprint.left, footprint.right, pixels);
-    else
-      paste_line({m.b, m.a * i, m.c}, {m.e, m.d * i, m.f}, footprint.top, footprint.bottom, pixels);
+    with_wide_instructions([&] {
+      if (walk_ == Walk::kRows)
+        paste_line({m.a, m.b * i, m.c}, {m.d, m.e * i, m.f}, footprint.left, footprint.right, pixels);
+      else
+        paste_line({m.b, m.a * i, m.c}, {m.e, m.d * i, m.f}, footprint.top, footprint.bottom, pixels);
+    });
   }
 
   Footprint footprint;
@@ -75,13 +104,15 @@ class LinePaster {
   // Of a cell or a block of cells: what every bilinear mean in it gives.
   enum Side : uint8_t { kUndecided = 0, kBelow = 1, kAbove = 2 };
 
-  static constexpr int64_t kStretch = 16;  // pixels
+  static constexpr int32_t kStretch = 16;   // pixels
+  static constexpr int32_t kTogether = 64;  // stretches whose blocks are looked up at once
   static constexpr int64_t kFarthest = 8;  // cells that a block spans beyond the first; more are rarely alike
 
   static int64_t reach(double step) {
-    return static_cast<int64_t>(std::fmin(std::ceil((kStretch - 1) * std::fabs(step)), kFarthest));
+    return static_cast<int64_t>(std::fmin(std::ceil(kStretch * std::fabs(step)), kFarthest));
   }
 
+  CellGrid grid() const { return {int32_t(columns())}; }
   int64_t columns() const { return params_.roi_width + 1; }             // of cells
   int64_t padded_columns() const { return columns() + kFarthest + 1; }  // of taps
 
@@ -98,14 +129,20 @@ class LinePaster {
   // NaN and infinities are on neither.
   std::vector<uint8_t> classify_taps() const {
     using Limits = std::numeric_limits<Coordinate>;
-    Coordinate largest = 0;
-    for (const Coordinate tap : taps_) largest = std::max(largest, std::abs(tap));
+    constexpr size_t kLanes = 16;
+    Coordinate lanes[kLanes] = {};
+    for (size_t i = 0; i + kLanes <= taps_.size(); i += kLanes)
+      for (size_t lane = 0; lane < kLanes; ++lane)
+        lanes[lane] = std::max(lanes[lane], std::abs(taps_[i + lane]));
+    Coordinate largest = *std::max_element(lanes, lanes + kLanes);
+    for (size_t i = taps_.size() / kLanes * kLanes; i < taps_.size(); ++i)
+      largest = std::max(largest, std::abs(taps_[i]));
     const double slack = 16 * double(Limits::epsilon()) * double(largest) + double(Limits::min());
     const auto high = Coordinate(params_.threshold + slack), low = Coordinate(params_.threshold - slack);
     std::vector<uint8_t> sides(taps_.size());
     std::transform(taps_.begin(), taps_.end(), sides.begin(), [&](Coordinate tap) {
-      return uint8_t((tap < low && tap >= Limits::lowest()) * kBelow +
-                     (tap > high && tap <= Limits::max()) * kAbove);
+      return uint8_t(((tap < low) & (tap >= Limits::lowest())) * kBelow +
+                     ((tap > high) & (tap <= Limits::max())) * kAbove);
     });
     return sides;
   }
@@ -133,20 +170,44 @@ class LinePaster {
     last = std::max(first, last);
     std::fill(pixels, pixels + (first - begin), false);
     std::fill(pixels + (last - begin), pixels + (end - begin), false);
-    for (; first < last; first += kStretch) {
-      const int64_t count = std::min(kStretch, last - first);
-      bool* stretch = pixels + (first - begin);
-      if (const uint8_t side = side_of_stretch(x, y, first, first + count - 1)) {
-        std::fill(stretch, stretch + count, side == kAbove);
-        continue;
-      }
-      int32_t cells[kStretch];
-      number_cells(x, y, int32_t(first), int32_t(count), int32_t(columns()), cells);
-      for (int64_t i = 0; i < count; ++i) {
-        const uint8_t side = cells_[cells[i]];
-        stretch[i] = side == kUndecided ? interpolate(x(first + i), y(first + i)) : side == kAbove;
-      }
+    for (; first < last; first += kTogether * kStretch)
+      paste_stretches(x, y, int32_t(first), int32_t(std::min<int64_t>(last, first + kTogether * kStretch)),
+                      pixels + (first - begin));
+  }
+
+  void paste_stretches(const Coordinates& x, const Coordinates& y, int32_t first, int32_t last,
+                       bool* pixels) const {
+    int32_t blocks[kTogether];
+    const int32_t stretches = (last - first - 1) / kStretch + 1;
+    grid().number_blocks(x, y, {first, kStretch, last - 1}, int32_t(reach_x_), int32_t(reach_y_),
+                         int32_t(blocks_.size() - 1), stretches, blocks);
+    for (int32_t i = 0; i < stretches; ++i) {
+      const int32_t begin = first + i * kStretch, count = std::min(kStretch, last - begin);
+      bool* stretch = pixels + i * kStretch;
+      const uint8_t side = blocks_[blocks[i]];
+      if (side == kUndecided)
+        paste_pixels(x, y, begin, count, stretch);
+      else if (count == kStretch)  // of a length that the compiler knows: one store
+        std::fill_n(stretch, kStretch, side == kAbove);
+      else
+        std::fill_n(stretch, count, side == kAbove);
     }
+  }
+
+  // Up to kStretch pixels.
+  void paste_pixels(const Coordinates& x, const Coordinates& y, int32_t first, int32_t count,
+                    bool* pixels) const {
+    int32_t cells[kStretch];
+    grid().number_cells(x, y, {first, 1, first + count - 1}, kStretch, cells);
+    int32_t undecided[kStretch], left = 0;
+    for (int32_t i = 0; i < count; ++i) {
+      const uint8_t side = cells_[cells[i]];
+      pixels[i] = side == kAbove;
+      undecided[left] = i;
+      left += side == kUndecided;
+    }
+    for (int32_t i = 0; i < left; ++i)
+      pixels[undecided[i]] = interpolate(x(first + undecided[i]), y(first + undecided[i]));
   }
 
   bool interpolate(Coordinate x, Coordinate y) const {
@@ -156,12 +217,6 @@ class LinePaster {
     const Coordinate mean =
         mean_of_taps(x - Coordinate(column), y - Coordinate(row), upper[0], upper[1], lower[0], lower[1]);
     return mean > Coordinate(params_.threshold);
-  }
-
-  uint8_t side_of_stretch(const Coordinates& x, const Coordinates& y, int64_t first, int64_t last) const {
-    const int64_t x1 = whole(x(first)), x2 = whole(x(last)), y1 = whole(y(first)), y2 = whole(y(last));
-    if (std::abs(x2 - x1) > reach_x_ || std::abs(y2 - y1) > reach_y_) return kUndecided;
-    return blocks_[(std::min(y1, y2) + 1) * columns() + std::min(x1, x2) + 1];
   }
 
   const PasteParams& params_;

@@ -15,17 +15,12 @@ namespace {
 
 // Appends origin + i for every pixel i that differs from the one before; outside all are 0.
 void append_changes(const bool* pixels, int64_t count, int64_t origin, std::vector<uint32_t>& found) {
-  constexpr int64_t kWord = 8;
-  static constexpr bool kUniform[2][kWord] = {{}, {true, true, true, true, true, true, true, true}};
+  const auto next_change = [&](const bool* from, bool current) {
+    return static_cast<const bool*>(std::memchr(from, !current, pixels + count - from));
+  };
   bool current = false;
-  for (int64_t i = 0; i < count;) {
-    if (i + kWord <= count && std::memcmp(pixels + i, kUniform[current], kWord) == 0) {
-      i += kWord;
-      continue;
-    }
-    if (pixels[i] != current) found.push_back(static_cast<uint32_t>(origin + i));
-    current = pixels[i++];
-  }
+  for (const bool* at = pixels; (at = next_change(at, current)) != nullptr; current = !current)
+    found.push_back(static_cast<uint32_t>(origin + (at - pixels)));
   if (current) found.push_back(static_cast<uint32_t>(origin + count));
 }
 
@@ -36,6 +31,7 @@ void walk_stripe(const PasteTarget& target, const LinePaster<T>& paster, int64_t
   const int64_t first = std::max(box.left, stripe * kStripeWidth);
   const int64_t last = std::min(box.right, (stripe + 1) * kStripeWidth);
   if (first >= last || box.empty()) return;
+  found.reserve(4 * kStripeWidth);
   const std::unique_ptr<bool[]> pixels(new bool[box.bottom - box.top]);
   for (int64_t column = first; column < last; ++column) {
     paster.paste(column, pixels.get());

@@ -3,44 +3,69 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <optional>
+#include <type_traits>
 #include <vector>
 
 #include "cpu/dispatch.h"
 
-// Writes each cell once, by way of a buffer of one row, in the arithmetic's own type, that stays in the
-// cache. Where the output's columns are neighbours in memory, the row is of one joint's map or of one limb's
-// two, and threads share out these; where its channels are, the row is of all channels, and threads share out
-// the rows.
+// Where the output's columns are neighbours in memory, threads share out the maps of joints and the pairs of
+// maps of limbs: each is cleared as a whole, and then written only where something is drawn. Where its
+// channels are, threads share out the rows, and each is drawn in a buffer, in the arithmetic's own type.
 
 namespace pose2seg {
 namespace {
+
+// Rows of a map, or columns of a row; `last` is exclusive.
+struct Range {
+  int first, last;
+
+  void include(int begin, int end) {
+    if (begin >= end) return;
+    first = std::min(first, begin);
+    last = std::max(last, end);
+  }
+};
 
 // What is drawn into one map, prepared; and the drawing of one row. `step` is from column to column.
 template <class T>
 class Painter {
  public:
-  Painter(const SkeletonDrawing& drawing, int64_t map) : d_(drawing), map_(map), cells_(drawing.width) {}
+  explicit Painter(const SkeletonDrawing& drawing) : d_(drawing), cells_(drawing.width) {}
 
-  void prepare_joint(int k) {
+  void start(int64_t map) {
+    map_ = map;
+    joints_.clear();
+    limbs_.clear();
+  }
+
+  // The rows that it reaches, as for limbs.
+  Range prepare_joint(int k) {
+    Range rows = {d_.height, 0};
     for (int64_t person = 0; person < d_.people; ++person) {
       const auto joint = drawn_joint<T>(d_, map_, person, k);
-      joints_.push_back({joint, joint_box(joint, T(d_.sigma), T(d_.stride), d_.height, d_.width)});
+      const Box box = joint_box(joint, T(d_.sigma), T(d_.stride), d_.height, d_.width);
+      joints_.push_back({joint, box});
+      rows.include(box.top, box.bottom);
     }
+    return rows;
   }
 
-  void prepare_limb(int l) {
-    for (int64_t person = 0; person < d_.people; ++person)
+  Range prepare_limb(int l) {
+    Range rows = {d_.height, 0};
+    for (int64_t person = 0; person < d_.people; ++person) {
       limbs_.push_back(drawn_limb<T>(d_, map_, person, l));
+      rows.include(limbs_.back().box.top, limbs_.back().box.bottom);
+    }
+    return rows;
   }
 
-  // The i-th joint that was prepared, over zeros; whether there is anything.
-  bool draw_joint_row(int64_t i, int row, T* values, int64_t step) const {
+  // The i-th joint that was prepared, over zeros; gives the columns outside which they stay.
+  Range draw_joint_row(int64_t i, int row, T* values, int64_t step) const {
     const T stride = T(d_.stride), y = cell_centre(row, stride), inverse = inverse_two_sigma2<T>(d_);
-    bool drawn = false;
+    Range drawn = {d_.width, 0};
     for (auto at = joints_.begin() + i * d_.people; at != joints_.begin() + (i + 1) * d_.people; ++at) {
       if (row < at->box.top || row >= at->box.bottom) continue;
-      drawn = true;
+      drawn.include(at->box.left, at->box.right);
       for (int column = at->box.left; column < at->box.right; ++column)
         draw_joint(values[column * step], at->joint, cell_centre(column, stride), y, inverse,
                    d_.signed_visibility);
@@ -48,24 +73,23 @@ class Painter {
     return drawn;
   }
 
-  // The i-th limb that was prepared, over zeros; whether there is anything.
-  bool draw_limb_row(int64_t i, int row, T* x, T* y, int64_t step) {
-    int first = d_.width, last = 0;
+  // The i-th limb that was prepared, as joints are.
+  Range draw_limb_row(int64_t i, int row, T* x, T* y, int64_t step) {
+    Range drawn = {d_.width, 0};
     for (auto limb = limbs_.begin() + i * d_.people; limb != limbs_.begin() + (i + 1) * d_.people; ++limb) {
       if (row < limb->box.top || row >= limb->box.bottom) continue;
       int begin, end;
       limb->columns(row, T(d_.limb_width), begin, end);
-      first = std::min(first, begin);
-      last = std::max(last, end);
+      drawn.include(begin, end);
       for (int column = begin; column < end; ++column)
         if (limb->covers(column, row, T(d_.limb_width))) cells_[column].draw(*limb, d_.limb_overlap);
     }
-    for (int column = first; column < last; ++column) {
+    for (int column = drawn.first; column < drawn.last; ++column) {
       x[column * step] = cells_[column].x();
       y[column * step] = cells_[column].y();
       cells_[column] = {};
     }
-    return first < last;
+    return drawn;
   }
 
  private:
@@ -75,37 +99,48 @@ class Painter {
   };
 
   const SkeletonDrawing& d_;
-  const int64_t map_;
+  int64_t map_ = 0;
   std::vector<PreparedJoint> joints_;  // by joint, then person
   std::vector<Limb<T>> limbs_;         // by limb, then person
   std::vector<FieldCell<T>> cells_;    // all empty between rows
 };
 
+// Runs draw(values, others), which draws over two rows of zeros, on the rows `x` and `y` of the output
+// themselves where their type allows it, else on `buffer`.
+template <class T, class Out, class Draw>
+void draw_row(std::vector<T>& buffer, Out* x, Out* y, const Draw& draw) {
+  if constexpr (std::is_same_v<T, Out>) {
+    draw(x, y);
+  } else {
+    T* const values = buffer.data();
+    T* const others = values + buffer.size() / 2;
+    const Range drawn = draw(values, others);
+    for (int column = drawn.first; column < drawn.last; ++column) {
+      x[column] = Out(values[column]);
+      if (y != x) y[column] = Out(others[column]);
+      values[column] = others[column] = 0;
+    }
+  }
+}
+
 // One joint's map, or one limb's two.
 template <class T, class Out>
-void draw_part(const SkeletonMapsParams& p, int64_t map, int part, std::vector<T>& x, std::vector<T>& y) {
+void draw_part(const SkeletonMapsParams& p, Painter<T>& painter, int64_t map, int part,
+               std::vector<T>& buffer) {
   const SkeletonDrawing& d = p.drawing;
-  const auto store = [&](std::vector<T>& values, bool drawn, int64_t channel, int64_t row) {
-    Out* output = static_cast<Out*>(p.output) + map * p.output_strides[0] + channel * p.output_strides[1] +
-                  row * p.output_strides[2];
-    if (!drawn) {
-      std::fill_n(output, d.width, Out(0));
-      return;
-    }
-    std::transform(values.begin(), values.end(), output, [](T value) { return Out(value); });
-    std::fill(values.begin(), values.end(), T(0));
-  };
-  Painter<T> painter(d, map);
+  const int64_t cells = int64_t(d.height) * d.width;
   const int l = part - d.joints;
-  l < 0 ? painter.prepare_joint(part) : painter.prepare_limb(l);
-  for (int row = 0; row < d.height; ++row) {
-    if (l < 0) {
-      store(x, painter.draw_joint_row(0, row, x.data(), 1), part, row);
-    } else {
-      const bool drawn = painter.draw_limb_row(0, row, x.data(), y.data(), 1);
-      store(x, drawn, d.joints + 2 * l, row);
-      store(y, drawn, d.joints + 2 * l + 1, row);
-    }
+  Out* const plane = static_cast<Out*>(p.output) + map * p.output_strides[0] +
+                     int64_t(l < 0 ? part : d.joints + 2 * l) * cells;
+  Out* const second = l < 0 ? plane : plane + cells;
+  std::fill(plane, second + cells, Out(0));
+  painter.start(map);
+  const Range rows = l < 0 ? painter.prepare_joint(part) : painter.prepare_limb(l);
+  for (int row = rows.first; row < rows.last; ++row) {
+    const int64_t at = int64_t(row) * d.width;
+    draw_row(buffer, plane + at, second + at, [&](T* x, T* y) {
+      return l < 0 ? painter.draw_joint_row(0, row, x, 1) : painter.draw_limb_row(0, row, x, y, 1);
+    });
   }
 }
 
@@ -113,8 +148,9 @@ template <class T, class Out>
 void draw_planes(const SkeletonMapsParams& p) {
   const int parts = p.drawing.joints + p.drawing.limb_count;
   at::parallel_for(0, p.drawing.maps * parts, 1, [&](int64_t begin, int64_t end) {
-    std::vector<T> x(p.drawing.width), y(p.drawing.width);
-    for (int64_t i = begin; i < end; ++i) draw_part<T, Out>(p, i / parts, int(i % parts), x, y);
+    Painter<T> painter(p.drawing);
+    std::vector<T> buffer(2 * int64_t(p.drawing.width));
+    for (int64_t i = begin; i < end; ++i) draw_part<T, Out>(p, painter, i / parts, int(i % parts), buffer);
   });
 }
 
@@ -124,20 +160,20 @@ void draw_channels_last(const SkeletonMapsParams& p) {
   const int channels = d.channels();
   at::parallel_for(0, d.maps * d.height, 8, [&](int64_t begin, int64_t end) {
     std::vector<T> cells(int64_t(d.width) * channels);
-    std::optional<Painter<T>> painter;
+    Painter<T> painter(d);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t map = i / d.height;
       const int row = int(i % d.height);
-      if (row == 0 || !painter) {
-        painter.emplace(d, map);
-        for (int k = 0; k < d.joints; ++k) painter->prepare_joint(k);
-        for (int l = 0; l < d.limb_count; ++l) painter->prepare_limb(l);
+      if (row == 0 || i == begin) {
+        painter.start(map);
+        for (int k = 0; k < d.joints; ++k) painter.prepare_joint(k);
+        for (int l = 0; l < d.limb_count; ++l) painter.prepare_limb(l);
       }
       std::fill(cells.begin(), cells.end(), T(0));
-      for (int k = 0; k < d.joints; ++k) painter->draw_joint_row(k, row, &cells[k], channels);
+      for (int k = 0; k < d.joints; ++k) painter.draw_joint_row(k, row, &cells[k], channels);
       for (int l = 0; l < d.limb_count; ++l) {
         T* field = &cells[d.joints + 2 * l];
-        painter->draw_limb_row(l, row, field, field + 1, channels);
+        painter.draw_limb_row(l, row, field, field + 1, channels);
       }
       Out* output = static_cast<Out*>(p.output) + map * p.output_strides[0] + row * p.output_strides[2];
       for (int64_t column = 0; column < d.width; ++column)
