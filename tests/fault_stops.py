@@ -1,6 +1,5 @@
 """Predictions that are stopped, and go on."""
 
-import os
 import random
 import signal
 import time
@@ -23,13 +22,15 @@ def started(folder: Path, images: int = 8) -> tuple[Scene, bytes]:
     return scene, expected
 
 
-def killed_at_random(folder: Path, times: int = 20) -> Outcome:
+def killed_at_random(folder: Path) -> Outcome:
     scene, expected = started(folder)
     words, said = scene.arguments("--resume"), folder / "said"
-    start = time.perf_counter()
-    assert stopped.run(words, said) == 0
+    for _ in range(2):  # the first one also starts what forks the others
+        scene.output.unlink(missing_ok=True)
+        start = time.perf_counter()
+        assert stopped.run(words, said) == 0
     seconds, randomly, killed = time.perf_counter() - start, random.Random(0), 0
-    for _ in range(times):
+    while killed < 20:
         scene.output.unlink(missing_ok=True)
         done = stopped.finished_images(scene.output)
         process = stopped.start(words, said)
@@ -39,7 +40,6 @@ def killed_at_random(folder: Path, times: int = 20) -> Outcome:
         killed += process.exitcode == -signal.SIGKILL
         assert scene.output.exists() or stopped.finished_images(scene.output) >= done
         assert not scene.output.exists() or scene.output.read_bytes() == expected
-    assert killed > times / 2
     scene.resume(expected)
     return Outcome(
         "killed",
@@ -53,7 +53,7 @@ def killed_at_every_change(folder: Path) -> Outcome:
     words, said = scene.arguments("--resume"), folder / "said"
     for change in range(1, 100):
         scene.output.unlink(missing_ok=True)
-        code = stopped.run(words, said, partial(stopped.kill_before_change, change, "masks.json"))
+        code = stopped.run(words, said, before_change(signal.SIGKILL, change))
         if code == 0:
             break
         assert code == -signal.SIGKILL, said.read_text()
@@ -63,16 +63,16 @@ def killed_at_every_change(folder: Path) -> Outcome:
     return Outcome("killed", "", "the same, and nothing else is left on the disk")
 
 
+def before_change(stop: signal.Signals, number: int) -> stopped.Preparation:
+    return partial(stopped.stop_before_change, stop, number, "masks.json")
+
+
 def interrupted(folder: Path) -> Outcome:
-    scene, expected = started(folder, images=16)
-    process = stopped.start(scene.arguments(), folder / "said")
-    wait_for_images(scene, 2)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGINT)
-    process.join()
-    assert process.exitcode is not None
+    scene, expected = started(folder)
+    code = stopped.run(scene.arguments(), folder / "said", before_change(signal.SIGINT, 10))
+    assert 0 < len(stopped.finished_images(scene.output)) < 8
     scene.resume(expected)
-    return Outcome(process.exitcode, scene.shortened((folder / "said").read_text()), "`--resume` goes on")
+    return Outcome(code, scene.shortened((folder / "said").read_text()), "`--resume` goes on")
 
 
 def wait_for_images(scene: Scene, count: int) -> None:

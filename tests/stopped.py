@@ -76,8 +76,8 @@ def free_port() -> int:
     return port
 
 
-def kill_before_change(number: int, name: str) -> None:
-    """Die, as of kill -9, before the given change to files or folders with `name` in their paths."""
+def stop_before_change(stop: signal.Signals, number: int, name: str) -> None:
+    """Have a signal sent before the given change to files or folders with `name` in their paths."""
     changes = 0
 
     def note(event: str, arguments: tuple[object, ...]) -> None:
@@ -87,7 +87,7 @@ def kill_before_change(number: int, name: str) -> None:
         if removed or ((written or event in _CHANGES) and name in str(arguments[0])):
             changes += 1
             if changes == number:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), stop)
 
     sys.addaudithook(note)
 
