@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import hypothesis
@@ -12,6 +13,10 @@ import twins
 import pose2seg_ops
 from pose2seg_ops import _C, _library, reference
 from pose2seg_ops._build_info import CUDA_VERSION
+
+ROOT = Path(__file__).resolve().parents[1]
+# Last: here and in spawned processes, what is installed is imported, not the packages that lie beside these.
+sys.path += [str(ROOT), str(ROOT / "tools"), str(ROOT / "examples")]
 
 # The same cases in every run; `pytest --hypothesis-profile=explore` draws others.
 hypothesis.settings.register_profile("reproducible", derandomize=True)

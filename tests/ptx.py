@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import sys
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -11,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+import build_config
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-import build_config  # noqa: E402
 
 INTERPRETER = ROOT.parent / "shared" / "tools" / "ptxrun" / "ptxrun.py"
 

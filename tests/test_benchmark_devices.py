@@ -1,14 +1,10 @@
 """What `--device cuda` asks of the contenders, where there is no GPU: a fake one refuses what a GPU would."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from fake_gpu import GPU, FakeGpu, OnGpu
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 from benchmarks.contest import FLOOR, find_contests
 
 SMALL = [c for c in find_contests() if c.scale is not None and c.scale.size == 1 and "predict" not in c.op]

@@ -1,13 +1,9 @@
 """The clock of CUDA events, with events that are as coarse and as strict as CUDA's."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 from benchmarks.timing import alternate, copy_bandwidth, cuda_clock
 
 CPU = torch.device("cpu")

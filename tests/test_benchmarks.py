@@ -2,14 +2,11 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from every_op import OPS
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 from pose2seg.errors import InputError
 
 from benchmarks import report

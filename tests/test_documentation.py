@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise, takewhile
 from pathlib import Path
 
+import draw_conventions
 import pytest
 import torch
 from people import draw_dataset, write_annotations
@@ -107,8 +108,5 @@ def test_links_lead_to_files(page: Path) -> None:
         assert link.startswith("https://") or (page.parent / link).exists(), link
 
 
-def test_the_picture_of_the_conventions_is_what_the_op_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import draw_conventions
-
+def test_the_picture_of_the_conventions_is_what_the_op_does() -> None:
     assert draw_conventions.PICTURE.read_text() == draw_conventions.draw()

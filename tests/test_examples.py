@@ -1,24 +1,20 @@
 """The examples, run on small input, against what they promise."""
 
 import json
-import sys
 from pathlib import Path
 
+import cut_out_people
 import cv2
 import numpy as np
+import pose_network
 import pytest
+import refine_pose
+import rotated_roi_align
 import torch
 from people import draw_dataset, write_annotations
 from pose2seg import cli, load_templates, save_checkpoint
 from pycocotools import mask as coco_mask
 from small_model import small_model
-
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-sys.path.append(str(EXAMPLES))
-import cut_out_people  # noqa: E402
-import pose_network  # noqa: E402
-import refine_pose  # noqa: E402
-import rotated_roi_align  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

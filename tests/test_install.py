@@ -14,19 +14,15 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import setuptools
 import torch
+from compile_cuda import spills
 
+import build_backend
+import build_config
 import pose2seg_ops
+from build_config import BuildError, CudaToolkit
 from pose2seg_ops import _compatibility
 
 ROOT = Path(__file__).resolve().parents[1]
-# Last, so that the installed pose2seg_ops is imported, and not the one beside these.
-sys.path += [str(ROOT), str(ROOT / "tools")]
-from compile_cuda import spills  # noqa: E402
-
-import build_backend  # noqa: E402
-import build_config  # noqa: E402
-from build_config import BuildError, CudaToolkit  # noqa: E402
-
 TOOLKIT = CudaToolkit(Path("/toolkit"), "13.1", ("7.5", "8.0", "8.6", "8.7", "9.0", "10.0"))
 
 

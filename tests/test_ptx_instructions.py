@@ -1,7 +1,5 @@
 """How many instructions the kernels take for the benchmarks' inputs: the table in docs/kernels.md."""
 
-import sys
-
 import numpy as np
 import ptx
 import pytest
@@ -11,12 +9,10 @@ import test_ptx_skeleton
 import torch
 
 import pose2seg_ops
-from pose2seg_ops import COCO_LIMBS
-from pose2seg_ops._points import move_points
-
-sys.path.append(str(ptx.ROOT))
 from benchmarks.inputs import IMAGE, ROI, ellipses, image_matrices, matrices, people, templates
 from benchmarks.instructions import documented
+from pose2seg_ops import COCO_LIMBS
+from pose2seg_ops._points import move_points
 
 
 @pytest.fixture(scope="module")

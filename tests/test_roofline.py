@@ -1,13 +1,11 @@
 """The predictions in docs/roofline.md, by hand and against the document."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from every_op import OPS
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 from benchmarks import instructions, roofline, traffic
 from benchmarks.contest import OURS, find_contests
 from benchmarks.roofline import Gpu, Work

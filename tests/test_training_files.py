@@ -146,12 +146,7 @@ tiny_training.train_tiny(images, folder / "killed", save_every=1, validation=ima
 
 
 def run_killed(folder: Path, bytes_left: int) -> None:
-    paths = [
-        str(Path(__file__).parent),
-        str(Path(__file__).parents[1] / "models"),
-        str(Path(__file__).parents[1]),
-    ]
-    command = [sys.executable, "-c", KILLED, str(folder), str(bytes_left), *paths]
+    command = [sys.executable, "-c", KILLED, str(folder), str(bytes_left), *sys.path]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
 

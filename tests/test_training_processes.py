@@ -11,8 +11,6 @@ import torch
 from people import draw_dataset
 from tiny_training import TINY, rows, train_tiny
 
-ROOT = Path(__file__).parents[1]
-
 # Arguments: a folder with the pickled arguments of train_tiny, and where modules are.
 SCRIPT = """
 import pickle, sys
@@ -32,9 +30,8 @@ with distributed.joined(torch.device("cpu")) as device:
 
 def run_with_two_processes(folder: Path) -> "subprocess.CompletedProcess[str]":
     (folder / "script.py").write_text(SCRIPT)
-    paths = [str(ROOT / "tests"), str(ROOT / "models"), str(ROOT)]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*torchrun, str(folder / "script.py"), str(folder), *paths]
+    command = [*torchrun, str(folder / "script.py"), str(folder), *sys.path]
     return subprocess.run(command, capture_output=True, text=True)
 
 

@@ -25,7 +25,7 @@ from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT))
 import build_config  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "kernels.md"
