@@ -1,5 +1,6 @@
 """The instructions that our CUDA kernels take for a contest, from the counts in docs/kernels.md."""
 
+import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from benchmarks.inputs import WHOLE_IMAGE
 
 #: By the name of the kernel.
 Instructions = dict[str, float]
@@ -93,14 +96,23 @@ def _letterbox(_: tuple[Any, ...], result: tuple[Tensor, Tensor]) -> Instruction
     return {kernel: batch.numel() / 32 * documented(kernel=kernel, case=_layout(batch))}
 
 
-def _paste(_: tuple[Any, ...], result: list[Tensor]) -> Instructions:
-    return _by_pixels(sum(masks.numel() for masks in result), "turned by 5°", "paste")
+def _paste(arguments: tuple[Any, ...], result: list[Tensor]) -> Instructions:
+    return _by_pixels(sum(masks.numel() for masks in result), _pose_of(arguments[1]), "paste")
 
 
 def _paste_rle(arguments: tuple[Any, ...], result: list[list[dict[str, Any]]]) -> Instructions:
-    case = "upright" if float(arguments[1][0, 0, 1]) == 0 else "turned by 34°"
     pixels = sum(height * width for image in result for height, width in (rle["size"] for rle in image))
-    return _by_pixels(pixels, case, "count_pasted_boundaries", "store_pasted_boundaries")
+    kernels = "count_pasted_boundaries", "store_pasted_boundaries"
+    return _by_pixels(pixels, _pose_of(arguments[1]), *kernels)
+
+
+def _pose_of(matrices: Tensor) -> str:
+    """What docs/kernels.md calls the people that these matrices paste."""
+    cosine, sine = matrices[0, 0, :2].tolist()
+    if math.isclose(math.hypot(cosine, sine), WHOLE_IMAGE["scale"], rel_tol=1e-6):
+        return "as wide as the image"
+    degrees = round(math.degrees(math.atan2(sine, cosine)))
+    return f"turned by {degrees}°" if degrees else "upright"
 
 
 def _encode_rle(arguments: tuple[Any, ...], _: Any) -> Instructions:

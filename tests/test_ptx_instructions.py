@@ -9,7 +9,7 @@ import test_ptx_skeleton
 import torch
 
 import pose2seg_ops
-from benchmarks.inputs import IMAGE, ROI, ellipses, image_matrices, matrices, people, templates
+from benchmarks.inputs import IMAGE, ROI, WHOLE_IMAGE, ellipses, image_matrices, matrices, people, templates
 from benchmarks.instructions import documented
 from pose2seg_ops import COCO_LIMBS
 from pose2seg_ops._points import move_points
@@ -69,29 +69,33 @@ def test_fit_poses(interpreter):
     assert_documented(report, 8, kernel="fit_poses")
 
 
-def person(angle):
-    return ellipses(1), image_matrices(1, angle), torch.tensor([0]), [IMAGE]
+def person(angle=0.08, **scale):
+    return ellipses(1), image_matrices(1, angle, **scale), torch.tensor([0]), [IMAGE]
 
 
-def test_paste(interpreter):
+@pytest.mark.parametrize(("geometry", "case"), [({}, "turned by 5°"), (WHOLE_IMAGE, "as wide as the image")])
+def test_paste(interpreter, geometry, case):
     kernels, masks = test_ptx_paste.Interpreter(interpreter, "paste_masks"), [np.zeros((1, *IMAGE), np.uint8)]
-    report = test_ptx_paste.run_paste(kernels, person(0.08), masks)
-    assert_documented(report, masks[0].size / 32, kernel="paste")
+    report = test_ptx_paste.run_paste(kernels, person(**geometry), masks)
+    assert_documented(report, masks[0].size / 32, kernel="paste", case=case)
 
 
-@pytest.mark.parametrize(("angle", "case"), [(0.0, "upright"), (0.6, "turned by 34°")])
-def test_pasted_boundaries(interpreter, angle, case):
+@pytest.mark.parametrize(
+    ("geometry", "case"),
+    [({"angle": 0.0}, "upright"), ({"angle": 0.6}, "turned by 34°"), (WHOLE_IMAGE, "as wide as the image")],
+)
+def test_pasted_boundaries(interpreter, geometry, case):
     kernels = test_ptx_paste.Interpreter(interpreter, "paste_rle")
     buffers = test_ptx_paste.Buffers(kernels, 1, IMAGE[1], capacity=4000)
     groups = IMAGE[0] * IMAGE[1] / 32
-    reports = test_ptx_paste.run_paste_rle(kernels, person(angle), buffers)
+    reports = test_ptx_paste.run_paste_rle(kernels, person(**geometry), buffers)
     for report, kernel in zip(reports, ("count_pasted_boundaries", "store_pasted_boundaries"), strict=True):
         assert_documented(report, groups, kernel=kernel, case=case)
 
 
 def test_mask_boundaries(interpreter):
     kernels = test_ptx_paste.Interpreter(interpreter, "encode_rle")
-    (masks,) = pose2seg_ops.paste_masks(*person(0.08))
+    (masks,) = pose2seg_ops.paste_masks(*person())
     buffers = test_ptx_paste.Buffers(kernels, 1, IMAGE[1], capacity=4000)
     reports = test_ptx_paste.run_encode_rle(kernels, masks, buffers)
     for report, kernel in zip(reports, ("count_mask_boundaries", "store_mask_boundaries"), strict=True):
