@@ -33,13 +33,6 @@ struct CellGrid {
 
   int32_t number(int32_t x, int32_t y) const { return (y + 1) * columns + x + 1; }
 
-  // The cell of each pixel.
-  template <class T>
-  void number_cells(LineCoordinate<T> x, LineCoordinate<T> y, Stepping pixels, int32_t count,
-                    int32_t* __restrict cells) const {
-    for (int32_t i = 0; i < count; ++i) cells[i] = number(whole(x(pixels[i])), whole(y(pixels[i])));
-  }
-
   // The first cell of the block that holds all cells from one pixel to the next, or `none` where these are
   // farther apart.
   template <class T>
@@ -59,9 +52,9 @@ struct CellGrid {
 
 enum class Walk { kRows, kColumns };
 
-// Pastes one person along the rows or the columns of the image, with the results of paste_pixel. Most pixels
-// need no interpolation: where the four taps lie clearly on one side of the threshold, so does every mean of
-// them, and where all cells near a stretch of pixels do, the stretch is done at once.
+// Pastes one person along the rows or the columns of the image, with the results of paste_pixel. Most
+// stretches of pixels need no interpolation: where all taps near one lie clearly on one side of the
+// threshold, so does every mean of them.
 template <class T>
 class LinePaster {
   using Coordinate = accumulate_t<T>;
@@ -77,9 +70,7 @@ class LinePaster {
     reach_y_ = reach(rows ? matrix.d : matrix.e);
     with_wide_instructions([&] {
       pad_taps(roi_pixels<T>(params, target.instance));
-      const std::vector<uint8_t> sides = classify_taps();
-      cells_ = combine(sides, 2, 2);
-      blocks_ = combine(sides, reach_x_ + 2, reach_y_ + 2);
+      blocks_ = combine(classify_taps(), reach_x_ + 2, reach_y_ + 2);
     });
     blocks_.push_back(kUndecided);
   }
@@ -104,7 +95,7 @@ class LinePaster {
   // Of a cell or a block of cells: what every bilinear mean in it gives.
   enum Side : uint8_t { kUndecided = 0, kBelow = 1, kAbove = 2 };
 
-  static constexpr int32_t kStretch = 16;   // pixels
+  static constexpr int32_t kStretch = 32;   // pixels
   static constexpr int32_t kTogether = 64;  // stretches whose blocks are looked up at once
   static constexpr int64_t kFarthest = 8;  // cells that a block spans beyond the first; more are rarely alike
 
@@ -194,29 +185,23 @@ class LinePaster {
     }
   }
 
-  // Up to kStretch pixels.
+  // Up to kStretch pixels, by interpolation: all at once, in a loop that is plain enough for vector
+  // instructions, and then those that are there.
   void paste_pixels(const Coordinates& x, const Coordinates& y, int32_t first, int32_t count,
                     bool* pixels) const {
-    int32_t cells[kStretch];
-    grid().number_cells(x, y, {first, 1, first + count - 1}, kStretch, cells);
-    int32_t undecided[kStretch], left = 0;
-    for (int32_t i = 0; i < count; ++i) {
-      const uint8_t side = cells_[cells[i]];
-      pixels[i] = side == kAbove;
-      undecided[left] = i;
-      left += side == kUndecided;
+    const Stepping at{first, 1, first + count - 1};
+    const Coordinate* taps = taps_.data();
+    const auto stride = static_cast<int32_t>(padded_columns());
+    const auto threshold = Coordinate(params_.threshold);
+    bool above[kStretch];
+    for (int32_t i = 0; i < kStretch; ++i) {
+      const Coordinate px = x(at[i]), py = y(at[i]);
+      const int32_t column = whole(px), row = whole(py);
+      const int32_t upper = (row + 1) * stride + column + 1, lower = upper + stride;
+      above[i] = mean_of_taps(px - Coordinate(column), py - Coordinate(row), taps[upper], taps[upper + 1],
+                              taps[lower], taps[lower + 1]) > threshold;
     }
-    for (int32_t i = 0; i < left; ++i)
-      pixels[undecided[i]] = interpolate(x(first + undecided[i]), y(first + undecided[i]));
-  }
-
-  bool interpolate(Coordinate x, Coordinate y) const {
-    const int32_t column = whole(x), row = whole(y);
-    const Coordinate* upper = taps_.data() + (row + 1) * padded_columns() + column + 1;
-    const Coordinate* lower = upper + padded_columns();
-    const Coordinate mean =
-        mean_of_taps(x - Coordinate(column), y - Coordinate(row), upper[0], upper[1], lower[0], lower[1]);
-    return mean > Coordinate(params_.threshold);
+    std::copy_n(above, count, pixels);
   }
 
   const PasteParams& params_;
@@ -224,7 +209,7 @@ class LinePaster {
   Affine<Coordinate> matrix_;
   int64_t reach_x_ = 0, reach_y_ = 0;
   std::vector<Coordinate> taps_;
-  std::vector<uint8_t> cells_, blocks_;
+  std::vector<uint8_t> blocks_;
 };
 
 }  // namespace pose2seg
