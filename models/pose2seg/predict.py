@@ -80,7 +80,7 @@ def predict_to_file(
 
     Raises InputError if all are; if `output`, `report` or a picture would replace another of them, a
     photograph or one of `inputs`; if a prediction was stopped and `resume` is not given, or it had other
-    settings. Raises OSError for what cannot be written.
+    settings; if another one is writing to `output`. Raises OSError for what cannot be written.
     """
     for path in (output, report):
         if path is not None:
