@@ -14,6 +14,8 @@ from pose2seg.poses import open_poses
 
 def cut_out_people(model: Pose2Seg, photographs: Path, poses: Path, output: Path) -> int:
     """Writes NAME.png into `output` for each photograph that `poses` lists. Returns how many these are."""
+    if output.resolve() == photographs.resolve():
+        raise ValueError("output must be another folder than that of the photographs, which it would replace")
     output.mkdir(parents=True, exist_ok=True)
     source = open_poses(poses)
     written = 0

@@ -1,5 +1,6 @@
 """Predictions that are stopped, and go on."""
 
+import os
 import random
 import signal
 import time
@@ -10,16 +11,21 @@ import stopped
 from fault_scene import Fault, Outcome, Scene, drawing
 
 
-def started(folder: Path, images: int = 8) -> tuple[Scene, bytes]:
+def started(folder: Path, *more: str, images: int = 8) -> tuple[Scene, dict[str, str]]:
     """A prediction to stop, and what it gives if it is not."""
     scene = Scene(folder)
     for i in range(images):
         scene.add(f"image{i}.png", drawing(40 + i, 30))
-    code, said = scene.predict()
+    code, said = scene.predict(*more)
     assert code == 0, said
-    expected = scene.output.read_bytes()
-    scene.output.unlink()
+    expected = scene.results()
+    remove_results(scene)
     return scene, expected
+
+
+def remove_results(scene: Scene) -> None:
+    for path in (scene.output, scene.page):
+        path.unlink(missing_ok=True)
 
 
 def killed_at_random(folder: Path) -> Outcome:
@@ -39,7 +45,7 @@ def killed_at_random(folder: Path) -> Outcome:
         process.join()
         killed += process.exitcode == -signal.SIGKILL
         assert scene.output.exists() or stopped.finished_images(scene.output) >= done
-        assert not scene.output.exists() or scene.output.read_bytes() == expected
+        assert not scene.output.exists() or scene.results() == expected
     scene.resume(expected)
     return Outcome(
         "killed",
@@ -49,30 +55,50 @@ def killed_at_random(folder: Path) -> Outcome:
 
 
 def killed_at_every_change(folder: Path) -> Outcome:
-    scene, expected = started(folder, images=3)
-    words, said = scene.arguments("--resume"), folder / "said"
+    report = "--report", str(folder / "page.html")
+    scene, expected = started(folder, *report, images=3)
+    words, said = scene.arguments("--resume", *report), folder / "said"
     for change in range(1, 100):
-        scene.output.unlink(missing_ok=True)
-        code = stopped.run(words, said, before_change(signal.SIGKILL, change))
+        remove_results(scene)
+        code = stopped.run(words, said, before_change(signal.SIGKILL, change, folder))
         if code == 0:
             break
         assert code == -signal.SIGKILL, said.read_text()
-        assert not scene.output.exists() or scene.output.read_bytes() == expected
-        scene.resume(expected)
+        assert scene.results().items() <= expected.items()
+        scene.resume(expected, *report)
     assert 12 < change < 99
-    return Outcome("killed", "", "the same, and nothing else is left on the disk")
+    return Outcome("killed", "", "the same, also with `--report`, and nothing else is left on the disk")
 
 
-def before_change(stop: signal.Signals, number: int) -> stopped.Preparation:
-    return partial(stopped.stop_before_change, stop, number, "masks.json")
+_SECOND_IMAGE = 9  # the change to the journal that notes it
+
+
+def before_change(stop: signal.Signals, number: int, path: Path) -> stopped.Preparation:
+    return partial(stopped.stop_before_change, stop, number, str(path))
 
 
 def interrupted(folder: Path) -> Outcome:
     scene, expected = started(folder)
-    code = stopped.run(scene.arguments(), folder / "said", before_change(signal.SIGINT, 10))
+    code = stopped.run(scene.arguments(), folder / "said", before_change(signal.SIGINT, 10, scene.output))
     assert 0 < len(stopped.finished_images(scene.output)) < 8
     scene.resume(expected)
     return Outcome(code, scene.shortened((folder / "said").read_text()), "`--resume` goes on")
+
+
+def second_one(folder: Path) -> Outcome:
+    scene, expected = started(folder, images=3)
+    process = stopped.start(
+        scene.arguments(), folder / "said", before_change(signal.SIGSTOP, _SECOND_IMAGE, scene.output)
+    )
+    try:
+        wait_for_images(scene, 1)
+        outcome = scene.predict("--resume")
+    finally:
+        os.kill(process.pid or 0, signal.SIGCONT)
+    process.join()
+    assert process.exitcode == 0
+    assert scene.results() == expected
+    return Outcome(*outcome, "the first one is not disturbed")
 
 
 def wait_for_images(scene: Scene, count: int) -> None:
@@ -84,7 +110,7 @@ def wait_for_images(scene: Scene, count: int) -> None:
 
 def full_disk(folder: Path) -> Outcome:
     scene, expected = started(folder)
-    limit = len(expected) // 2
+    limit = len(expected["masks.json"]) // 2
     code = stopped.run(scene.arguments(), folder / "said", partial(stopped.limit_file_size, limit))
     (journal,) = (folder / "masks.json.unfinished").glob("*.jsonl")
     assert journal.stat().st_size == limit
@@ -100,44 +126,52 @@ def full_device(folder: Path) -> Outcome:
     return Outcome(code, said, "")
 
 
-def stopped_before(folder: Path, *more: str) -> tuple[int, str]:
-    scene, expected = started(folder, images=3)
-    assert (
-        stopped.run(scene.arguments(), folder / "said", partial(stopped.limit_file_size, len(expected) // 2))
-        == 2
-    )
+def stopped_before(folder: Path, *resumed: str, begun: tuple[str, ...] = ()) -> tuple[int, str]:
+    scene, expected = started(folder, *begun, images=3)
+    kill = before_change(signal.SIGKILL, _SECOND_IMAGE, scene.output)
+    assert stopped.run(scene.arguments(*begun), folder / "said", kill) == -signal.SIGKILL
     before = stopped.finished_images(scene.output)
-    outcome = scene.predict(*more)
+    assert len(before) == 1
+    outcome = scene.predict(*resumed)
     assert stopped.finished_images(scene.output) == before
-    scene.resume(expected)
+    scene.resume(expected, *begun)
     return outcome
 
 
+def other_pictures(folder: Path) -> Outcome:
+    begun = "--overlays", str(folder / "pictures")
+    outcome = stopped_before(folder, "--resume", "--overlays", str(folder / "others"), begun=begun)
+    return Outcome(*outcome, "nothing is lost")
+
+
 def processes_killed(folder: Path) -> Outcome:
-    scene, expected = started(folder)
+    report = "--report", str(folder / "page.html")
+    scene, expected = started(folder, *report)
     port = stopped.free_port()
     processes = [
-        stopped.start(scene.arguments(), folder / "said", partial(stopped.be_one_of, 2, rank, port))
+        stopped.start(scene.arguments(*report), folder / "said", partial(stopped.be_one_of, 2, rank, port))
         for rank in range(2)
     ]
     wait_for_images(scene, 2)
     for process in processes:
         process.kill()
         process.join()
-    scene.resume(expected)
-    return Outcome("killed", "", "one process goes on with `--resume`, and gives the same file")
+    scene.resume(expected, *report)
+    return Outcome("killed", "", "one process goes on with `--resume`, and gives the same files")
 
 
 STOPS = [
     Fault("kill -9 at random moments", killed_at_random),
     Fault("kill -9 before every change to a file or folder", killed_at_every_change),
-    Fault("kill -9 of two processes under torchrun", processes_killed),
+    Fault("kill -9 of two processes under torchrun, with `--report`", processes_killed),
     Fault("Ctrl-C", interrupted),
     Fault("a full disk: here, a limit to the size of files", full_disk),
     Fault("a full device", full_device),
+    Fault("a second one to the same output while one is at work", second_one),
     Fault("begun again without --resume", lambda folder: Outcome(*stopped_before(folder), "nothing is lost")),
     Fault(
         "resumed with another threshold",
         lambda folder: Outcome(*stopped_before(folder, "--resume", "--threshold", "0.25"), "nothing is lost"),
     ),
+    Fault("resumed with another folder of pictures", other_pictures),
 ]

@@ -213,6 +213,7 @@ PEOPLE_AND_FILES = [
     refused("weights cut off", prepare=lambda s: cut(s.folder / "model.safetensors")),
     refused("an output that is an input", "--output", "{}/poses.json"),
     refused("an output that is a folder", "--output", "{}/images"),
+    refused("pictures among the photographs", "--overlays", "{}/images"),
     refused("an output in a file", "--output", "{}/model.safetensors/masks.json"),
 ]
 

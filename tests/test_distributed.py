@@ -1,8 +1,11 @@
 """Joining the processes that torchrun started; what they do together is tested where it is done."""
 
+from datetime import timedelta
+
 import pytest
 import torch
-from pose2seg import InputError, distributed
+import torch.distributed as dist
+from pose2seg import InputError, cli, distributed
 
 
 def test_a_world_size_without_torchrun_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,3 +22,21 @@ def test_every_process_needs_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -
     message = "torchrun started 3 processes on this machine, where torch sees 2 CUDA devices"
     with pytest.raises(InputError, match=message), distributed.joined(torch.device("cuda")):
         pass
+
+
+def test_what_all_processes_have_to_say_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, timeout=timedelta(seconds=60))  # as torchrun's
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "run")
+    for name, value in (("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", str(store.port))):
+        monkeypatch.setenv(name, value)
+    for batch_size in ("0", "-1", "0", "0"):
+        assert cli.main(["predict", "--batch-size", batch_size]) == 2
+    told = [line.split(", got ")[1][:3] for line in capsys.readouterr().err.splitlines()]
+    assert told == ["'0'", "'-1"]
+    assert [distributed.is_first_to_say("\udcff.json") for _ in range(2)] == [True, False]
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert distributed.is_first_to_say("\udcff.json")
+    monkeypatch.setenv("MASTER_PORT", "")
+    assert [distributed.is_first_to_say("\udcff.json") for _ in range(2)] == [True, True]

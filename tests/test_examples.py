@@ -139,6 +139,9 @@ def test_people_are_cut_out_along_the_masks_of_the_command(tmp_path: Path) -> No
         np.testing.assert_array_equal(cut_out[:, :, 3], 255 * coco_mask.decode(coco_mask.merge(masks)))
         assert 0 < cut_out[:, :, 3].mean() < 255
 
+    with pytest.raises(ValueError, match="output must be another folder"):
+        cut_out_people.cut_out_people(model, photographs, poses, output / ".." / photographs.name)
+
 
 @pytest.mark.parametrize("example", [pose_network, refine_pose, rotated_roi_align])
 def test_each_example_runs_by_itself(example, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,10 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from pose2seg import files, records
-from pose2seg.files import atomic_writer, read_json
+from pose2seg import InputError, files, records
+from pose2seg.files import atomic_writer, read_json, write_png
 
 
 def write(path: Path, content: bytes = b"new") -> None:
@@ -26,6 +27,12 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         file.writelines([b"new", None])  # type: ignore[list-item]
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_picture_that_no_png_can_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"wide.png: a picture of 1000001 x 1 pixels cannot be a PNG"):
+        write_png(tmp_path / "wide.png", np.zeros((1, 1_000_001, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("exists", [True, False], ids=["to a file", "dangling"])

@@ -94,6 +94,34 @@ def test_processes_that_do_not_share_the_folder_are_told(
         pass
 
 
+def test_two_predictions_at_once_do_not_share_a_journal(output: Path) -> None:
+    with open_journal(output, SETTINGS, resume=True) as journal:
+        with (
+            pytest.raises(InputError, match=r"masks.json.unfinished: another prediction is writing there"),
+            open_journal(output, SETTINGS, resume=True),
+        ):
+            pass
+        assert list(journal.records(IN_ORDER)) == EXPECTED
+
+
+def test_a_folder_is_not_seen_by_processes_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "masks.json"
+    settings = journal_folder(output) / "settings.json"
+    monkeypatch.setattr(
+        distributed, "gather", lambda seen: [seen, False if settings.exists() and seen is True else seen]
+    )
+    with pytest.raises(InputError, match="not all processes see it"), open_journal(output, SETTINGS, False):
+        pass
+
+
+def test_what_else_is_in_the_folder_stays_there(output: Path) -> None:
+    other = journal_folder(output) / "notes.txt"
+    other.write_text("mine")
+    with open_journal(output, SETTINGS, resume=True) as journal:
+        journal.remove()
+    assert list(journal_folder(output).iterdir()) == [other]
+
+
 def test_a_pipe_has_no_journal_beside_it(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

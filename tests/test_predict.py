@@ -248,9 +248,12 @@ def test_files_that_would_replace_another_one_are_refused(model: Pose2Seg, folde
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_the_output_must_not_be_a_folder(model: Pose2Seg, folder: Path) -> None:
+def test_neither_output_nor_report_must_be_a_folder(model: Pose2Seg, folder: Path) -> None:
     with pytest.raises(InputError, match=r"photographs: is a folder, expected the name of a file"):
         predict_to_file(model, [], folder / "photographs")
+    with pytest.raises(InputError, match=r"photographs: is a folder, expected the name of a file"):
+        predict_to_file(model, [], folder / "masks.json", report=folder / "photographs")
+    assert not (folder / "masks.json.unfinished").exists()
 
 
 def test_photographs_without_people_have_no_masks(model: Pose2Seg, folder: Path) -> None:

@@ -1,11 +1,13 @@
 """A prediction reads ahead, in bounded memory, and processes share it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Event
 
 import cv2
 import numpy as np
+import pose2seg.photographs
 import pytest
 import stopped
 from fault_scene import Scene, drawing
@@ -51,6 +53,36 @@ def test_an_image_that_cannot_be_read_does_not_keep_the_others_back(tmp_path: Pa
     assert isinstance(second[1], Content)
 
 
+class PausedPool(ThreadPoolExecutor):
+    """Its work goes on when it is shut down."""
+
+    go_on = Event()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+        self.go_on.set()
+        super().shutdown(wait)
+
+
+class PausedNotes(Notes):
+    def find(self, image: Path) -> ImagePoses:
+        if image.stem != "a":
+            PausedPool.go_on.wait()
+        return super().find(image)
+
+
+def test_what_nobody_is_going_to_use_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pose2seg.photographs, "ThreadPoolExecutor", partial(PausedPool, 2))
+    notes = PausedNotes("abcdefghij")
+    photographs = [Photograph(tmp_path / f"{name}.png", name, notes) for name in notes.read]
+    for photograph in photographs:
+        write_png(photograph.path, drawing())
+    batches = read_ahead([photographs[:1], photographs[1:]])
+    next(batches)
+    batches.close()
+    assert sum(event.is_set() for event in notes.read.values()) <= 3
+
+
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     side, peaks = 1600, []
     encoded = cv2.imencode(".jpg", np.full((side, side, 3), 90, np.uint8))[1].tobytes()
@@ -70,11 +102,14 @@ def test_two_processes_write_the_file_of_one(tmp_path: Path) -> None:
     for i in range(7):
         scene.add(f"image{i}.png", drawing(40 + i, 30))
     (scene.images / "image3.png").write_bytes(b"damaged")
-    code, alone = scene.predict("--overlays", str(tmp_path / "alone"))
+    report = "--report", str(scene.page)
+    code, alone = scene.predict("--overlays", str(tmp_path / "alone"), *report)
     assert code == 3
-    expected = scene.output.read_bytes()
+    expected = scene.results()
+    assert list(expected) == ["masks.json", "page.html"]
     scene.output.unlink()
-    words = scene.arguments("--overlays", str(tmp_path / "shared"))
+    scene.page.unlink()
+    words = scene.arguments("--overlays", str(tmp_path / "shared"), *report)
     port = stopped.free_port()
     prepare = [partial(stopped.be_one_of, 2, rank, port) for rank in range(2)]
     processes = [stopped.start(words, tmp_path / "said", each) for each in prepare]
@@ -83,7 +118,7 @@ def test_two_processes_write_the_file_of_one(tmp_path: Path) -> None:
     said = (tmp_path / "said").read_text()
     assert [process.exitcode for process in processes] == [3, 3], said
     assert scene.shortened(said) == alone
-    assert scene.output.read_bytes() == expected
+    assert scene.results() == expected
     pictures = [
         {path.name: path.read_bytes() for path in (tmp_path / of).iterdir()} for of in ("alone", "shared")
     ]

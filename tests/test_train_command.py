@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from people import draw_dataset, write_annotations
-from pose2seg import Pose2Seg, cli, load_model, load_templates, save_checkpoint
+from pose2seg import Architecture, InputError, Pose2Seg, cli, load_model, load_templates, save_checkpoint
 from pose2seg.commands.train import _initial_model
+from pose2seg.templates import DEFAULT_TEMPLATES
 from pose2seg.training import PRESETS, make_model
-from tiny_training import TINY, rows
+from tiny_training import TINY, assert_same, rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -92,12 +93,29 @@ def initial_model(*options: str) -> Pose2Seg:
     return _initial_model(arguments, TINY)
 
 
-def test_a_training_starts_from_the_weights_that_are_given(tmp_path: Path) -> None:
-    first = make_model(replace(TINY, seed=5), load_templates())
-    save_checkpoint(first, tmp_path / "first.safetensors")
-    started = initial_model("--weights", str(tmp_path / "first.safetensors"))
-    assert torch.equal(started.segnet.conv1.weight, first.segnet.conv1.weight)
+def test_a_training_goes_on_with_the_model_of_a_file(tmp_path: Path) -> None:
+    """Its templates, its size and its convention, not those of the package and the preset."""
+    path = tmp_path / "first.safetensors"
+    larger = replace(TINY, architecture=Architecture((1, 1, 1, 1), 8, 8, 8, 2), convention="pose2seg")
+    first = make_model(larger, torch.rand(2, 17, 3))
+    save_checkpoint(first, path)
+    started = initial_model("--weights", str(path))
+    assert (started.architecture, started.convention) == (larger.architecture, "pose2seg")
+    assert torch.equal(started.templates, first.templates)
+    assert_same(started.state_dict(), first.state_dict())
+    other = initial_model("--weights", str(path), "--templates", str(DEFAULT_TEMPLATES))
+    assert torch.equal(other.templates, load_templates())
 
+
+def test_official_weights_want_templates(tmp_path: Path) -> None:
+    path = tmp_path / "official.pkl"
+    torch.save({"segnet.conv1.weight": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match=r"official.pkl: holds no pose templates, and none were given"):
+        initial_model("--weights", str(path))
+
+
+def test_the_backbone_starts_from_imagenet(tmp_path: Path) -> None:
+    first = make_model(replace(TINY, seed=5), load_templates())
     resnet = {k: v for k, v in first.backbone.state_dict().items() if not k.startswith("fpn_")}
     torch.save(resnet, tmp_path / "resnet.pth")
     started = initial_model("--imagenet-weights", str(tmp_path / "resnet.pth"))
@@ -115,6 +133,10 @@ def test_a_training_starts_from_the_weights_that_are_given(tmp_path: Path) -> No
         (["--precision", "float8"], "argument --precision: invalid choice: 'float8'"),
         (["--batch-norm", "synchronised"], "synchronised batch norms need GPUs, got cpu"),
         (["--preset", "none"], "argument --preset: invalid choice: 'none'"),
+        (
+            ["--weights", "a", "--imagenet-weights", "b"],
+            "argument --imagenet-weights: not allowed with argument",
+        ),
         (["--weights", "no.pth"], "no.pth: No such file or directory"),
         (["--validation", "no.json", "."], "no.json: No such file or directory"),
     ],

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from people import draw_dataset
 from pose2seg import Architecture
 from pose2seg.dataset import PersonImage
 from pose2seg.geometry import compose
-from pose2seg.training import PRESETS, Augmentation, Recipe, Similarity, make_model
+from pose2seg.training import PRESETS, Augmentation, OriginalSimilarity, Recipe, make_model
 from pose2seg.training.loader import Batch, BatchSampler, make_loader
 from pose2seg.training.loss import person_losses
 from pose2seg.training.targets import mask_targets, network_input
@@ -60,8 +61,19 @@ def test_the_official_recipe_is_that_of_the_original() -> None:
     }
     for step, rate in expected.items():
         assert recipe.learning_rate_at(step, epoch) == pytest.approx(rate)
-    assert recipe.augmentation == Augmentation(align=Similarity(30, (0.8, 1.2), 0.1))
+    assert recipe.augmentation == Augmentation(align=OriginalSimilarity(30, (0.8, 1.2), 0.1))
     assert (recipe.optimizer, recipe.gradient_clip, recipe.average_decay) == ("adam", None, None)
+
+
+@pytest.mark.parametrize(
+    ("preset", "scale", "shift"),
+    [("small", 1.1411542257249387, 3.823101347733168), ("modern", 1.2180143874990426, 1.6876289530433795)],
+)
+def test_a_training_under_way_finds_the_random_numbers_that_it_began_with(
+    preset: str, scale: float, shift: float
+) -> None:
+    matrix = PRESETS[preset].augmentation.align.draw(np.random.default_rng(7), (64, 64))
+    assert (matrix[0, 0], matrix[0, 2]) == pytest.approx((scale, shift), rel=1e-12)
 
 
 def test_a_cosine_rises_and_falls_to_nothing() -> None:

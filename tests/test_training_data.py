@@ -1,5 +1,6 @@
 """The training's samples and batches: geometry, targets, randomness."""
 
+import math
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from pose2seg.training.augmentation import (
     Augmentation,
     Box,
     Crop,
+    OriginalSimilarity,
     Similarity,
     compose,
     is_inside,
@@ -66,15 +68,17 @@ def assert_equal(first: Any, second: Any) -> None:
         assert first == second
 
 
-def test_similarities_stay_in_their_range() -> None:
+@pytest.mark.parametrize(("kind", "median"), [(Similarity, math.sqrt(0.75)), (OriginalSimilarity, 1)])
+def test_similarities_stay_in_their_range(kind: type[Similarity], median: float) -> None:
     rng = np.random.default_rng(0)
-    similarity = Similarity(angle=30, scale=(0.5, 1.5), shift=0.1)
+    similarity = kind(angle=30, scale=(0.5, 1.5), shift=0.1)
     drawn = [similarity.draw(rng, (64, 32)) for _ in range(2000)]
     linear = np.stack(drawn)[:, :, :2]
     scales = np.sqrt(np.linalg.det(linear))
     np.testing.assert_allclose(
         linear @ linear.transpose(0, 2, 1), scales[:, None, None] ** 2 * np.eye(2), atol=1e-12
     )
+    assert np.median(scales) == pytest.approx(median, abs=0.03)
     angles = np.degrees(np.arctan2(linear[:, 1, 0], linear[:, 0, 0]))
     shifts = np.stack([matrix @ (16, 32, 1) for matrix in drawn]) - (16, 32)  # of the centre
     for values, low, high in (

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import torch
 
+from pose2seg import distributed
 from pose2seg.commands import demo, evaluate, export, predict, templates, train
 from pose2seg.commands.arguments import Parser
 from pose2seg.errors import InputError, in_one_line
@@ -45,7 +46,8 @@ def _parser() -> Parser:
 
 
 def _failed(message: str) -> int:
-    print(f"pose2seg: error: {message}", file=sys.stderr)
+    if distributed.is_first_to_say(message):
+        print(f"pose2seg: error: {message}", file=sys.stderr)
     return 2
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -76,3 +77,19 @@ def gather(value: T) -> list[T]:
     values: list[Any] = [None] * count()
     dist.all_gather_object(values, value)
     return values
+
+
+def is_first_to_say(message: str) -> bool:
+    """Whether no other process has said the same; also where that cannot be known.
+
+    torchrun keeps what this is noted in, whichever of its processes have ended.
+    """
+    if not dist.is_torchelastic_launched():
+        return True
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT")
+    try:
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5))
+        return store.add(f"start {start}: {message!a}", 1) == 1
+    except (KeyError, ValueError, RuntimeError):
+        return True

@@ -169,8 +169,13 @@ def _naming(path: Path, *aliases: Path) -> Iterator[None]:
 
 
 def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
-    """Write a picture, (H, W, 3) uint8 BGR or with opacity (H, W, 4), as `atomic_writer` does."""
-    _, encoded = cv2.imencode(".png", image)
+    """Write a picture, (H, W, 3) uint8 BGR or with opacity (H, W, 4), as `atomic_writer` does.
+
+    Raises InputError for one with a side beyond PNG's million pixels.
+    """
+    done, encoded = cv2.imencode(".png", image)
+    if not done:
+        raise InputError(f"{path}: a picture of {image.shape[1]} x {image.shape[0]} pixels cannot be a PNG")
     with atomic_writer(path) as file:
         file.write(encoded.tobytes())
 

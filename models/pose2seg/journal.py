@@ -1,21 +1,29 @@
 """What a prediction has finished, so that nothing of it is done twice after a stop."""
 
+import fcntl
 import json
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pose2seg import distributed
 from pose2seg.errors import InputError
-from pose2seg.files import append_line, atomic_writer, is_stream, make_folder, read_json, real_path
+from pose2seg.files import (
+    append_line,
+    atomic_writer,
+    is_stream,
+    make_folder,
+    read_json,
+    real_path,
+    remove_unfinished,
+)
 
 ImageId = int | str
 
-_SETTINGS = "settings.json"
+_SETTINGS, _LOCK, _LINES = "settings.json", "lock", "*.jsonl"
 
 
 def journal_folder(output: Path) -> Path:
@@ -26,7 +34,7 @@ def journal_folder(output: Path) -> Path:
 
 @contextmanager
 def open_journal(output: Path, settings: Mapping[str, Any], resume: bool) -> Iterator["Journal"]:
-    """The journal of a prediction, which is still there when it is left.
+    """The journal of a prediction, which is still there when it is left, unless nothing was done.
 
     settings: what the records depend on, for JSON.
     resume: whether to go on with a journal that is there, if it is of the same settings.
@@ -34,15 +42,43 @@ def open_journal(output: Path, settings: Mapping[str, Any], resume: bool) -> Ite
     Without torchrun, or in a `distributed.joined` block, where all processes have to see the same folder.
     The journal for a pipe or a device is in a temporary folder, and cannot be resumed.
 
-    Raises InputError if there is a journal and `resume` is not given, or one of other settings.
+    Raises InputError if there is a journal and `resume` is not given, or one of other settings, or one that
+    another prediction is writing.
     """
-    if not is_stream(output):
-        yield Journal(journal_folder(output), settings, resume)
-    elif resume:
-        raise InputError(f"{output}: is not a file; what was written to it cannot be resumed")
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Journal(Path(distributed.gather(folder)[0], "journal"), settings, resume)
+    with ExitStack() as stack:
+        if not is_stream(output):
+            folder = journal_folder(output)
+        elif resume:
+            raise InputError(f"{output}: is not a file; what was written to it cannot be resumed")
+        else:
+            temporary = stack.enter_context(tempfile.TemporaryDirectory())
+            folder = Path(distributed.gather(temporary)[0], "journal")
+        stack.enter_context(_locked(folder))
+        journal = Journal(folder, settings, resume)
+        try:
+            yield journal
+        finally:
+            if distributed.rank() == 0 and journal.is_empty():
+                journal.remove()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep the folder, which is made, from other predictions; a kill gives it free."""
+    make_folder(folder)
+    with (folder / _LOCK).open("a") as file:
+        if distributed.gather(distributed.rank() == 0 and _is_taken(file))[0]:
+            raise InputError(f"{folder}: another prediction is writing there, to the same output")
+        yield
+
+
+def _is_taken(file: IO[str]) -> bool:
+    """Whether another process holds the lock of a file; if not, this one does until the file is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # of another kind where the file system has no locks
+        return isinstance(error, BlockingIOError)
+    return False
 
 
 class Journal:
@@ -55,26 +91,27 @@ class Journal:
     def __init__(self, folder: Path, settings: Mapping[str, Any], resume: bool) -> None:
         self.folder = folder
         self._file = folder / f"{secrets.token_hex(8)}.jsonl"
-        self._settings = settings
         done = distributed.gather(set(self._find_lines()))  # by all, before the first one writes
         #: The images that were done when the journal was opened.
         self.finished: set[ImageId] = done[0]
-        if any(found != self.finished for found in done):
-            raise InputError(f"{folder}: not all processes see it: they need a folder that they share")
+        self._require_shared(all(found == self.finished for found in done))
         if self.finished and not resume:
             raise InputError(f"{folder} holds a prediction that was stopped: resume it, or remove the folder")
         if self.finished:
             _require_same(folder / _SETTINGS, settings)
         elif distributed.rank() == 0:
-            self.remove()  # what was stopped before anything was done
+            self._clear()  # what was stopped before anything was done
+            with atomic_writer(folder / _SETTINGS) as file:
+                file.write(json.dumps(settings).encode())
         distributed.wait_for_all()
+        self._require_shared((folder / _SETTINGS).exists())
+
+    def _require_shared(self, seen: bool) -> None:
+        if not all(distributed.gather(seen)):
+            raise InputError(f"{self.folder}: not all processes see it: they need a folder that they share")
 
     def append(self, batch: Iterable[tuple[ImageId, Any]]) -> None:
         """Note that images are done, each with a record for JSON. Raises OSError; then none of them is."""
-        if not (self.folder / _SETTINGS).exists():
-            make_folder(self.folder)
-            with atomic_writer(self.folder / _SETTINGS) as file:
-                file.write(json.dumps(self._settings).encode())
         append_line(self._file, json.dumps(list(batch)).encode())
 
     def records(self, images: Iterable[ImageId]) -> Iterator[Any]:
@@ -87,11 +124,22 @@ class Journal:
                 batch = dict(next(_read_lines(path, offset))[1])
             yield batch[image]
 
+    def is_empty(self) -> bool:
+        """Whether no process has begun a line."""
+        return not any(self.folder.glob(_LINES))
+
     def remove(self) -> None:
-        """Forget everything."""
-        if self.folder.is_dir():
-            (self.folder / _SETTINGS).unlink(missing_ok=True)  # without which there is no journal
-            shutil.rmtree(self.folder)
+        """Forget everything. What else is in the folder stays there."""
+        self._clear()
+        (self.folder / _LOCK).unlink(missing_ok=True)
+        if self.folder.exists() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def _clear(self) -> None:
+        (self.folder / _SETTINGS).unlink(missing_ok=True)  # without which there is no journal
+        remove_unfinished(self.folder)
+        for path in self.folder.glob(_LINES):
+            path.unlink()
 
     def _find_lines(self) -> dict[ImageId, tuple[Path, int]]:
         """The file that each image that is done is in, and where its line begins."""
@@ -99,7 +147,7 @@ class Journal:
             return {}
         return {
             image: (path, offset)
-            for path in sorted(self.folder.glob("*.jsonl"))
+            for path in sorted(self.folder.glob(_LINES))
             for offset, batch in _read_lines(path)
             for image, _ in batch
         }

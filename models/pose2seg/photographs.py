@@ -1,6 +1,6 @@
 """Photographs of people whose poses are known: finding them, and reading them ahead of their use."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -86,12 +86,13 @@ def read_photograph(photograph: Photograph) -> Content:
 
 def read_ahead(
     batches: Iterable[Sequence[Photograph]],
-) -> Iterator[list[tuple[Photograph, Content | str]]]:
+) -> Generator[list[tuple[Photograph, Content | str]], None, None]:
     """Read photographs a batch at a time; threads read the next one while the caller works with one.
 
     Gives the content of each photograph, or in one line why it cannot be read.
     """
-    with ThreadPoolExecutor() as pool:
+    pool = ThreadPoolExecutor()
+    try:
         ahead: list[tuple[Photograph, Future[Content | str]]] = []
         for batch in [*batches, []]:
             ready, ahead = (
@@ -100,6 +101,8 @@ def read_ahead(
             )
             if ready:
                 yield [(each, future.result()) for each, future in ready]
+    finally:
+        pool.shutdown(cancel_futures=True)  # what nobody is going to use is not read
 
 
 def _try_to_read(photograph: Photograph) -> Content | str:

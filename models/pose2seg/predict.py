@@ -1,6 +1,7 @@
 """The work of `pose2seg predict`: photographs and poses in, COCO results out."""
 
 import json
+import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from pose2seg.files import (
     atomic_writer,
     checksum,
     make_folder,
+    real_path,
     remove_unfinished,
     require_distinct_files,
     require_no_folder,
@@ -78,41 +80,43 @@ def predict_to_file(
 
     Raises InputError if all are; if `output`, `report` or a picture would replace another of them, a
     photograph or one of `inputs`; if a prediction was stopped and `resume` is not given, or it had other
-    settings. Raises OSError for what cannot be written.
+    settings; if another one is writing to `output`. Raises OSError for what cannot be written.
     """
-    require_no_folder(output)
+    for path in (output, report):
+        if path is not None:
+            require_no_folder(path)
     files = {name: path for name, path in (inputs or {}).items() if path is not None}
     _require_distinct_files(photographs, output, overlays, report, files.values())
-    checksums = {f"a checksum of {name}": checksum(path) for name, path in files.items() if path.is_file()}
-    wanted = {"overlays": overlays is not None, "report": report is not None}
-    settings = {"threshold": threshold, **wanted, **checksums}
-    if overlays is not None:
-        make_folder(overlays)
-        if resume and distributed.rank() == 0:
-            remove_unfinished(overlays)
+    settings = _settings(output, overlays, report, threshold, files)
     with open_journal(output, settings, resume) as journal:
+        if overlays is not None:
+            make_folder(overlays)
+            if resume and distributed.rank() == 0:
+                remove_unfinished(overlays)
+            distributed.wait_for_all()
         share = _predict_share(
             model, photographs, journal, overlays, report is not None, batch_size, threshold
         )
         problems = {image: problem for part in distributed.gather(share) for image, problem in part.items()}
         images = [photograph.image_id for photograph in photographs if photograph.image_id not in problems]
-        _report(photographs, problems)
-        masks = 0
-        if distributed.rank() == 0:
-            if report is not None:
-                with page_writer(report) as page:
-                    for _, entry in journal.records(images):
-                        page.add(Entry(*entry))
-            with atomic_writer(output, journal.folder) as file:
-                masks = _write_json_list(
-                    file, chain.from_iterable(results for results, _ in journal.records(images))
-                )
-            journal.remove()
+        _tell(photographs, problems)
+        masks = _write_results(journal, images, output, report) if distributed.rank() == 0 else 0
         masks = distributed.gather(masks)[0]
     return Prediction(masks, len(images), len(problems), len(journal.finished.intersection(images)))
 
 
-def _report(photographs: Sequence[Photograph], problems: Mapping[ImageId, str]) -> None:
+def _settings(
+    output: Path, overlays: Path | None, report: Path | None, threshold: float, inputs: Mapping[str, Path]
+) -> dict[str, Any]:
+    """What a prediction has in common with one that it goes on with."""
+    # From the output, so that all of it may be moved.
+    pictures = None if overlays is None else os.path.relpath(real_path(overlays), real_path(output).parent)
+    checksums = {f"a checksum of {name}": checksum(path) for name, path in inputs.items() if path.is_file()}
+    return {"threshold": threshold, "overlays": pictures, "report": report is not None, **checksums}
+
+
+def _tell(photographs: Sequence[Photograph], problems: Mapping[ImageId, str]) -> None:
+    """Warn of the images that are left out, in their order. Raises InputError if all are."""
     in_order = [problems[each.image_id] for each in photographs if each.image_id in problems]
     if len(in_order) == len(photographs) == 1:
         raise InputError(in_order[0])
@@ -120,6 +124,21 @@ def _report(photographs: Sequence[Photograph], problems: Mapping[ImageId, str]) 
         raise InputError(f"none of the {len(photographs)} images can be read: {in_order[0]}")
     for problem in in_order:
         warnings.warn(f"{problem}; it is left out", DatasetWarning, stacklevel=3)
+
+
+def _write_results(journal: Journal, images: Sequence[ImageId], output: Path, report: Path | None) -> int:
+    """Write the files that take the place of the journal. Returns how many masks they hold."""
+    if report is not None:
+        # In the journal, what a kill leaves does not stay; a folder elsewhere may be of another file system.
+        beside = real_path(report).parent == journal.folder.parent
+        with page_writer(report, journal.folder if beside else None) as page:
+            for _, entry in journal.records(images):
+                page.add(Entry(*entry))
+    with atomic_writer(output, journal.folder) as file:
+        results = chain.from_iterable(results for results, _ in journal.records(images))
+        masks = _write_json_list(file, results)
+    journal.remove()
+    return masks
 
 
 def _predict_share(

@@ -3,12 +3,16 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from pose2seg import distributed
 from pose2seg.commands import arguments
 from pose2seg.commands.messages import dataset_warnings
+from pose2seg.errors import InputError
+from pose2seg.files import real_path
 from pose2seg.inference import for_inference
 from pose2seg.journal import journal_folder
 from pose2seg.photographs import find_photographs
@@ -139,6 +143,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace, device: torch.device) -> int:
     start = time.perf_counter()
+    _keep_pictures_apart(options.overlays, options.inputs)
     poses: PoseSource
     if options.pose_estimator is not None:
         poses = EstimatedPoses(POSE_ESTIMATORS[options.pose_estimator](device))
@@ -165,6 +170,12 @@ def _predict(options: argparse.Namespace, device: torch.device) -> int:
         summary = _summarise(prediction, rate, end - start)
         print(f"{options.output}: {summary}{skipped}", file=sys.stderr)  # stdout may be the output
     return SOME_LEFT_OUT if prediction.left_out else 0
+
+
+def _keep_pictures_apart(overlays: Path | None, inputs: Sequence[Path]) -> None:
+    """Raise InputError if the next prediction would take pictures of this one for photographs."""
+    if overlays is not None and real_path(overlays) in map(real_path, inputs):
+        raise InputError(f"{overlays}: is the folder of the photographs, the pictures need one of their own")
 
 
 def _summarise(prediction: Prediction, rate: float, seconds: float) -> str:

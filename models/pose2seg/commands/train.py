@@ -7,7 +7,7 @@ import time
 from typing import get_args
 
 from pose2seg import distributed
-from pose2seg.checkpoint import load_checkpoint, load_imagenet_weights
+from pose2seg.checkpoint import load_imagenet_weights
 from pose2seg.commands import arguments
 from pose2seg.commands.messages import dataset_warnings
 from pose2seg.dataset import read_dataset
@@ -83,17 +83,19 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     option(
         "--templates",
         type=arguments.path,
-        default=DEFAULT_TEMPLATES,
         metavar="FILE",
-        help="pose templates, the official JSON file (default: those of this package)",
+        help="pose templates, a JSON file in the official format (default: those in the file of --weights, "
+        "of which official weights hold none; without --weights those of this package)",
     )
-    option(
+    start = parser.add_mutually_exclusive_group().add_argument
+    start(
         "--weights",
         type=arguments.path,
         metavar="FILE",
-        help="start from these, a .safetensors file of this package or the official weights",
+        help="go on from this model, a .safetensors file of this package or the official weights, whatever "
+        "size the preset has",
     )
-    option(
+    start(
         "--imagenet-weights",
         type=arguments.path,
         metavar="FILE",
@@ -174,9 +176,9 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 
 def _initial_model(options: argparse.Namespace, recipe: Recipe) -> Pose2Seg:
-    model = make_model(recipe, load_templates(options.templates))
+    if options.weights is not None:
+        return arguments.load_model(options)
+    model = make_model(recipe, load_templates(options.templates or DEFAULT_TEMPLATES))
     if options.imagenet_weights is not None:
         load_imagenet_weights(model.backbone, options.imagenet_weights)
-    if options.weights is not None:
-        load_checkpoint(model, options.weights)
     return model

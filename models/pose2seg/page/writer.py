@@ -19,9 +19,9 @@ _SCRIPT = (_FOLDER / "page.js").read_text("utf-8")
 
 
 @contextmanager
-def page_writer(path: Path) -> Iterator["Page"]:
+def page_writer(path: Path, unfinished_in: Path | None = None) -> Iterator["Page"]:
     """A page that appears at `path` whole when the block is left, as files of `atomic_writer` do."""
-    with atomic_writer(path) as file:
+    with atomic_writer(path, unfinished_in) as file:
         page = Page(file)
         yield page
         page.finish()

@@ -35,21 +35,22 @@ def read_people(path: Path, image: Path) -> list[Person]:
     if not any(lines):
         return []
     height, width = read_image(image).shape[:2]
-    scale = np.array([width, height, 1], np.float32)
+    scale = np.array([width, height, 1], np.float64)
     people = [
         _read_person(line, f"{path}:{i}", scale) for i, line in enumerate(lines, start=1) if line.strip()
     ]
     return [person for person in people if person.keypoints[:, 2].any()]
 
 
-def _read_person(line: str, where: str, scale: npt.NDArray[np.float32]) -> Person:
+def _read_person(line: str, where: str, scale: npt.NDArray[np.float64]) -> Person:
     numbers = [_number(word, where) for word in line.split()]
     for dimensions in (2, 3):
         joints = numbers[_BOX : _BOX + dimensions * _JOINTS]
         scores = numbers[_BOX + dimensions * _JOINTS :]
         if len(joints) == dimensions * _JOINTS and len(scores) <= 1:
-            keypoints = _keypoints(np.array(joints, np.float32).reshape(_JOINTS, dimensions))
-            return Person(keypoints * scale, score=scores[0] if scores else 1.0)
+            keypoints = _keypoints(np.array(joints, np.float32).reshape(_JOINTS, dimensions)) * scale
+            finite_number(float(np.abs(keypoints).max()), f"{where}: positions in pixels")
+            return Person(keypoints.astype(np.float32), score=scores[0] if scores else 1.0)
     raise InputError(
         f"{where}: expected a class, a box and {_JOINTS} joints of 2 or 3 numbers, then a score or nothing: "
         f"{_BOX + 2 * _JOINTS} or {_BOX + 3 * _JOINTS} numbers and a score, got {len(numbers)}"

@@ -30,13 +30,24 @@ class Similarity:
     def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> Matrix:
         """A random one, (2, 3), for a frame of (height, width)."""
         angle = math.radians(rng.uniform(-self.angle, self.angle))
-        smallest, largest = self.scale
-        scale = math.exp(rng.uniform(math.log(smallest), math.log(largest)))
+        scale = self._draw_scale(rng)
         centre = np.array(size[::-1]) / 2
         shift = rng.uniform(-self.shift, self.shift, 2) * size[::-1]
         cos, sin = scale * math.cos(angle), scale * math.sin(angle)
         linear = np.array([[cos, -sin], [sin, cos]])
         return np.column_stack([linear, centre + shift - linear @ centre])
+
+    def _draw_scale(self, rng: np.random.Generator) -> float:
+        smallest, largest = self.scale
+        return math.exp(rng.uniform(math.log(smallest), math.log(largest)))
+
+
+@dataclass(frozen=True)
+class OriginalSimilarity(Similarity):
+    """A range of similarities whose factor itself is drawn evenly, as the original Pose2Seg does."""
+
+    def _draw_scale(self, rng: np.random.Generator) -> float:
+        return rng.uniform(*self.scale)
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class Augmentation:
     brightness, contrast, saturation: factors from 1 - x to 1 + x.
     """
 
-    align: Similarity = Similarity(angle=30, scale=(0.8, 1.2), shift=0.1)
+    align: Similarity = OriginalSimilarity(angle=30, scale=(0.8, 1.2), shift=0.1)
     input: Similarity | Crop = Similarity()
     flip: float = 0.0
     paste: int = 0
