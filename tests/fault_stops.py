@@ -76,7 +76,7 @@ def interrupted(folder: Path) -> Outcome:
 
 
 def wait_for_images(scene: Scene, count: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(stopped.finished_images(scene.output)) < count:
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -117,13 +117,18 @@ def processes_killed(folder: Path) -> Outcome:
     scene, expected = started(folder)
     port = stopped.free_port()
     processes = [
-        stopped.start(scene.arguments(), folder / "said", partial(stopped.be_one_of, 2, rank, port))
+        stopped.start(
+            scene.arguments(),
+            folder / "said",
+            partial(stopped.one_of_two_that_stops, rank, port, 7, "masks.json"),
+        )
         for rank in range(2)
     ]
     wait_for_images(scene, 2)
     for process in processes:
         process.kill()
         process.join()
+    assert len(stopped.finished_images(scene.output)) < 8
     scene.resume(expected)
     return Outcome("killed", "", "one process goes on with `--resume`, and gives the same file")
 
