@@ -124,10 +124,12 @@ def processes_killed(folder: Path) -> Outcome:
         )
         for rank in range(2)
     ]
-    wait_for_images(scene, 2)
-    for process in processes:
-        process.kill()
-        process.join()
+    try:
+        wait_for_images(scene, 2)
+    finally:  # else they would be waited for
+        for process in processes:
+            process.kill()
+            process.join()
     assert len(stopped.finished_images(scene.output)) < 8
     scene.resume(expected)
     return Outcome("killed", "", "one process goes on with `--resume`, and gives the same file")
