@@ -93,6 +93,7 @@ def overlap_at_least(smallest: float) -> Callable[[Any, Any], None]:
             ours, theirs = ours.cpu(), theirs.cpu()
             intersection = (ours & theirs).sum((1, 2))
             union = (ours | theirs).sum((1, 2))
+            assert bool(union.any()), "no mask has a pixel"
             overlap = intersection / union.clamp(min=1)
             assert bool(((overlap >= smallest) | (union == 0)).all()), f"masks overlap by {overlap.min():.4f}"
 

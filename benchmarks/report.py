@@ -75,6 +75,8 @@ def write_report(results: Results, contests: Sequence[Contest], output: Path) ->
     """The Markdown, and a folder of its name with the plots."""
     measured = results.of(contests)
     lines = _introduction(results)
+    if len(measured) < len(contests):
+        lines += ["", f"Only {len(measured)} of {len(contests)} contests were measured."]
     for op in dict.fromkeys(result.contest.op for result in measured):
         of_op = [result for result in measured if result.contest.op == op]
         lines += ["", f"## {op}", ""]

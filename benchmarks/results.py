@@ -49,10 +49,11 @@ class Result:
         return self.contest.scale.size
 
     def bars(self) -> Iterator[tuple[str, bool]]:
-        """Each bar in words, and whether it is reached."""
+        """Each bar in words, and whether it is reached; none where there is nothing but a failure."""
+        if self.measured.failure:
+            return
         for name, least in self.contest.bars.items():
-            if name in self.measured.medians:
-                yield f"{name} {least:.2f}", self.measured.medians[name] / self.ours >= least
+            yield f"{name} {least:.2f}", self.measured.medians[name] / self.ours >= least
         if self.contest.longest is not None:
             yield f"{self.contest.longest * 1e6:.0f} \u00b5s", self.ours <= self.contest.longest
 
@@ -113,11 +114,13 @@ class Results:
         return Results(self.machine, self.software, self.copied, dict(earlier.measured))
 
     def of(self, contests: Sequence[Contest]) -> list[Result]:
-        """Those of the contests that were measured."""
+        """Those of the contests that were measured, with the contenders that they have now."""
+        found = [(contest, self.measured.get(str(contest))) for contest in contests]
         return [
-            Result(contest, self.measured[str(contest)])
-            for contest in contests
-            if str(contest) in self.measured
+            Result(contest, measured)
+            for contest, measured in found
+            if measured is not None
+            and (measured.failure or measured.medians.keys() == contest.contenders.keys())
         ]
 
 

@@ -1,6 +1,5 @@
 """Chromium without a window, for tests of a page."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ Browser = Any  # selenium.webdriver.Chrome, where it is installed
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
     "--headless=new",
+    "--no-sandbox",  # which neither root nor, without a profile of AppArmor, Ubuntu's users can have
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -34,8 +34,7 @@ def start_browser(profile: Path) -> Browser:
         pytest.skip("no Chromium with its driver: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = browser
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    for flag in [*_FLAGS, *sandbox, f"--user-data-dir={profile}"]:
+    for flag in [*_FLAGS, f"--user-data-dir={profile}"]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))

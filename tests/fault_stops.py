@@ -102,7 +102,7 @@ def second_one(folder: Path) -> Outcome:
 
 
 def wait_for_images(scene: Scene, count: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(stopped.finished_images(scene.output)) < count:
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -149,13 +149,20 @@ def processes_killed(folder: Path) -> Outcome:
     scene, expected = started(folder, *report)
     port = stopped.free_port()
     processes = [
-        stopped.start(scene.arguments(*report), folder / "said", partial(stopped.be_one_of, 2, rank, port))
+        stopped.start(
+            scene.arguments(*report),
+            folder / "said",
+            partial(stopped.one_of_two_that_stops, rank, port, 7, str(scene.output)),
+        )
         for rank in range(2)
     ]
-    wait_for_images(scene, 2)
-    for process in processes:
-        process.kill()
-        process.join()
+    try:
+        wait_for_images(scene, 2)
+    finally:  # else they would be waited for
+        for process in processes:
+            process.kill()
+            process.join()
+    assert len(stopped.finished_images(scene.output)) < 8
     scene.resume(expected, *report)
     return Outcome("killed", "", "one process goes on with `--resume`, and gives the same files")
 

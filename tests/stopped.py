@@ -13,7 +13,9 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from pose2seg import cli
+from pose2seg import cli, photographs
+from pose2seg.files import append_line, read_image
+from pose2seg.visualize import Image
 
 # Processes are forked from one that has imported all this, and has used no threads.
 _context = multiprocessing.get_context("forkserver")
@@ -68,6 +70,23 @@ def be_one_of(count: int, rank: int, port: int) -> None:
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     os.environ.update({name: str(number) for name, number in numbers.items()})
     os.environ.update(TORCHELASTIC_RUN_ID="test", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+
+
+def one_of_two(rank: int, port: int, reads: Path) -> None:
+    """One of two processes, which notes the images that it reads at the end of a file."""
+    be_one_of(2, rank, port)
+
+    def note(path: Path) -> Image:
+        append_line(reads, path.name.encode())
+        return read_image(path)
+
+    mock.patch.object(photographs, "read_image", note).start()
+
+
+def one_of_two_that_stops(rank: int, port: int, number: int, name: str) -> None:
+    """One of two processes, which waits for ever before a change, and has the other wait for it."""
+    be_one_of(2, rank, port)
+    stop_before_change(signal.SIGSTOP, number, name)
 
 
 def free_port() -> int:

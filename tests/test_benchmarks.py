@@ -1,7 +1,10 @@
 """The benchmarks lie beside the packages; their report looks for contests by itself."""
 
 import json
+import os
 import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,10 +30,19 @@ def test_contests_have_names_of_their_own():
     assert len(set(names)) == len(names)
 
 
-def contest(size, *, op="double", theirs=lambda x: x + x, bars=None):
+def test_bars_are_of_contenders():
+    assert {(str(c), name) for c in find_contests() for name in c.bars if name not in c.contenders} == set()
+
+
+def contest(size, *, op="double", theirs=lambda x: x + x, bars=None, longest=None):
     contenders = {OURS: lambda x: 2 * x, REFERENCE: theirs, FLOOR: torch.zeros_like, WHOLE: torch.square}
     return Contest(
-        op, f"N={size}, ones", lambda device: (torch.ones(size, device=device),), contenders, bars or {}
+        op,
+        f"N={size}, ones",
+        lambda device: (torch.ones(size, device=device),),
+        contenders,
+        bars or {},
+        longest=longest,
     )
 
 
@@ -52,6 +64,7 @@ def write(tmp_path, monkeypatch):
 
     def run(*contests, only=None):
         monkeypatch.setattr(report, "find_contests", lambda: contests)
+        monkeypatch.setattr("benchmarks.results.copy_bandwidth", lambda device: 1e9)
         failed = report.run(CPU, 0.01, only, tmp_path / "times.md")
         return failed, (tmp_path / "times.md").read_text()
 
@@ -60,9 +73,10 @@ def write(tmp_path, monkeypatch):
 
 def test_report(write, tmp_path):
     bars = {REFERENCE: 1e-9, FLOOR: 1e9}
-    failed, text = write(contest(100, bars=bars), contest(1000))
+    failed, text = write(contest(100, bars=bars, longest=60.0), contest(1000, longest=1e-9))
     assert not failed
-    assert "reference 0.00 met, floor 1000000000.00 **missed**" in text
+    assert "reference 0.00 met, floor 1000000000.00 **missed**, 60000000 \u00b5s met |" in text
+    assert "| 0 \u00b5s **missed** |" in text
     assert "N=100, ones: " in text  # the share of the whole
     assert "| ones | N=100: " in text  # the time of an item
     assert "![double: time against size](times/double.svg)" in text
@@ -72,7 +86,9 @@ def test_report(write, tmp_path):
 def test_a_gpu_that_was_predicted_has_both_times(tmp_path):
     gpu, one = GPUS[1], contest(1000)
     work = Work(bytes=int(gpu.bandwidth * 2e-6), instructions={"double": 1})
-    results = Results(gpu.device, "torch", gpu.bandwidth, {str(one): Measured({OURS: 5e-6}, work)})
+    results = Results(
+        gpu.device, "torch", gpu.bandwidth, {str(one): Measured(dict.fromkeys(one.contenders, 5e-6), work)}
+    )
     report.write_report(results, [one], tmp_path / "times.md")
     text = (tmp_path / "times.md").read_text()
     assert "## Predicted and measured" in text
@@ -81,7 +97,8 @@ def test_a_gpu_that_was_predicted_has_both_times(tmp_path):
 
 
 def test_a_contest_that_fails_stops_no_other(write, capsys):
-    failed, text = write(contest(100, op="wrong", theirs=lambda x: x), contest(100))
+    wrong = contest(100, op="wrong", theirs=lambda x: x, bars={REFERENCE: 1}, longest=1.0)
+    failed, text = write(wrong, contest(100))
     assert failed
     assert "| N=100, ones | failed: AssertionError: wrong, N=100, ones: pose2seg_ops disagrees" in text
     assert "## double" in text
@@ -98,6 +115,16 @@ def test_a_section_is_measured_alone(write, tmp_path):
     assert after["triple-N=100-ones"] != before["triple-N=100-ones"]
     assert "## double" in text
     assert "## triple" in text
+    assert "contests were measured" not in text
+
+
+def test_results_of_other_contenders_are_not_those_of_a_contest(write):
+    before = contest(100)
+    contenders = {name: run for name, run in before.contenders.items() if name != FLOOR}
+    write(replace(before, contenders=contenders))
+    _, text = write(before, contest(100, op="triple"), only="triple")
+    assert "## double" not in text
+    assert "\nOnly 1 of 2 contests were measured.\n" in text
 
 
 def test_results_of_another_machine_are_not_joined(write, tmp_path):
@@ -119,5 +146,6 @@ def test_only_has_to_name_a_contest(write):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
 def test_one_command_needs_a_gpu():
     command = [str(ROOT / "benchmarks" / "gpu.sh")]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (result.returncode, result.stderr) == (1, "benchmarks/gpu.sh: torch sees no GPU\n")

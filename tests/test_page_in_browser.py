@@ -178,6 +178,11 @@ def test_the_mouse_on_a_person_dims_the_others(
     webdriver.ActionChains(browser).move_to_element(find(browser, "h1")).perform()
     first, second, third = opacities()
     assert first == second == third
+    find(browser, ".person", 1).click()
+    for place in (find(browser, "h1"), find(browser, ".person", 1)):
+        assert browser.find_elements(CSS, ".lit, .spotlight") == [], "nobody is dimmed for one who is hidden"
+        webdriver.ActionChains(browser).move_to_element(place).perform()
+    assert browser.find_elements(CSS, ".lit, .spotlight") == []
 
 
 def test_everybody_and_layers_are_hidden_at_once(

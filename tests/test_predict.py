@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,9 +10,10 @@ import torch
 from pose2seg import InputError, Pose2Seg
 from pose2seg.dataset import DatasetWarning
 from pose2seg.files import read_image
+from pose2seg.journal import journal_folder
 from pose2seg.photographs import Photograph, find_photographs, read_photograph
 from pose2seg.poses import ImagePoses, Person, PoseFile, open_poses, read_poses
-from pose2seg.predict import predict_to_file, to_coco_results
+from pose2seg.predict import Prediction, predict_to_file, to_coco_results
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from small_model import small_model
@@ -166,6 +168,35 @@ def test_the_report_shows_every_photograph_with_its_people(model: Pose2Seg, fold
         assert f"<bdi>{name}</bdi>" in article
         assert re.findall(r'class="area">(.*?)<', article) == expected
         assert re.search(r"\N{MIDDLE DOT} masks \d+\s(ms|s)", article)
+
+
+def test_a_stopped_prediction_goes_on_with_the_same_poses_and_no_others(
+    model: Pose2Seg, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poses, output = folder / "poses.json", folder / "masks.json"
+    photographs, _ = find_photographs([folder / "photographs"], read_poses(poses))
+    predict_rle = Pose2Seg.predict_rle
+
+    def stop_after_one(*arguments: Any, **options: Any) -> Any:
+        if list(journal_folder(output).glob("*.jsonl")):
+            raise KeyboardInterrupt
+        return predict_rle(*arguments, **options)
+
+    def predict(resume: bool) -> Prediction:
+        return predict_to_file(
+            model, photographs, output, batch_size=1, inputs={"poses": poses}, resume=resume
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pose2Seg, "predict_rle", stop_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            predict(resume=False)
+    content = poses.read_text()
+    poses.write_text(content + " ")
+    with pytest.raises(InputError, match=r"is of a prediction with a checksum of poses \d+, not \d+$"):
+        predict(resume=True)
+    poses.write_text(content)
+    assert predict(resume=True) == Prediction(masks=3, images=3, left_out=0, done_before=1)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image"])

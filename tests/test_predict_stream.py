@@ -110,8 +110,8 @@ def test_two_processes_write_the_file_of_one(tmp_path: Path) -> None:
     scene.output.unlink()
     scene.page.unlink()
     words = scene.arguments("--overlays", str(tmp_path / "shared"), *report)
-    port = stopped.free_port()
-    prepare = [partial(stopped.be_one_of, 2, rank, port) for rank in range(2)]
+    port, reads = stopped.free_port(), [tmp_path / f"reads{rank}" for rank in range(2)]
+    prepare = [partial(stopped.one_of_two, rank, port, reads[rank]) for rank in range(2)]
     processes = [stopped.start(words, tmp_path / "said", each) for each in prepare]
     for process in processes:
         process.join()
@@ -119,6 +119,9 @@ def test_two_processes_write_the_file_of_one(tmp_path: Path) -> None:
     assert [process.exitcode for process in processes] == [3, 3], said
     assert scene.shortened(said) == alone
     assert scene.results() == expected
+    shares = [path.read_text().splitlines() for path in reads]
+    assert sorted(shares[0] + shares[1]) == sorted(path.name for path in scene.images.iterdir())
+    assert sorted(map(len, shares)) == [3, 4]
     pictures = [
         {path.name: path.read_bytes() for path in (tmp_path / of).iterdir()} for of in ("alone", "shared")
     ]

@@ -43,7 +43,7 @@ document.querySelector("main").addEventListener("click", ({ target }) => {
     const { person } = part.dataset;
     const button = photograph.querySelector(`button[data-person="${person}"]`);
     show(photograph, button.matches('[aria-pressed="false"]'), person);
-    spotlight(null); // which a finger would leave behind
+    spotlight(null); // the mouse is still there, but perhaps on one who is hidden
   } else if (target.matches(".everybody")) {
     show(photograph, anyHidden(photograph));
   }
