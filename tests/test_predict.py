@@ -167,7 +167,7 @@ def test_the_report_shows_every_photograph_with_its_people(model: Pose2Seg, fold
     ):
         assert f"<bdi>{name}</bdi>" in article
         assert re.findall(r'class="area">(.*?)<', article) == expected
-        assert re.search(r"\N{MIDDLE DOT} masks \d+\s(ms|s)", article)
+        assert re.search(r"\N{MIDDLE DOT} masks [\d.]+\s(ms|s)", article)
 
 
 def test_a_stopped_prediction_goes_on_with_the_same_poses_and_no_others(
