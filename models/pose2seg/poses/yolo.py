@@ -49,7 +49,11 @@ def _read_person(line: str, where: str, scale: npt.NDArray[np.float32]) -> Perso
         scores = numbers[_BOX + dimensions * _JOINTS :]
         if len(joints) == dimensions * _JOINTS and len(scores) <= 1:
             keypoints = _keypoints(np.array(joints, np.float32).reshape(_JOINTS, dimensions))
-            return Person(keypoints * scale, score=scores[0] if scores else 1.0)
+            with np.errstate(over="ignore"):
+                keypoints *= scale
+            if not np.isfinite(keypoints).all():
+                raise InputError(f"{where}: positions must be finite in pixels, in float32")
+            return Person(keypoints, score=scores[0] if scores else 1.0)
     raise InputError(
         f"{where}: expected a class, a box and {_JOINTS} joints of 2 or 3 numbers, then a score or nothing: "
         f"{_BOX + 2 * _JOINTS} or {_BOX + 3 * _JOINTS} numbers and a score, got {len(numbers)}"
