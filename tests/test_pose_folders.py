@@ -196,6 +196,7 @@ def test_a_yolo_file_may_be_empty(tmp_path: Path) -> None:
         (" ".join(["0"] * 58), "frame.txt:2: expected a class, .* got 58"),
         (" ".join(["x"] * 56), "frame.txt:2: must be numbers, got 'x'"),
         (" ".join(["nan"] * 56), "frame.txt:2: must be finite in float32, got nan"),
+        (" ".join(["3e38"] * 39), "frame.txt:2: positions must be finite in pixels, in float32"),
     ],
 )
 def test_yolo_lines_of_another_form_are_refused(tmp_path: Path, line: str, message: str) -> None:

@@ -75,9 +75,7 @@ class Answers(Dataset[Any]):
 def test_ops_in_the_workers_of_a_data_loader(start: str) -> None:
     """A forked one has none of the OpenMP threads that its parent has used."""
     expected = [Answers()[i] for i in range(len(OPS))]
-    loader = DataLoader(
-        Answers(), batch_size=None, num_workers=2, multiprocessing_context=start, timeout=300
-    )
+    loader = DataLoader(Answers(), batch_size=None, num_workers=2, multiprocessing_context=start, timeout=300)
     for op, found, answer in zip(OPS, loader, expected, strict=True):
         assert same(found, answer), op
 
