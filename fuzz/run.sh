@@ -26,7 +26,7 @@ run() {  # TARGET COMMAND...
     echo "== $1"
     mkdir -p "build/fuzz/corpus/$1" "fuzz/corpus/$1"
     # A slow machine is no finding: an input has a minute.
-    "${@:2}" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1 \
+    "${@:2}" -max_total_time="$seconds" -len_control=0 -timeout=60 -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1 \
         -artifact_prefix="build/fuzz/$1-" "build/fuzz/corpus/$1" "fuzz/corpus/$1"
 }
 
@@ -37,7 +37,7 @@ elif ! echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0
     skipped kernels "this clang++ has no libFuzzer (apt install libclang-rt-dev)"
 else
     make --silent --directory fuzz --jobs "$(nproc)"
-    for target in $(names fuzz/kernels/*.cpp); do run "$target" "build/fuzz/$target"; done
+    for target in $(names fuzz/kernels/*.cpp); do run "$target" "build/fuzz/$target" -max_len=512; done
 fi
 
 if ! python -c "import atheris" 2> /dev/null; then
