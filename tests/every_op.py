@@ -17,6 +17,9 @@ OPS = (
 )
 
 
+DIFFERENTIABLE = ("affine_align", "skeleton_maps", "align_with_skeleton")
+
+
 def good_arguments(
     op: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, scale: int = 1
 ) -> dict[str, Any]:
@@ -62,3 +65,25 @@ def good_arguments(
         "letterbox": {"images": images, "size": sides(8, 8), "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)},
     }
     return arguments[op]
+
+
+def results(backend, op: str, scale: int = 1) -> Any:
+    """What the op returns for its good arguments; and the gradients to all that has one."""
+    arguments = good_arguments(op, backend.device, scale=scale)
+    leaves = [arguments[name] for name in ("input", "keypoints", "matrices") if name in arguments]
+    if op not in DIFFERENTIABLE:
+        return getattr(backend, op)(**arguments)
+    for leaf in leaves:
+        leaf.requires_grad_()
+    output = getattr(backend, op)(**arguments)
+    grad = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(output)
+    return output.detach(), *torch.autograd.grad(output, leaves, grad)
+
+
+def same(first: Any, second: Any) -> bool:
+    """The same bits in both."""
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from every_op import OPS, good_arguments
-from test_determinism import DIFFERENTIABLE, same
+from every_op import DIFFERENTIABLE, OPS, good_arguments, same
 
 import pose2seg_ops
 

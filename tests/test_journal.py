@@ -86,6 +86,23 @@ def test_a_journal_in_which_nothing_is_done_is_no_hindrance(output: Path) -> Non
     assert not journal_folder(output).exists()
 
 
+@pytest.mark.parametrize(
+    "line", [b"7", b'{"1": null}', b"[[1]]", b"[[[1], null]]", b"[[1.5, null]]", b"[7]", b"[" * 100_000]
+)
+def test_a_damaged_line_is_as_one_that_is_not_there(output: Path, line: bytes) -> None:
+    (journal_folder(output) / "0.jsonl").write_bytes(line + b"\n")
+    with open_journal(output, SETTINGS, resume=True) as journal:
+        assert journal.finished == {1, "1", "größe", 2}
+        assert list(journal.records(IN_ORDER)) == EXPECTED
+
+
+def test_damaged_settings_are_told(output: Path) -> None:
+    (journal_folder(output) / "settings.json").write_text("[0.5]")
+    message = r"settings.json: expected the settings of a prediction \(an object\), got \[0.5\]"
+    with pytest.raises(InputError, match=message), open_journal(output, SETTINGS, resume=True):
+        pass
+
+
 def test_processes_that_do_not_share_the_folder_are_told(
     output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,12 @@ def test_openpose_joints_that_were_not_found_are_missing(tmp_path: Path) -> None
     assert person.score == pytest.approx((14 * 0.5 + 0.95) / 15)
 
 
+def test_the_mean_of_openpose_confidences_is_finite(tmp_path: Path) -> None:
+    huge = [3e38 if i % 3 == 2 else number for i, number in enumerate(listed(OPENPOSE_BODY_25))]
+    (person,) = people_of(openpose(tmp_path / "poses", huge), "frame_000.png")
+    assert person.score == pytest.approx(3e38)
+
+
 @pytest.mark.parametrize(("image", "image_id"), [("0012.jpg", 12), ("frame_1.jpg", "frame_1")])
 def test_the_name_of_the_image_is_its_id(tmp_path: Path, image: str, image_id: int | str) -> None:
     folder = openpose(tmp_path / "poses", name=f"{Path(image).stem}_keypoints.json")

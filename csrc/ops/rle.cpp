@@ -14,9 +14,11 @@ namespace {
 // A person's silhouette has two to four boundaries in the columns that it crosses.
 constexpr int64_t kExpectedPerColumn = 4;
 
+// Of the masks that have pixels: those of height 0 have no memory to walk.
 int64_t widest(const std::vector<MaskSize>& sizes) {
   int64_t width = 0;
-  for (const MaskSize& size : sizes) width = std::max(width, size.width);
+  for (const MaskSize& size : sizes)
+    if (size.height > 0) width = std::max(width, size.width);
   return width;
 }
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 from pose2seg import distributed
 from pose2seg.errors import InputError
@@ -19,6 +19,7 @@ from pose2seg.files import (
     read_json,
     real_path,
     remove_unfinished,
+    shown,
 )
 
 ImageId = int | str
@@ -84,8 +85,8 @@ def _is_taken(file: IO[str]) -> bool:
 class Journal:
     """A folder with the settings, and a file for each process, that grows by a line when a batch is done.
 
-    A line is [[image id, record], ...]. One that is cut off, by a kill or a full disk, does not count, and
-    nothing is appended to it: a process that goes on has a file of its own.
+    A line is [[image id, record], ...]. One that is cut off, by a kill or a full disk, or otherwise damaged
+    does not count, and nothing is appended to it: a process that goes on has a file of its own.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], resume: bool) -> None:
@@ -161,13 +162,22 @@ def _read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, list[tuple[I
             begin, offset = offset, offset + len(line)
             try:
                 batch = json.loads(line)
-            except ValueError:  # it is cut off
+            except (ValueError, RecursionError):  # it is cut off
                 continue
-            yield begin, batch
+            if _is_batch(batch):
+                yield begin, batch
+
+
+def _is_batch(batch: Any) -> bool:
+    return isinstance(batch, list) and all(
+        isinstance(done, list) and len(done) == 2 and type(done[0]) in get_args(ImageId) for done in batch
+    )
 
 
 def _require_same(path: Path, settings: Mapping[str, Any]) -> None:
     saved = read_json(path)
+    if not isinstance(saved, dict):
+        raise InputError(f"{path}: expected the settings of a prediction (an object), got {shown(saved)}")
     for name in {**saved, **settings}:
         if saved.get(name) != settings.get(name):
             raise InputError(

@@ -57,4 +57,4 @@ def _person(joints: npt.NDArray[np.float32]) -> Person:
     visible = joints[:, 2] > 0
     keypoints = np.where(visible[:, None], joints, 0)
     keypoints[:, 2] = np.where(visible, 2, 0)
-    return Person(keypoints, float(joints[visible, 2].mean()))
+    return Person(keypoints, float(joints[visible, 2].mean(dtype=np.float64)))  # float32 sums may overflow

@@ -1,0 +1,27 @@
+#include "arguments.h"
+#include "ops/ops.h"
+
+// Bytes stay between black and white; a layout of the images or of the batch changes no value.
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  fuzz::Arguments arguments(data, size);
+  const at::ScalarType dtype = arguments.PickValueInArray({at::kFloat, at::kHalf, at::kBFloat16});
+  const int64_t output[] = {arguments.count(1, 40), arguments.count(1, 40)};
+  const bool channels_last = arguments.ConsumeBool();
+  std::vector<at::Tensor> images, dense;
+  for (int64_t i = arguments.count(1, 3); i > 0; --i) {
+    const auto bytes = arguments.ConsumeBytes<uint8_t>(arguments.count(1, 40));
+    dense.push_back(at::zeros({arguments.count(1, 70), arguments.count(1, 70), 3}, at::kByte));
+    for (int64_t k = 0; k < dense.back().numel() && !bytes.empty(); ++k)
+      dense.back().mutable_data_ptr<uint8_t>()[k] = bytes[k % bytes.size()];
+    images.push_back(arguments.laid_out(dense.back()));
+  }
+  const std::vector<double> mean = {0.5, 0.25, 0}, std = {0.25, 0.5, 1};  // exact in every dtype
+  const auto [batch, matrices] = pose2seg::letterbox(images, output, mean, std, dtype, channels_last);
+  const auto [other, others] = pose2seg::letterbox(dense, output, mean, std, dtype, !channels_last);
+  fuzz::require(fuzz::same(batch, other), "a layout changes no value");
+  fuzz::require(fuzz::same(matrices, others) && fuzz::within(matrices, 1e6), "matrices are finite");
+  const at::Tensor middle = at::tensor({0.0, 0.5, 0.5}).view({1, 3, 1, 1});
+  const at::Tensor reach = at::tensor({2.0, 1.0, 0.5}).view({1, 3, 1, 1});
+  fuzz::require(fuzz::within((batch.to(at::kDouble) - middle) / reach, 1.01), "between black and white");
+  return 0;
+}

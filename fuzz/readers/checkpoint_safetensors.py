@@ -1,0 +1,23 @@
+"""A model of this package: a header of JSON, whose length comes first, and numbers."""
+
+from pathlib import Path
+
+import atheris
+from fuzzing import fuzz, mutate_json
+from pose2seg.checkpoint import load_model
+
+
+def read(path: Path) -> None:
+    load_model(path)
+
+
+def mutate(data: bytes, most: int, seed: int) -> bytes:
+    """Mostly in the header, so that its length still fits."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    if seed % 8 == 0 or end > len(data):
+        return atheris.Mutate(data, most)
+    header = mutate_json(data[8:end], most - len(data) + end - 8, seed)
+    return len(header).to_bytes(8, "little") + header + data[end:]
+
+
+fuzz(read, "model.safetensors", mutate)

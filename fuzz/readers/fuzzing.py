@@ -1,0 +1,102 @@
+"""Readers given files that atheris makes up: what they may raise, and what they may return."""
+
+import contextlib
+import copy
+import importlib
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import atheris
+import numpy as np
+
+with atheris.instrument_imports(include=["pose2seg"]):
+    for module in ("checkpoint", "dataset", "journal", "templates"):
+        importlib.import_module(f"pose2seg.{module}")
+    from pose2seg import InputError
+    from pose2seg.poses import Person
+
+Mutator = Callable[[bytes, int, int], bytes]
+
+# What a JSON file may hold where something else is expected.
+_VALUES: list[Any] = [
+    *(None, True, -1, 0, 1, 2, 3, 0.5, -0.0, 3e38, 1e39, float("inf"), float("nan"), 2**31, 2**63, 10**400),
+    *("", "a", "0", "\0", "\ud800", "../a", "a" * 300, [], {}, [0] * 51, [2.0] * 54, [0.5] * 75, [[]]),
+]
+
+
+def fuzz(read: Callable[[Path], None], name: str, mutate: Mutator | None = None) -> None:
+    """Run `read` on files of a name until libFuzzer's arguments, which are those of the command, say stop."""
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+
+        def one_input(data: bytes) -> None:
+            path.write_bytes(data)
+            with contextlib.suppress(InputError, OSError):
+                read(path)
+
+        atheris.Setup(sys.argv, one_input, **({"custom_mutator": mutate} if mutate else {}))
+        atheris.Fuzz()
+
+
+def mutate_json(data: bytes, most: int, seed: int) -> bytes:
+    """A file of JSON, or of lines of JSON, with another value, member or order in one of its lines."""
+    random = Random(seed)
+    lines = data.split(b"\n")
+    i = random.randrange(len(lines))
+    try:
+        content = [json.loads(lines[i])]
+        for _ in range(random.randint(1, 3)):
+            _change(content, random)
+        lines[i] = json.dumps(content[0]).encode()
+    except (ValueError, RecursionError):
+        return atheris.Mutate(data, most)
+    changed = b"\n".join(lines)
+    return changed if len(changed) <= most and random.random() < 0.9 else atheris.Mutate(data, most)
+
+
+def _change(content: list[Any], random: Random) -> None:
+    places = list(_places(content))
+    container, key = random.choice(places)
+    other, other_key = random.choice(places)
+    kind = random.choice(("value", "value", "copy", "swap", "remove", "repeat"))
+    if kind == "value":
+        container[key] = copy.deepcopy(random.choice(_VALUES))
+    elif kind == "remove" and container is not content:
+        del container[key]
+    elif kind == "repeat" and container is not content and isinstance(container, list):
+        container[key:key] = [container[key]] * random.choice((1, 2, 17))
+    else:  # through text, so that nothing is in itself
+        value, other_value = json.dumps(container[key]), json.dumps(other[other_key])
+        container[key] = json.loads(other_value)
+        if kind == "swap" and (container is other or not container[key]):
+            other[other_key] = json.loads(value)
+
+
+def _places(content: list[Any]) -> Iterable[tuple[Any, Any]]:
+    """Every member of every list and object, and where it is."""
+    left: list[Any] = [content]
+    while left:
+        container = left.pop()
+        members = container.items() if isinstance(container, dict) else enumerate(container)
+        for key, value in members:
+            yield container, key
+            if isinstance(value, (dict, list)):
+                left.append(value)
+
+
+def check_people(people: Iterable[Person]) -> None:
+    """People are as `Person` documents them."""
+    for person in people:
+        keypoints = person.keypoints
+        assert keypoints.shape == (17, 3), keypoints.shape
+        assert keypoints.dtype == np.float32, keypoints.dtype
+        assert np.isfinite(keypoints).all(), keypoints
+        assert np.isin(keypoints[:, 2], (0, 1, 2)).all(), keypoints
+        assert np.isfinite(person.score), person.score
