@@ -97,6 +97,43 @@ def test_the_first_of_equal_templates_wins(implementation):
     assert score.item() == pytest.approx(1.0)
 
 
+def near_ties(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Poses, some without noise, and templates: equal ones, ones that differ little, and others."""
+    families = random_templates(5, seed=seed)
+    random = np.random.default_rng(seed)
+    templates = families.repeat_interleave(9, 0)
+    step = np.repeat(10.0 ** -random.integers(1, 17, len(templates)), 17)
+    step[:17] = 0
+    noise = random.normal(0, 1, (len(templates), 17, 2)) * step.reshape(-1, 17, 1)
+    templates[..., :2] += torch.from_numpy(noise)
+    templates = torch.cat((templates, templates[::4]))[random.permutation(57)]
+    poses = random_poses(60, templates, seed)
+    exact = families[random.integers(0, 5, 20)] * torch.tensor([90.0, 90.0, 2.0], dtype=torch.float64)
+    far = poses[:20] + torch.tensor([1e6, -1e7, 0.0], dtype=torch.float64)
+    return torch.cat((poses, exact, far)), templates
+
+
+@pytest.mark.parametrize("score", ["overlap", "norm"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("seed", range(4))
+def test_no_better_template_is_passed_over(backend, score, dtype, seed):
+    """All at once, where bounds tell which to fit, against the best of the templates fitted one by one."""
+    poses, templates = (tensor.to(backend.device, dtype) for tensor in near_ties(seed))
+    options = {"source_size": (128, 128), "output_size": (64, 48), "score": score}
+    matrices, index, best = backend.fit_pose_templates(poses, templates, **options)
+    alone = [backend.fit_pose_templates(poses, one[None], **options) for one in templates]
+    scores = torch.stack([score for _, _, score in alone]).cpu().numpy()
+    np.testing.assert_array_equal(best.cpu(), scores.max(0))
+    fitted = (index >= 0).cpu().numpy()
+    assert fitted.sum() > 20
+    np.testing.assert_array_equal(fitted, scores.max(0) > 0)
+    if dtype == torch.float64:  # in float32, scores that differ are stored as equal
+        np.testing.assert_array_equal(index.cpu().numpy()[fitted], scores.argmax(0)[fitted])
+    rows = range(len(poses))
+    expected = torch.stack([alone[t][0][row] for row, t in zip(rows, index.tolist(), strict=True)])
+    assert torch.equal(matrices, expected)
+
+
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 100])
 def test_any_number_of_templates(backend, count):
     templates = random_templates(count)
