@@ -312,7 +312,7 @@ def test_pickled_tensors_that_are_not_dense_are_refused(tmp_path: Path, kind: st
     }
     path = tmp_path / "other.pth"
     torch.save({"backbone.conv1.weight": tensors[kind]}, path)
-    with pytest.raises(InputError, match="expected dense tensors of real numbers, backbone.conv1.weight is"):
+    with pytest.raises(InputError, match="expected dense tensors of real numbers, "):
         load_checkpoint(small_model(TEMPLATES), path)
 
 
