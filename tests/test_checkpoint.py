@@ -302,6 +302,20 @@ def test_pickles_of_other_things_are_refused(tmp_path: Path, content: Any, got: 
         load_checkpoint(small_model(TEMPLATES), path)
 
 
+@pytest.mark.parametrize("kind", ["sparse", "meta", "complex"])
+def test_pickled_tensors_that_are_not_dense_are_refused(tmp_path: Path, kind: str) -> None:
+    dense = small_model(TEMPLATES).state_dict()["backbone.conv1.weight"]
+    tensors = {
+        "sparse": dense.to_sparse(),
+        "meta": dense.to("meta"),
+        "complex": dense.to(torch.complex64),
+    }
+    path = tmp_path / "other.pth"
+    torch.save({"backbone.conv1.weight": tensors[kind]}, path)
+    with pytest.raises(InputError, match="expected dense tensors of real numbers, "):
+        load_checkpoint(small_model(TEMPLATES), path)
+
+
 @pytest.mark.parametrize("metadata", [None, {"convention": "other"}])
 def test_safetensors_without_a_convention_are_refused(
     tmp_path: Path, metadata: dict[str, str] | None

@@ -171,7 +171,15 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             raise InputError(
                 f"{path}: expected a state dict (names and tensors), {key!r} is {type(tensor).__name__}"
             )
+        if not _is_dense(tensor):
+            raise InputError(f"{path}: expected dense tensors of real numbers, {key} is none")
     return weights
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether its numbers are there, one by one; a parameter cannot be copied from anything else."""
+    other = tensor.is_nested or tensor.is_quantized or tensor.is_meta or tensor.is_complex()
+    return tensor.layout == torch.strided and not other
 
 
 def _read_safetensors(path: Path) -> _Checkpoint:
