@@ -1,13 +1,13 @@
 """Cut the people out of a folder of photographs: each becomes a PNG with a transparent background.
 
-python examples/cut_out_people.py PHOTOGRAPHS POSES OUTPUT --weights WEIGHTS
+python examples/cut_out_people.py PHOTOGRAPHS POSES OUTPUT
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
-from pose2seg import Pose2Seg, load_model
+from pose2seg import BUNDLED_WEIGHTS, Pose2Seg, load_model
 from pose2seg.files import read_image, write_png
 from pose2seg.poses import open_poses
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("photographs", type=Path)
     parser.add_argument("poses", type=Path, help="as in `pose2seg predict --poses`")
     parser.add_argument("output", type=Path)
-    parser.add_argument("--weights", type=Path, required=True, help="a .safetensors file of this package")
+    parser.add_argument("--weights", type=Path, default=BUNDLED_WEIGHTS, help="as in `pose2seg predict`")
     options = parser.parse_args()
     model = load_model(options.weights)
     written = cut_out_people(model, options.photographs, options.poses, options.output)

@@ -5,8 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pose2seg import InputError, cli, load_templates, save_checkpoint
-from pose2seg.bundled import BUNDLED_WEIGHTS, bundled_model
+from pose2seg import InputError, cli, load_model, load_templates, save_checkpoint
 from pose2seg.demo import demo_photograph, time_prediction
 from pose2seg.files import read_image
 from pose2seg.photographs import read_photograph
@@ -72,24 +71,14 @@ def test_the_timed_prediction_is_the_prediction(weights: Path) -> None:
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in (model.backbone, model.segnet))
 
 
-def test_the_mask_of_the_bundled_model_is_on_the_person(tmp_path: Path) -> None:
+def test_the_mask_of_the_bundled_model_is_on_the_person() -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    if not BUNDLED_WEIGHTS.exists():
-        pytest.skip(f"no model is bundled: {BUNDLED_WEIGHTS.name}")
     image = read_image(demo_photograph().path)
-    (masks,) = bundled_model().predict([image], [read_photograph(demo_photograph()).poses.keypoints])
+    (masks,) = load_model().predict([image], [read_photograph(demo_photograph()).poses.keypoints])
     person = np.zeros(image.shape[:2], np.uint8)
     cv2.fillPoly(person, [np.array(OUTLINE)], 1)
     ours, theirs = masks[0].numpy(), person > 0
     assert (ours & theirs).sum() / (ours | theirs).sum() >= 0.7
-
-
-def test_without_a_bundled_model_the_message_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pose2seg.bundled.BUNDLED_WEIGHTS", tmp_path / "none.safetensors")
-    with pytest.raises(InputError, match=r"none.safetensors: this installation comes without a model"):
-        bundled_model()
 
 
 def test_without_matplotlib_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

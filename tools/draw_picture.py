@@ -1,4 +1,4 @@
-"""Draws docs/picture.jpg: what the ops make of the demo's photograph and its pose. No network takes part."""
+"""Draws docs/picture.jpg: what the ops and the model make of the demo's photograph and its pose."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from pose2seg import load_model
 from pose2seg.demo import demo_photograph
 from pose2seg.geometry import transform_keypoints
 from pose2seg.photographs import read_photograph
@@ -20,7 +21,7 @@ Picture = npt.NDArray[np.uint8]
 
 
 def draw() -> Picture:
-    """Four panels beside each other, (SIZE, 4 SIZE + 3 GAP, 3) uint8 BGR."""
+    """Five panels beside each other, (SIZE, 5 SIZE + 4 GAP, 3) uint8 BGR."""
     upright_image, poses = read_photograph(demo_photograph())
     upright_pose = torch.from_numpy(poses.keypoints)
     image, keypoints = _turned(upright_image, upright_pose)
@@ -31,11 +32,13 @@ def draw() -> Picture:
     upright = transform_keypoints(keypoints, matrices)
     maps = skeleton_maps(upright, (SIZE, SIZE), sigma=12.0, limb_width=6.0)[0]
     confidence, fields = maps[: len(COCO_KEYPOINTS)], maps[len(COCO_KEYPOINTS) :]
+    (masks,) = load_model().predict([image], [keypoints])
     panels = [
         _with_pose_and_window(image, keypoints, matrices[0]),
         window[0].permute(1, 2, 0).byte().numpy(),
         cv2.applyColorMap((255 * confidence.amax(0)).byte().numpy(), cv2.COLORMAP_INFERNO),
         _directions(fields.unflatten(0, (-1, 2))),
+        draw_overlay(image, masks.numpy(), keypoints.numpy()),
     ]
     gap = np.full((SIZE, GAP, 3), 255, np.uint8)
     return np.hstack([panels[0], *(part for panel in panels[1:] for part in (gap, panel))])

@@ -1,6 +1,7 @@
 """Pose2Seg (Zhang et al., CVPR 2019): human instance segmentation from poses, on `pose2seg_ops`."""
 
 from pose2seg.checkpoint import (
+    BUNDLED_WEIGHTS,
     load_checkpoint,
     load_imagenet_weights,
     load_model,
@@ -12,6 +13,7 @@ from pose2seg.model import Architecture, Pose2Seg, Segmentation
 from pose2seg.templates import load_templates
 
 __all__ = [
+    "BUNDLED_WEIGHTS",
     "Architecture",
     "InputError",
     "Pose2Seg",

@@ -18,6 +18,9 @@ from pose2seg.errors import InputError
 from pose2seg.files import atomic_writer, shown
 from pose2seg.model import KEYPOINTS, Architecture, Convention, Pose2Seg
 
+#: The small model that comes with this package (docs/model_card.md).
+BUNDLED_WEIGHTS = Path(__file__).with_name("pose2seg_small.safetensors")
+
 _OFFICIAL_TO_OURS = {
     "pose2seg.seg_branch.": "segnet.",
     ".conv4.": ".downsample.0.",
@@ -39,11 +42,12 @@ class _Checkpoint(NamedTuple):
     architecture: Architecture = Architecture()
 
 
-def load_model(path: Path | str, templates: Tensor | None = None) -> Pose2Seg:
+def load_model(path: Path | str = BUNDLED_WEIGHTS, templates: Tensor | None = None) -> Pose2Seg:
     """The model that a checkpoint is of, in evaluation mode on the CPU.
 
     path: as in `load_checkpoint`. A `.safetensors` file tells the size of its model and holds the templates
-        that it was trained with; official weights are of the original's size.
+        that it was trained with; official weights are of the original's size. The default is the small
+        model that comes with this package.
     templates: in place of those in the file; official weights need them (`load_templates`).
 
     Raises InputError if templates are needed and not given, and as `load_checkpoint` does.

@@ -7,7 +7,6 @@ from typing import NoReturn, TypeAlias
 import torch
 
 from pose2seg import checkpoint
-from pose2seg.bundled import bundled_model
 from pose2seg.errors import InputError
 from pose2seg.files import shown
 from pose2seg.model import Pose2Seg
@@ -47,6 +46,7 @@ def add_model(parser: Parser) -> None:
     parser.add_argument(
         "--weights",
         type=path,
+        default=checkpoint.BUNDLED_WEIGHTS,
         metavar="FILE",
         help="a .safetensors file of this package, or the official Pose2Seg weights, a torch pickle "
         "(default: the small model that comes with this package)",
@@ -63,8 +63,6 @@ def add_model(parser: Parser) -> None:
 def load_model(options: argparse.Namespace) -> Pose2Seg:
     """The model that --weights and --templates name, in evaluation mode on the CPU."""
     templates = None if options.templates is None else load_templates(options.templates)
-    if options.weights is None:
-        return bundled_model(templates)
     return checkpoint.load_model(options.weights, templates)
 
 
