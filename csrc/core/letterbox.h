@@ -49,7 +49,7 @@ HOST_DEVICE void letterbox_pixel(const LetterboxParams& params, const LetterboxI
                                     across.has_left, across.has_right, down.has_upper, down.has_lower};
   const int64_t row = image.strides[0], column = image.strides[1];
   const uint8_t* blue = image.pixels + taps.y * row + taps.x * column;
-  const bool all = taps.has_left && taps.has_right && taps.has_upper && taps.has_lower;
+  const bool all = taps.all();
   for (int rgb = 0; rgb < 3; ++rgb) {
     const uint8_t* tap = blue + (2 - rgb) * image.strides[2];
     float sum;
