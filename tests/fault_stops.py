@@ -60,7 +60,9 @@ def killed_at_every_change(folder: Path) -> Outcome:
     words, said = scene.arguments("--resume", *report), folder / "said"
     for change in range(1, 100):
         remove_results(scene)
-        code = stopped.run(words, said, before_change(signal.SIGKILL, change, folder))
+        code = stopped.run(
+            words, said, partial(stopped.stop_before_change, signal.SIGKILL, change, str(folder))
+        )
         if code == 0:
             break
         assert code == -signal.SIGKILL, said.read_text()
@@ -70,16 +72,14 @@ def killed_at_every_change(folder: Path) -> Outcome:
     return Outcome("killed", "", "the same, also with `--report`, and nothing else is left on the disk")
 
 
-_SECOND_IMAGE = 9  # the change to the journal that notes it
-
-
-def before_change(stop: signal.Signals, number: int, path: Path) -> stopped.Preparation:
-    return partial(stopped.stop_before_change, stop, number, str(path))
+def before_image(stop: signal.Signals, number: int) -> stopped.Preparation:
+    """Before the journal notes the image."""
+    return partial(stopped.stop_before_change, stop, number, ".jsonl")
 
 
 def interrupted(folder: Path) -> Outcome:
     scene, expected = started(folder)
-    code = stopped.run(scene.arguments(), folder / "said", before_change(signal.SIGINT, 10, scene.output))
+    code = stopped.run(scene.arguments(), folder / "said", before_image(signal.SIGINT, 3))
     assert 0 < len(stopped.finished_images(scene.output)) < 8
     scene.resume(expected)
     return Outcome(code, scene.shortened((folder / "said").read_text()), "`--resume` goes on")
@@ -87,9 +87,7 @@ def interrupted(folder: Path) -> Outcome:
 
 def second_one(folder: Path) -> Outcome:
     scene, expected = started(folder, images=3)
-    process = stopped.start(
-        scene.arguments(), folder / "said", before_change(signal.SIGSTOP, _SECOND_IMAGE, scene.output)
-    )
+    process = stopped.start(scene.arguments(), folder / "said", before_image(signal.SIGSTOP, 2))
     try:
         wait_for_images(scene, 1)
         outcome = scene.predict("--resume")
@@ -128,7 +126,7 @@ def full_device(folder: Path) -> Outcome:
 
 def stopped_before(folder: Path, *resumed: str, begun: tuple[str, ...] = ()) -> tuple[int, str]:
     scene, expected = started(folder, *begun, images=3)
-    kill = before_change(signal.SIGKILL, _SECOND_IMAGE, scene.output)
+    kill = before_image(signal.SIGKILL, 2)
     assert stopped.run(scene.arguments(*begun), folder / "said", kill) == -signal.SIGKILL
     before = stopped.finished_images(scene.output)
     assert len(before) == 1
@@ -152,7 +150,7 @@ def processes_killed(folder: Path) -> Outcome:
         stopped.start(
             scene.arguments(*report),
             folder / "said",
-            partial(stopped.one_of_two_that_stops, rank, port, 7, str(scene.output)),
+            partial(stopped.one_of_two_that_stops, rank, port, 2, ".jsonl"),
         )
         for rank in range(2)
     ]

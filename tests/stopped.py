@@ -102,8 +102,7 @@ def stop_before_change(stop: signal.Signals, number: int, name: str) -> None:
     def note(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal changes
         written = event == "open" and isinstance(arguments[1], str) and arguments[1][0] in "wa"
-        removed = event in ("os.remove", "os.rmdir") and arguments[1] != -1  # relative to an open folder
-        if removed or ((written or event in _CHANGES) and name in str(arguments[0])):
+        if (written or event in _CHANGES) and name in str(arguments[0]):
             changes += 1
             if changes == number:
                 os.kill(os.getpid(), stop)
