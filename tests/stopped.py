@@ -52,6 +52,7 @@ def peak_memory(arguments: list[str], said: Path) -> float:
 
 def _run(arguments: list[str], said: Path, prepare: Preparation) -> None:
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     prepare()
     code = cli.main(arguments)
