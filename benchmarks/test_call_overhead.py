@@ -32,19 +32,7 @@ def _contest(op):
     return Contest("call overhead", op, lambda device: _arguments(op, device), contenders, longest=_LONGEST)
 
 
-CONTESTS = [
-    _contest(op)
-    for op in (
-        "affine_align",
-        "skeleton_maps",
-        "align_with_skeleton",
-        "fit_pose_templates",
-        "paste_masks",
-        "paste_rle",
-        "encode_rle",
-        "letterbox",
-    )
-]
+CONTESTS = [_contest(op) for op in pose2seg_ops.__all__ if op.islower()]
 
 
 def test_call_overhead(race, contest, contender):

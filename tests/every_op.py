@@ -4,19 +4,10 @@ from typing import Any
 
 import torch
 
+import pose2seg_ops
+
 LIMBS = ((0, 1), (1, 2), (2, 3))
-OPS = (
-    "affine_align",
-    "skeleton_maps",
-    "align_with_skeleton",
-    "fit_pose_templates",
-    "paste_masks",
-    "paste_rle",
-    "encode_rle",
-    "letterbox",
-)
-
-
+OPS = tuple(name for name in pose2seg_ops.__all__ if name.islower())
 DIFFERENTIABLE = ("affine_align", "skeleton_maps", "align_with_skeleton")
 
 

@@ -152,10 +152,10 @@ class TestEqualsTheReference:
         assert_near(actual, expected_gradients(*arguments)[1], min(TOLERANCE[dtype], 1e-5))
 
 
-def one_window(layout, angle):
+def one_window(layout, angle, channels=64):
     generator = torch.Generator().manual_seed(0)
-    input = torch.rand(1, 64, 48, 48, generator=generator)
-    grad = torch.rand(1, 64, 32, 32, generator=generator)
+    input = torch.rand(1, channels, 48, 48, generator=generator)
+    grad = torch.rand(1, channels, 32, 32, generator=generator)
     if layout == "channels_last":
         input, grad = (t.contiguous(memory_format=torch.channels_last) for t in (input, grad))
     return grad, window(angle, 0.7, (23.8, 23.7), (32, 32))[None], torch.tensor([0]), input

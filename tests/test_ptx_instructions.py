@@ -27,14 +27,8 @@ def assert_documented(report, units, **row):
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_gradients(interpreter, layout):
-    generator = torch.Generator().manual_seed(0)
-    input = torch.rand(1, 128, 48, 48, generator=generator)
-    grad = torch.rand(1, 128, 32, 32, generator=generator)
-    if layout == "channels_last":
-        input, grad = (t.contiguous(memory_format=torch.channels_last) for t in (input, grad))
-    window = test_ptx_gradient.window(30, 0.7, (23.8, 23.7), (32, 32))[None]
-    arguments = (grad, window, torch.tensor([0]), input, "i")
-    of, groups = "32 values of the output's gradient", grad.numel() / 32
+    arguments = *test_ptx_gradient.one_window(layout, 30, channels=128), "i"
+    of, groups = "32 values of the output's gradient", arguments[0].numel() / 32
     module = ptx.compile_ptx(interpreter, "affine_align_backward_input")
     _, report = test_ptx_gradient.launch_backward_input(interpreter, module, *arguments)
     assert_documented(report, groups, kernel="gather", case=layout, of=of)

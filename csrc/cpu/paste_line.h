@@ -26,35 +26,12 @@ struct Stepping {
   int32_t operator[](int32_t i) const { return first + std::min(i * stride, last - first); }
 };
 
-// Cells are the squares between four taps, numbered row by row from (-1, -1), of which the RoI's first pixel
-// is the last tap. These loops are plain enough for vector instructions.
-struct CellGrid {
-  int32_t columns;
-
-  int32_t number(int32_t x, int32_t y) const { return (y + 1) * columns + x + 1; }
-
-  // The first cell of the block that holds all cells from one pixel to the next, or `none` where these are
-  // farther apart.
-  template <class T>
-  void number_blocks(LineCoordinate<T> x, LineCoordinate<T> y, Stepping pixels, int32_t reach_x,
-                     int32_t reach_y, int32_t none, int32_t count, int32_t* __restrict blocks) const {
-    for (int32_t i = 0; i < count; ++i) {
-      const int32_t x1 = whole(x(pixels[i])), x2 = whole(x(pixels[i + 1]));
-      const int32_t y1 = whole(y(pixels[i])), y2 = whole(y(pixels[i + 1]));
-      const int32_t left = std::min(x1, x2), right = std::max(x1, x2);
-      const int32_t top = std::min(y1, y2), bottom = std::max(y1, y2);
-      const bool within = (right - left <= reach_x) & (bottom - top <= reach_y);
-      const int32_t block = number(left, top);
-      blocks[i] = within ? block : none;
-    }
-  }
-};
-
 enum class Walk { kRows, kColumns };
 
 // Pastes one person along the rows or the columns of the image, with the results of paste_pixel. Most
 // stretches of pixels need no interpolation: where all taps near one lie clearly on one side of the
-// threshold, so does every mean of them.
+// threshold, so does every mean of them. Cells are the squares between four taps, numbered row by row from
+// (-1, -1), of which the RoI's first pixel is the last tap.
 template <class T>
 class LinePaster {
   using Coordinate = accumulate_t<T>;
@@ -103,7 +80,6 @@ class LinePaster {
     return static_cast<int64_t>(std::fmin(std::ceil(kStretch * std::fabs(step)), kFarthest));
   }
 
-  CellGrid grid() const { return {int32_t(columns())}; }
   int64_t columns() const { return params_.roi_width + 1; }             // of cells
   int64_t padded_columns() const { return columns() + kFarthest + 1; }  // of taps
 
@@ -153,6 +129,23 @@ class LinePaster {
     for (int64_t i = 0; i < count; ++i) sides[i] &= others[i];
   }
 
+  // For each stretch, between two of `ends`: the first cell of the block that holds all cells in it, or the
+  // undecided one behind the last where these are farther apart. Plain enough for vector instructions.
+  void find_blocks(Coordinates x, Coordinates y, Stepping ends, int32_t stretches,
+                   int32_t* __restrict blocks) const {
+    const auto reach_x = int32_t(reach_x_), reach_y = int32_t(reach_y_);
+    const auto columns = int32_t(this->columns()), undecided = int32_t(blocks_.size() - 1);
+    for (int32_t i = 0; i < stretches; ++i) {
+      const int32_t x1 = whole(x(ends[i])), x2 = whole(x(ends[i + 1]));
+      const int32_t y1 = whole(y(ends[i])), y2 = whole(y(ends[i + 1]));
+      const int32_t left = std::min(x1, x2), right = std::max(x1, x2);
+      const int32_t top = std::min(y1, y2), bottom = std::max(y1, y2);
+      const bool within = (right - left <= reach_x) & (bottom - top <= reach_y);
+      const int32_t block = (top + 1) * columns + left + 1;
+      blocks[i] = within ? block : undecided;
+    }
+  }
+
   void paste_line(const Coordinates& x, const Coordinates& y, int64_t begin, int64_t end,
                   bool* pixels) const {
     int64_t first = begin, last = end;
@@ -170,8 +163,7 @@ class LinePaster {
                        bool* pixels) const {
     int32_t blocks[kTogether];
     const int32_t stretches = (last - first - 1) / kStretch + 1;
-    grid().number_blocks(x, y, {first, kStretch, last - 1}, int32_t(reach_x_), int32_t(reach_y_),
-                         int32_t(blocks_.size() - 1), stretches, blocks);
+    find_blocks(x, y, {first, kStretch, last - 1}, stretches, blocks);
     for (int32_t i = 0; i < stretches; ++i) {
       const int32_t begin = first + i * kStretch, count = std::min(kStretch, last - begin);
       bool* stretch = pixels + i * kStretch;

@@ -176,7 +176,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
                 f"{path}: expected a state dict (names and tensors), {key!r} is {type(tensor).__name__}"
             )
         if not _is_dense(tensor):
-            raise InputError(f"{path}: expected dense tensors of real numbers, {key} is none")
+            raise InputError(f"{path}: expected dense tensors of real numbers, {key} is not")
     return weights
 
 

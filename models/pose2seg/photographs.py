@@ -95,10 +95,7 @@ def read_ahead(
     try:
         ahead: list[tuple[Photograph, Future[Content | str]]] = []
         for batch in [*batches, []]:
-            ready, ahead = (
-                ahead,
-                [(photograph, pool.submit(_try_to_read, photograph)) for photograph in batch],
-            )
+            ready, ahead = ahead, [(each, pool.submit(_try_to_read, each)) for each in batch]
             if ready:
                 yield [(each, future.result()) for each, future in ready]
     finally:
