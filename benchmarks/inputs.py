@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from pose2seg_ops._points import move_points
+
 FEATURES = (128, 128)
 ROI = (64, 64)
 IMAGE = (480, 640)
@@ -46,6 +48,12 @@ def matrices(count: int) -> Tensor:
     a, b = 0.7 * angle.cos(), 0.7 * angle.sin()
     shift = torch.full_like(a, math.pi)
     return torch.stack((a, b, -shift, -b, a, shift), -1).reshape(-1, 2, 3)
+
+
+def poses_in_rois(count: int) -> Tensor:
+    """`people` moved by `matrices`: (count, 17, 3)."""
+    keypoints = people(count)
+    return torch.cat((move_points(keypoints[..., :2], matrices(count)), keypoints[..., 2:]), -1)
 
 
 def ellipses(count: int) -> Tensor:

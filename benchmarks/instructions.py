@@ -51,9 +51,13 @@ def _layout(tensor: Tensor) -> str:
     return "channels_last" if tensor.stride(1) == 1 and tensor.stride(3) != 1 else "contiguous"
 
 
-def _windows(_: tuple[Any, ...], result: Tensor) -> Instructions:
+def _data(tensor: Tensor) -> str:
     # Both of two bytes are computed alike.
-    data = "float16" if result.dtype == torch.bfloat16 else str(result.dtype).removeprefix("torch.")
+    return "float16" if tensor.dtype == torch.bfloat16 else str(tensor.dtype).removeprefix("torch.")
+
+
+def _windows(_: tuple[Any, ...], result: Tensor) -> Instructions:
+    data = _data(result)
     kernel, angle = ("planes", "30°") if _layout(result) == "contiguous" else ("channels_last", "any")
     return {f"align_{kernel}": result.numel() / 32 * documented(kernel=kernel, data=data, angle=angle)}
 
@@ -61,30 +65,35 @@ def _windows(_: tuple[Any, ...], result: Tensor) -> Instructions:
 def _windows_and_maps(arguments: tuple[Any, ...], result: Tensor) -> Instructions:
     features, maps = result.tensor_split([arguments[0].shape[1]], 1)
     if _layout(result) == "contiguous":
-        return _windows((), features) | _maps((), maps)
+        drawn = _maps((), maps)
+        return _windows((), features) | drawn if drawn else {}
     return {
-        kernel: part.numel() / 32 * documented(kernel=kernel, data="float32")
+        kernel: part.numel() / 32 * documented(kernel=kernel, data=_data(result))
         for kernel, part in (("align_staged", features), ("draw_channels_last", maps))
     }
 
 
 def _maps(_: tuple[Any, ...], result: Tensor) -> Instructions:
+    if result.dtype != torch.float32:
+        return {}
     return {"draw_planes": result.numel() / 32 * documented(kernel="draw_planes", of="32 values")}
 
 
 def _gradient_of_input(arguments: tuple[Any, ...], result: Tensor) -> Instructions:
     name = "gather_planes" if _layout(result) == "contiguous" else "gather_channels_last"
-    return {name: _of_gradient(arguments, kernel="gather")}
+    return _of_gradient(arguments, name, kernel="gather")
 
 
 def _gradient_of_matrices(arguments: tuple[Any, ...], _: Tensor) -> Instructions:
-    return {"sum_tiles": _of_gradient(arguments, kernel="sum_tiles")}
+    return _of_gradient(arguments, "sum_tiles", kernel="sum_tiles")
 
 
-def _of_gradient(arguments: tuple[Any, ...], kernel: str) -> float:
+def _of_gradient(arguments: tuple[Any, ...], name: str, kernel: str) -> Instructions:
     gradient = arguments[3]
+    if gradient.dtype != torch.float32:
+        return {}
     of = "32 values of the output's gradient"
-    return gradient.numel() / 32 * documented(kernel=kernel, case=_layout(gradient), of=of)
+    return {name: gradient.numel() / 32 * documented(kernel=kernel, case=_layout(gradient), of=of)}
 
 
 def _fit(_: tuple[Any, ...], result: tuple[Tensor, ...]) -> Instructions:
@@ -124,7 +133,8 @@ def _by_pixels(pixels: int, case: str, *kernels: str) -> Instructions:
     return {kernel: pixels / 32 * documented(kernel=kernel, case=case, of="32 pixels") for kernel in kernels}
 
 
-#: By the op of a `Contest`: from arguments and result of its contenders to instructions of warps.
+#: By the op of a `Contest`: from arguments and result of its contenders to instructions of warps; empty for
+#: a type of data that was not counted.
 MODELS: dict[str, Callable[[tuple[Any, ...], Any], Instructions]] = {
     "affine_align": _windows,
     "affine_align backward to input": _gradient_of_input,

@@ -24,7 +24,7 @@ class Work:
     """What a contest asks of a GPU: bytes of memory, and instructions of warps."""
 
     bytes: int
-    instructions: dict[str, float]  # by kernel
+    instructions: dict[str, float]  # by kernel; none where they were not counted
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _table(contests: Iterable[Contest]) -> Iterator[str]:
     for contest in contests:
         arguments = contest.inputs(torch.device("cpu"))
         work = work_of(contest.op, arguments, contest.contenders[OURS](*arguments))
-        if work is not None:
+        if work is not None and work.instructions:
             predicted = " | ".join(f"{microseconds(gpu.seconds(work))} | {gpu.limit(work)}" for gpu in GPUS)
             counted = " + ".join(f"`{name}` {count / 1e6:.3g}" for name, count in work.instructions.items())
             yield f"| {contest.op} | {contest.case} | {work.bytes / 1e6:.3g} | {counted} | {predicted} |"

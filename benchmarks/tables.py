@@ -97,7 +97,7 @@ def prediction_table(results: Sequence[Result], gpu: Gpu) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- |"
     for result in results:
         work = result.measured.work
-        if work is not None:
+        if work is not None and work.instructions:
             predicted = gpu.seconds(work)
             cells = [microseconds(predicted), gpu.limit(work), microseconds(result.ours)]
             cells.append(f"{result.ours / predicted:.1f}")

@@ -10,14 +10,15 @@ from pose2seg_ops._points import move_points
 def _concatenated(input, keypoints, matrices, batch_index, size):
     """The same from our two other ops."""
     moved = torch.cat((move_points(keypoints[..., :2], matrices), keypoints[..., 2:]), -1)
-    return torch.cat((affine_align(input, matrices, batch_index, size), skeleton_maps(moved, size)), 1)
+    windows = affine_align(input, matrices, batch_index, size)
+    return torch.cat((windows, skeleton_maps(moved, size, dtype=input.dtype)), 1)
 
 
-def _contest(instances, memory_format):
+def _contest(instances, memory_format, dtype):
     def inputs(device):
         batch_index = torch.zeros(instances, dtype=torch.long)
         arguments = (
-            features(256, memory_format, torch.float32),
+            features(256, memory_format, dtype),
             people(instances),
             matrices(instances),
             batch_index,
@@ -30,14 +31,22 @@ def _contest(instances, memory_format):
         REFERENCE: reference.align_with_skeleton,
         "two ops and cat": _concatenated,
     }
-    bars = {"two ops and cat": 1 / 0.75}
-    return Contest("align_with_skeleton", f"N={instances}, {layout}", inputs, contenders, bars)
+    precise = dtype == torch.float32
+    return Contest(
+        "align_with_skeleton",
+        f"N={instances}, {layout}, {str(dtype).removeprefix('torch.')}",
+        inputs,
+        contenders,
+        {"two ops and cat": 1 / 0.75} if precise else {},
+        1e-3 if precise else 2e-2,
+    )
 
 
 CONTESTS = [
-    _contest(instances, memory_format)
+    _contest(instances, memory_format, dtype)
+    for dtype in (torch.float32, torch.bfloat16)
     for memory_format in (torch.channels_last, torch.contiguous_format)
-    for instances in (1, 8, 32)
+    for instances in (1, 8, 32, 128)
 ]
 
 

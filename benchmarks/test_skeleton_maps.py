@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -6,9 +7,8 @@ import torch
 import pose2seg_ops
 from benchmarks import original
 from benchmarks.contest import FLOOR, OURS, REFERENCE, Contest
-from benchmarks.inputs import ROI, matrices, people
+from benchmarks.inputs import ROI, poses_in_rois
 from pose2seg_ops import reference
-from pose2seg_ops._points import move_points
 
 _BARS: dict[int, dict[str, float]] = {
     1: {"original": 20, REFERENCE: 8},
@@ -17,31 +17,37 @@ _BARS: dict[int, dict[str, float]] = {
 }
 
 
-def _contest(instances):
+def _contest(instances, dtype):
     def inputs(device):
-        keypoints = people(instances)
-        moved = move_points(keypoints[..., :2], matrices(instances))
-        return torch.cat((moved, keypoints[..., 2:]), -1).to(device), ROI
+        return poses_in_rois(instances).to(device), ROI
 
     def floor(keypoints, size):
-        return torch.empty(len(keypoints), 55, *size, device=keypoints.device).fill_(1)
+        return torch.empty(len(keypoints), 55, *size, dtype=dtype, device=keypoints.device).fill_(1)
 
-    def ours(keypoints, size):
-        return pose2seg_ops.skeleton_maps(keypoints, size, signed_visibility=True)
-
-    def vectorised(keypoints, size):
-        return reference.skeleton_maps(keypoints, size, signed_visibility=True)
+    def drawn_by(op):
+        return partial(op, signed_visibility=True, dtype=dtype)
 
     contenders: dict[str, Callable[..., Any]] = {
-        OURS: ours,
-        REFERENCE: vectorised,
+        OURS: drawn_by(pose2seg_ops.skeleton_maps),
+        REFERENCE: drawn_by(reference.skeleton_maps),
         FLOOR: floor,
-        "original": original.skeleton_maps,
     }
-    return Contest("skeleton_maps", f"N={instances}", inputs, contenders, _BARS.get(instances, {}), 1e-4)
+    precise = dtype == torch.float32
+    if precise:
+        contenders["original"] = original.skeleton_maps
+    return Contest(
+        "skeleton_maps",
+        f"N={instances}, {str(dtype).removeprefix('torch.')}",
+        inputs,
+        contenders,
+        _BARS.get(instances, {}) if precise else {},
+        1e-4 if precise else 1e-2,
+    )
 
 
-CONTESTS = [_contest(instances) for instances in (1, 8, 32, 128)]
+CONTESTS = [
+    _contest(instances, dtype) for dtype in (torch.float32, torch.bfloat16) for instances in (1, 8, 32, 128)
+]
 
 
 def test_skeleton_maps(race, contest, contender):

@@ -51,10 +51,10 @@ def kibibytes(key: str) -> int:
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_affine_align_takes_no_more_than_its_output(memory_format):
-    """From a map for 32 instances, of which copies would take four times as much as the output."""
+    """From a map for 128 instances, of which copies would take four times as much as the output."""
     input = torch.ones(1, 256, 128, 128).contiguous(memory_format=memory_format)
-    matrices = torch.tensor([[0.6, 0.3, 1], [-0.3, 0.6, 20]]).repeat(32, 1, 1)
-    batch_index = torch.zeros(32, dtype=torch.long)
+    matrices = torch.tensor([[0.6, 0.3, 1], [-0.3, 0.6, 20]]).repeat(128, 1, 1)
+    batch_index = torch.zeros(128, dtype=torch.long)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = kibibytes("VmRSS")
     output = pose2seg_ops.affine_align(input, matrices, batch_index, (64, 64))

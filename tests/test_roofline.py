@@ -43,8 +43,8 @@ def test_features_are_read_once_however_many_windows_overlap():
 
 
 def test_gradients():
-    of_input = work_of("affine_align_backward_to_input-N=1-contiguous")
-    of_matrices = work_of("affine_align_backward_to_matrices-N=1-channels_last")
+    of_input = work_of("affine_align_backward_to_input-N=1-contiguous-float32")
+    of_matrices = work_of("affine_align_backward_to_matrices-N=1-channels_last-float32")
     values, window = 256 * 64 * 64, round(64 * 64 / 0.7**2) * 256
     assert of_input.bytes == 4 * (values + 256 * 128 * 128) + 24
     assert of_matrices.bytes == pytest.approx(4 * (values + window) + 2 * 24, abs=4 * 256)
