@@ -1,6 +1,8 @@
 """The same bits with every instruction set of the machine, down to the one that all machines have."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import torch
 from every_op import DIFFERENTIABLE, OPS, good_arguments, same
 
 import pose2seg_ops
+from pose2seg_ops import _C
 
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 CASES = [(op, torch.float32) for op in OPS if op in ("fit_pose_templates", "encode_rle", "letterbox")]
@@ -67,3 +70,21 @@ def test_every_instruction_set_gives_the_same_bits(tmp_path, instruction_set):
     assert used in {"default": ("DEFAULT", "NO AVX"), "avx2": ("AVX2",)}[instruction_set]
     for question, theirs in zip(torch.load(asked, weights_only=False), answers, strict=True):
         assert same(answer(**question), theirs), question["op"]
+
+
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="needs objdump, of binutils")
+def test_wide_registers_are_used_where_the_machine_was_asked_and_nowhere_else():
+    """What an older machine runs has no instruction that it lacks; what a newer one runs is not the same."""
+    command = ["objdump", "--disassemble", "--no-show-raw-insn", _C.__file__]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    if "x86-64" not in text.partition("Disassembly")[0]:
+        pytest.skip("not x86-64")
+    widest: dict[str, set[str]] = {}
+    for function, body in re.findall(r"^[0-9a-f]+ <(.+)>:\n((?:.+\n)*)", text, re.MULTILINE):
+        if registers := set(re.findall(r"%([yz])mm", body)):
+            widest[function] = registers
+    with_avx512 = [widest.pop(function) for function in list(widest) if "run_with_avx512" in function]
+    with_avx2 = [widest.pop(function) for function in list(widest) if "run_with_avx2" in function]
+    assert not widest
+    assert any("z" in registers for registers in with_avx512)
+    assert with_avx2 == [{"y"}] * len(with_avx2) != []
