@@ -1,4 +1,4 @@
-"""Times against the size of a contest, as SVG."""
+"""Times against the size of a contest, and all of them beside ours, as SVG."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.contest import FLOOR, OURS
+from benchmarks.contest import FLOOR, OURS, WHOLE
 from benchmarks.results import Result, series
 
 # Text stays text, and the same results give the same file.
@@ -36,6 +36,30 @@ def plot(results: Sequence[Result], path: Path) -> bool:
         path.parent.mkdir(exist_ok=True)
         figure.savefig(path, format="svg", metadata={"Date": None})
     return True
+
+
+def plot_ratios(results: Sequence[Result], path: Path) -> None:
+    """Writes how many times ours the others take: a line for each contest, a mark for each contender."""
+    names = dict.fromkeys(name for result in results for name in result.measured.medians)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure((7.2, 0.8 + 0.3 * len(results)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(1, **_look(OURS) | {"marker": ""})
+        for name in names:
+            if name in (OURS, WHOLE):
+                continue
+            rows = [row for row, result in enumerate(results) if name in result.measured.medians]
+            ratios = [results[row].measured.medians[name] / results[row].ours for row in rows]
+            axes.plot(ratios, rows, **_look(name) | {"linestyle": "", "marker": "o"})
+        axes.set_yticks(
+            range(len(results)), [f"{result.contest.op}, {result.contest.case}" for result in results]
+        )
+        axes.set(xscale="log", xlabel="times our time")
+        axes.invert_yaxis()
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=6)
+        path.parent.mkdir(exist_ok=True)
+        figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def _draw(axes: Axes, members: Sequence[Result], unit: Callable[[Result], float | None]) -> None:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from benchmarks import peers, plots, roofline
 from benchmarks.contest import Contest, find_contests
-from benchmarks.results import Results, measure
+from benchmarks.results import Result, Results, measure
 from benchmarks.tables import contest_table, linearity_table, prediction_table, share_lines
 
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -77,6 +77,10 @@ def write_report(results: Results, contests: Sequence[Contest], output: Path) ->
     lines = _introduction(results)
     if len(measured) < len(contests):
         lines += ["", f"Only {len(measured)} of {len(contests)} contests were measured."]
+    if headlines := [result for result in measured if _is_headline(result)]:
+        picture = output.with_suffix("") / "ratios.svg"
+        plots.plot_ratios(headlines, picture)
+        lines += ["", f"![Times of all contenders beside ours]({picture.relative_to(output.parent)})"]
     for op in dict.fromkeys(result.contest.op for result in measured):
         of_op = [result for result in measured if result.contest.op == op]
         lines += ["", f"## {op}", ""]
@@ -89,6 +93,18 @@ def write_report(results: Results, contests: Sequence[Contest], output: Path) ->
         lines += ["", "## Predicted and measured", "", *prediction_table(measured, gpu)]
     with atomic_writer(output) as file:
         file.write(("\n".join(lines) + "\n").encode())
+
+
+def _is_headline(result: Result) -> bool:
+    """Of eight instances or images in float32; growth is in plots of its own."""
+    contest, scale = result.contest, result.contest.scale
+    of_eight = scale is not None and scale.axis in ("N", "B") and scale.size == 8
+    return (
+        of_eight
+        and "bfloat16" not in contest.case
+        and not contest.op.startswith("growth")
+        and not result.measured.failure
+    )
 
 
 def _introduction(results: Results) -> list[str]:

@@ -83,6 +83,19 @@ def test_report(write, tmp_path):
     assert (tmp_path / "times" / "double.svg").read_text().count(">pose2seg_ops<") == 2  # times, and ratios
 
 
+def test_eight_instances_stand_in_one_plot(write, tmp_path):
+    write(
+        contest(8),
+        contest(100),
+        contest(8, op="growth of double"),
+        contest(8, op="wrong", theirs=lambda x: x),
+    )
+    drawn = (tmp_path / "times" / "ratios.svg").read_text()
+    assert drawn.count(">double, N=8, ones<") == 1
+    assert (">reference<" in drawn, ">floor<" in drawn, ">whole<" in drawn) == (True, True, False)
+    assert not any(left_out in drawn for left_out in ("N=100", "growth", "wrong"))
+
+
 def test_a_gpu_that_was_predicted_has_both_times(tmp_path):
     gpu, one = GPUS[1], contest(1000)
     work = Work(bytes=int(gpu.bandwidth * 2e-6), instructions={"double": 1})
