@@ -11,7 +11,7 @@ import torch
 
 OURS = "pose2seg_ops"
 REFERENCE = "reference"
-#: Allocating and filling an output of the size of ours: what a bandwidth-bound op cannot go below.
+#: What ours cannot go below: an op allocates and fills its output, a network multiplies matrices.
 FLOOR = "floor"
 #: What the contest is a part of, such as a step of training.
 WHOLE = "whole"
@@ -38,6 +38,7 @@ class Contest:
     bars: by name of a contender, the smallest (its time / our time) that will do.
     tolerance: relative and absolute, of the agreement.
     longest: seconds that ours may take, where that is the bar.
+    limit: what keeps ours from its bars, in a sentence, where one is out of reach.
     agree: raises AssertionError if a result does not agree; by default torch.testing.assert_close.
     """
 
@@ -49,6 +50,7 @@ class Contest:
     tolerance: float = 1e-3
     agree: Callable[[Any, Any], None] | None = None
     longest: float | None = None
+    limit: str = ""
 
     def check(self, arguments: tuple[Any, ...]) -> None:
         """Raises AssertionError unless all contenders agree with the reference."""

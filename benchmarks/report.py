@@ -18,7 +18,7 @@ from tqdm import tqdm
 from benchmarks import peers, plots, roofline
 from benchmarks.contest import Contest, find_contests
 from benchmarks.results import Result, Results, measure
-from benchmarks.tables import contest_table, linearity_table, prediction_table, share_lines
+from benchmarks.tables import contest_table, limit_lines, linearity_table, prediction_table, share_lines
 
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -87,7 +87,8 @@ def write_report(results: Results, contests: Sequence[Contest], output: Path) ->
         picture = output.with_suffix("") / f"{op.replace(' ', '_')}.svg"
         if plots.plot(of_op, picture):
             lines += [f"![{op}: time against size]({picture.relative_to(output.parent)})", ""]
-        lines += [*contest_table(of_op, results.copied), *share_lines(of_op), *linearity_table(of_op)]
+        lines += [*contest_table(of_op, results.copied), *limit_lines(of_op)]
+        lines += [*share_lines(of_op), *linearity_table(of_op)]
     gpu = roofline.gpu_called(results.machine)
     if gpu is not None:
         lines += ["", "## Predicted and measured", "", *prediction_table(measured, gpu)]
@@ -113,9 +114,11 @@ def _introduction(results: Results) -> list[str]:
         "# Benchmarks",
         "",
         "Made by `python -m benchmarks.report`: the contenders of a contest take turns in one process, after",
-        "all were checked to agree, and the medians of their times stand here. `floor` allocates and fills",
-        "an output of that size. GB/s are the bytes that have to be read and written at the least, by our",
-        "time; in brackets their share of what a large copy reaches, which read and wrote",
+        "all were checked to agree, and the medians of their times stand here. Each turn begins with a run",
+        "that is not timed. `floor` allocates and fills an output of that size; of a network it is as many",
+        "multiplications as it has, in large matrix products. GB/s are the bytes that have to be read and",
+        "written at the least, by our time; in brackets their share of what a large copy reaches, which read",
+        "and wrote",
         f"{results.copied / 1e9:.3g} GB/s here.",
         "",
         " ".join([f"On {results.machine}; {results.software}.", *left_out]),

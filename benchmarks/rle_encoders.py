@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmarks.peers import find
 
-_MODULES = ("pycocotools.mask", "hotcoco.mask", "faster_coco_eval.mask")
+_MODULES = ("pycocotools.mask", "hotcoco.mask", "faster_coco_eval.core.mask")
 
 
 def encoders() -> Mapping[str, Callable[[Tensor], Any]]:

@@ -55,6 +55,14 @@ def _bandwidth(result: Result, copied: float) -> str:
     return f"{achieved / 1e9:.3g} ({achieved / copied:.0%})"
 
 
+def limit_lines(results: Sequence[Result]) -> Iterator[str]:
+    """Why bars are missed."""
+    for result in results:
+        if result.contest.limit and not all(met for _, met in result.bars()):
+            yield ""
+            yield f"{result.contest.case}: {result.contest.limit}"
+
+
 def share_lines(results: Sequence[Result]) -> Iterator[str]:
     """How much of the whole our part takes, and the reference's in its place."""
     for result in results:

@@ -1,15 +1,17 @@
 """From a photograph to masks, in a model of the original's size with random weights."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 from pose2seg.inference import for_inference
-from pose2seg.model import Pose2Seg
+from pose2seg.model import INPUT_SIZE, Pose2Seg
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import original
-from benchmarks.contest import OURS, REFERENCE, Contest, overlap_at_least
-from benchmarks.inputs import IMAGE, people, templates
+from benchmarks.contest import FLOOR, OURS, REFERENCE, Contest, overlap_at_least
+from benchmarks.inputs import IMAGE, ROI, people, templates
 
 _PEOPLE = 8
 
@@ -39,17 +41,47 @@ def _original(models, photograph, keypoints):
     return original.predict(models[0], photograph, keypoints)
 
 
-def _contest(case, which, bar, overlap):
-    contenders: dict[str, Callable[..., Any]] = {OURS: _ours(which), REFERENCE: _original}
+def _products(dtype):
+    """As many multiplications as the network has, in matrix products of the size that does most a second."""
+    side = 2048
+    def run(models, photograph, keypoints):
+    def run(models, *_):
+        factor = torch.ones(side, side, dtype=dtype, device=models[0].templates.device)
+        for _ in range(round(_operations() / (2 * side**3))):
+            torch.mm(factor, factor)
+
+    return run
+
+
+@cache
+def _operations() -> int:
+    """Of backbone and head for all people, two for each multiplication."""
+    with torch.device("meta"):
+        model = Pose2Seg(templates())
+        with FlopCounterMode(display=False) as counter:
+            model.backbone(torch.empty(1, 3, INPUT_SIZE, INPUT_SIZE))
+            model.segnet(torch.empty(_PEOPLE, model.segnet.conv1.in_channels, *ROI))
+    return counter.get_total_flops()
+
+
+def _contest(dtype, which, bar, overlap):
+    contenders: dict[str, Callable[..., Any]] = {
+        OURS: _ours(which),
+        REFERENCE: _original,
+        FLOOR: _products(dtype),
+    }
     return Contest(
-        "Pose2Seg.predict", case, _inputs, contenders, {REFERENCE: bar}, agree=overlap_at_least(overlap)
+        "Pose2Seg.predict",
+        f"{_PEOPLE} people, {str(dtype).removeprefix('torch.')}",
+        _inputs,
+        contenders,
+        {REFERENCE: bar},
+        agree=overlap_at_least(overlap),
+        limit="the network's own multiplications: compare ours with the floor.",
     )
 
 
-CONTESTS = [
-    _contest(f"{_PEOPLE} people, float32", 1, 1.6, 0.995),
-    _contest(f"{_PEOPLE} people, bfloat16", 2, 6, 0.98),
-]
+CONTESTS = [_contest(torch.float32, 1, 1.6, 0.995), _contest(torch.bfloat16, 2, 6, 0.98)]
 
 
 def test_model(race, contest, contender):

@@ -9,7 +9,7 @@ import torch
 
 _SHORTEST = 2e-3  # seconds that one reading of the clock should cover
 _FEWEST = 3  # turns
-_SLOW = 1.0  # seconds, of a contender that is not warmed up first
+_SLOW = 1.0  # seconds, of a contender that is not warmed up
 _COPIED = 256 << 20  # bytes, more than any cache holds
 
 
@@ -45,17 +45,24 @@ def alternate(
     *,
     seconds: float,
 ) -> dict[str, float]:
-    """The median time of each contender, in seconds, from turns taken for about so many seconds in all."""
+    """The median time of each contender, in seconds, from turns taken for about so many seconds in all.
+
+    A turn begins with a run that is not timed: the caches and the free pages of memory that one contender
+    leaves are not what the next would have by itself.
+    """
     now = clock(device)
     times: dict[str, list[float]] = {}
     for name, run in contenders.items():
         cold = _time(run, arguments, 1, now)
         times[name] = [cold if cold > _SLOW else _time(run, arguments, 1, now)]
     repeats = {name: max(1, round(_SHORTEST / max(first, 1e-7))) for name, (first,) in times.items()}
+    warmed_up = [name for name, (first,) in times.items() if first <= _SLOW]
     end = time.perf_counter() + seconds
     turns = 1
     while time.perf_counter() < end or turns < _FEWEST:
         for name, run in contenders.items():
+            if name in warmed_up:
+                run(*arguments)
             times[name].append(_time(run, arguments, repeats[name], now))
         turns += 1
     return {name: statistics.median(measured) for name, measured in times.items()}

@@ -75,8 +75,9 @@ def test_contenders_take_turns_on_the_device(gpu):
     contenders = {"quick": contender("quick", 0.25), "slow": contender("slow", 4.0)}
     times = alternate(contenders, (), torch.device("cuda"), seconds=0)
     assert times == pytest.approx({"quick": 0.25e-3, "slow": 4e-3})
-    # Each is warmed up and timed once; then in turns, the quick one so often that it takes two milliseconds.
-    assert turns == ["quick"] * 2 + ["slow"] * 2 + (["quick"] * 8 + ["slow"]) * 2
+    # Each is warmed up and timed once; then in turns, warmed up again, and the quick one timed so often that it
+    # takes two milliseconds.
+    assert turns == ["quick"] * 2 + ["slow"] * 2 + (["quick"] * (1 + 8) + ["slow"] * 2) * 2
 
 
 def test_slow_contenders_are_not_warmed_up(gpu):

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from golden import golden_path
-from pose2seg.seg_module import SegModule
+from pose2seg.bottleneck import Bottleneck
+from pose2seg.seg_module import SegModule, UpsamplingBottleneck
 from torch import nn
 
 
@@ -15,21 +16,22 @@ def test_logits_have_the_resolution_of_the_rois(people: int) -> None:
 
 
 def test_every_parameter_is_used() -> None:
-    head = SegModule(5, width=4, blocks=2).eval()
+    head = SegModule(5, width=32, blocks=2).eval()  # so wide that no ReLU is zero everywhere
     head(torch.rand(2, 5, 16, 16)).square().sum().backward()
     assert [name for name, p in head.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_upsampling_keeps_the_corners(monkeypatch: pytest.MonkeyPatch) -> None:
-    """align_corners=True: the corner pixels at half resolution are the corner pixels of the result."""
-    head = SegModule(5, width=4, blocks=1).eval()
-    upsampled = []
-    head.decoder1.register_forward_pre_hook(lambda _, inputs: upsampled.append(inputs[0]))
-    coarse = []
-    head.layer1.register_forward_hook(lambda _, __, output: coarse.append(output))
-    head(torch.rand(1, 5, 16, 16))
-    torch.testing.assert_close(upsampled[0][..., ::15, ::15], coarse[0][..., ::7, ::7])
-    assert not torch.equal(upsampled[0], F.interpolate(coarse[0], scale_factor=2, mode="bilinear"))
+@pytest.mark.parametrize("training", [False, True])
+def test_upsampling_after_the_convolutions_is_upsampling_before_them(training: bool) -> None:
+    """As the official head does: a bottleneck of what was interpolated with align_corners=True."""
+    ours = UpsamplingBottleneck(6, 4, bias=True).double().train(training)
+    official = Bottleneck(6, 4, bias=True).double().train(training)
+    official.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 6, 8, 12, dtype=torch.float64)
+    upsampled = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+    torch.testing.assert_close(ours(x), official(upsampled))
+    for (name, value), expected in zip(ours.named_buffers(), official.buffers(), strict=True):
+        torch.testing.assert_close(value, expected, msg=name)  # the statistics of the batch norms
 
 
 def test_convolutions_are_the_official_ones() -> None:
