@@ -34,6 +34,9 @@ def align_with_skeleton(
     Both write into one tensor. The keypoints are moved into the window by `matrices`, whatever the
     convention; there, one unit is one cell.
 
+    The gradients, to `input`, `keypoints` and `matrices`, are those of the two ops. On other devices than cpu
+    and cuda the reference runs.
+
     Args:
         input, matrices, batch_index, output_size, convention: As in `affine_align`.
         keypoints: (N, K, 3), the pose of each instance: x, y in pixels of `input`, and visibility. float64

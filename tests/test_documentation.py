@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise, takewhile
@@ -106,6 +107,17 @@ def test_no_command_is_hidden_from_the_tests(page: Path) -> None:
 def test_links_lead_to_files(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
         assert link.startswith("https://") or (page.parent / link).exists(), link
+
+
+def test_every_file_is_on_the_page_of_files() -> None:
+    """Once, and no other. What tools collect is there as a folder."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("a source distribution does not say which files git tracks")
+    tracked = subprocess.check_output(["git", "--git-dir=.git", "ls-files"], cwd=ROOT, text=True).splitlines()
+    expected = {re.sub(r"^(fuzz/corpus|docs/benchmarks(?:-gpu)?)/.*", r"\1/", path) for path in tracked}
+    listed = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs/tree.md").read_text(), re.MULTILINE)
+    assert set(listed) == expected
+    assert len(listed) == len(expected)
 
 
 def test_the_picture_of_the_conventions_is_what_the_op_does() -> None:

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from every_op import OPS, good_arguments
+from every_op import DIFFERENTIABLE, OPS, good_arguments
 from torch.utils._python_dispatch import TorchDispatchMode
 
 ROOT = Path(__file__).resolve().parents[1]
 READ_BACK = ("paste_rle", "encode_rle")  # run lengths are Python data; paste_masks: only an index on a GPU
-DIFFERENTIABLE = ("affine_align", "skeleton_maps", "align_with_skeleton")
 TENSORS_RETURNED = {"fit_pose_templates": 3, "letterbox": 2, "paste_masks": 2}  # else 1
 WANTED = ("input", "keypoints", "matrices")
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from pose2seg.errors import InputError
+from pose2seg.geometry import transform_keypoints
 from pose2seg.inference import for_inference
 from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE, KEYPOINTS, Pose2Seg
 from pose2seg_ops import reference
-from pose2seg_ops._points import move_points
 from pose2seg_ops.reference.affine_align import align_maps
 
 #: The inputs of a `Core`, and what the first dimension of each counts.
@@ -108,9 +108,8 @@ def _align_with_skeleton(
 ) -> Tensor:
     """Not the reference, whose loop over the images would fix their number."""
     windows = align_maps(input[batch_index], matrices, output_size, convention)
-    aligned = torch.cat((move_points(keypoints[..., :2], matrices), keypoints[..., 2:]), -1)
     skeletons = reference.skeleton_maps(
-        aligned,
+        transform_keypoints(keypoints, matrices),
         output_size,
         limbs=list(zip(limbs[::2], limbs[1::2], strict=True)),
         sigma=sigma,

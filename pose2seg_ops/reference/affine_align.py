@@ -32,7 +32,7 @@ def align_maps(maps: Tensor, matrices: Tensor, output_size: tuple[int, int], con
 
 
 def _sampling_matrices(to_input: Tensor, convention: str, height: int, width: int) -> Tensor:
-    """Output pixel -> input coordinates, (N, 2, 3), from the inverse matrices (REFERENCE: conventions)."""
+    """Output pixel -> input coordinates, (N, 2, 3), from the inverse matrices; see docs/conventions.md."""
     if convention == "integer":
         return to_input
     linear, shift = to_input[..., :2], to_input[..., 2]
