@@ -44,8 +44,8 @@ def _original(models, photograph, keypoints):
 def _products(dtype):
     """As many multiplications as the network has, in matrix products of the size that does most a second."""
     side = 2048
+
     def run(models, photograph, keypoints):
-    def run(models, *_):
         factor = torch.ones(side, side, dtype=dtype, device=models[0].templates.device)
         for _ in range(round(_operations() / (2 * side**3))):
             torch.mm(factor, factor)

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from pose2seg.annotated_masks import decode, read_segmentation
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, read_image, read_json, shown
 from pose2seg.poses import labelled_keypoints, read_joint_names
 from pose2seg.records import Record
-from pose2seg.segmentation import decode, read_segmentation
 from pose2seg_ops import COCO_KEYPOINTS, RLE
 
 _LARGEST_SIDE = 2**20  # OpenCV reads nothing larger,

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 from tqdm import tqdm
 
 from pose2seg import distributed
+from pose2seg.annotated_masks import DecodedMasks
 from pose2seg.dataset import DatasetWarning
 from pose2seg.errors import InputError
 from pose2seg.files import (
@@ -29,7 +30,6 @@ from pose2seg.model import Pose2Seg
 from pose2seg.page import Entry, make_entry, page_writer
 from pose2seg.photographs import Content, Photograph, read_ahead
 from pose2seg.poses import ImagePoses
-from pose2seg.segmentation import DecodedMasks
 from pose2seg.visualize import draw_overlay
 from pose2seg_ops import RLE
 

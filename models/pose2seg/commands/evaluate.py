@@ -10,9 +10,9 @@ from pose2seg.commands import arguments
 from pose2seg.commands.messages import dataset_warnings
 from pose2seg.dataset import PersonImage, read_dataset
 from pose2seg.evaluate import Evaluation, evaluate, match_poses
+from pose2seg.evaluation_files import report_files, write_report
 from pose2seg.files import make_folder, require_distinct_files
 from pose2seg.poses import open_poses
-from pose2seg.report import report_files, write_report
 
 _DESCRIPTION = """\
 Score the masks of a model by COCO's average precision and by their mean IoU, as

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from pose2seg.annotated_masks import decode
 from pose2seg.dataset import PersonImage
 from pose2seg.errors import InputError
 from pose2seg.model import ALIGN_SIZE
-from pose2seg.segmentation import decode
 from pose2seg.training.augmentation import Crop, Matrix, compose, inverse, is_inside, transform_poses
 from pose2seg.training.paste import Scene, draw_place, paste
 from pose2seg.training.recipe import AUGMENTATION, ORDER, PEOPLE, Recipe

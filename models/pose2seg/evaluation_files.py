@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from pose2seg.annotated_masks import decode
 from pose2seg.evaluate import Evaluation, ImageEvaluation
 from pose2seg.files import atomic_writer, write_png
 from pose2seg.predict import to_coco_results
-from pose2seg.segmentation import decode
 from pose2seg.visualize import Image, draw_comparison
 
 _COLUMNS = ("image_id", "path", "people", "predictions", "f1", "mean_iou", "lowest_iou")

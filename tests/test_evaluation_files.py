@@ -14,9 +14,9 @@ from people import draw_dataset
 from pose2seg import InputError, Pose2Seg
 from pose2seg.dataset import PersonImage, read_dataset
 from pose2seg.evaluate import Evaluation, ImageEvaluation, evaluate
+from pose2seg.evaluation_files import report_files, write_report
 from pose2seg.files import read_image
 from pose2seg.poses import ImagePoses
-from pose2seg.report import report_files, write_report
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
