@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from pose2seg.bottleneck import Bottleneck
 from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE, Pose2Seg
+from pose2seg.seg_module import SegModule
 from torch import Tensor
 
 from pose2seg_ops import COCO_LIMBS
@@ -160,12 +162,21 @@ def predict(model: Pose2Seg, image: Tensor, keypoints: Tensor) -> list[Tensor]:
         features = model.backbone(inputs)
         to_align, _, _ = fit_pose_templates(poses, model.templates, (128, 128), (64, 64))
         batch_index = torch.zeros(len(poses), dtype=torch.long, device=poses.device)
-        logits = model.segnet(align_with_skeleton(features, poses, to_align, batch_index, (64, 64)))
-        probabilities = logits.softmax(1)[:, 1]
+        rois = align_with_skeleton(features, poses, to_align, batch_index, (64, 64))
+        probabilities = _segment(model.segnet, rois).softmax(1)[:, 1]
     to_align = to_align[:, :, :2] @ to_features + torch.cat(
         [to_align.new_zeros(len(poses), 2, 2), to_align[:, :, 2:]], -1
     )
     return paste_masks(probabilities, to_align, (image.shape[0], image.shape[1]))
+
+
+def _segment(head: SegModule, rois: Tensor) -> Tensor:
+    """The head's blocks in the original's order: all of the last one after the interpolation."""
+    x = head.layer1(F.relu(head.bn1(head.conv1(rois))))
+    x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+    (block,) = head.decoder1
+    logits: Tensor = head.pred_small(Bottleneck.forward(block, x))
+    return logits
 
 
 def letterbox(

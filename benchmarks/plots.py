@@ -44,6 +44,7 @@ def plot_ratios(results: Sequence[Result], path: Path) -> None:
     with matplotlib.rc_context(_STYLE):
         figure = Figure((7.2, 0.8 + 0.3 * len(results)), layout="constrained")
         axes = figure.subplots()
+        axes.set_prop_cycle(color=matplotlib.colormaps["tab20"](range(20)))
         axes.axvline(1, **_look(OURS) | {"marker": ""})
         for name in names:
             if name in (OURS, WHOLE):
@@ -54,10 +55,11 @@ def plot_ratios(results: Sequence[Result], path: Path) -> None:
         axes.set_yticks(
             range(len(results)), [f"{result.contest.op}, {result.contest.case}" for result in results]
         )
-        axes.set(xscale="log", xlabel="times our time")
+        axes.set(xscale="log", xlabel="time, in times that of pose2seg_ops")
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.invert_yaxis()
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=6)
+        figure.legend(fontsize=6, ncols=5, loc="outside upper center")
         path.parent.mkdir(exist_ok=True)
         figure.savefig(path, format="svg", metadata={"Date": None})
 

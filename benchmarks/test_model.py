@@ -56,11 +56,10 @@ def _products(dtype):
 @cache
 def _operations() -> int:
     """Of backbone and head for all people, two for each multiplication."""
-    with torch.device("meta"):
-        model = Pose2Seg(templates())
-        with FlopCounterMode(display=False) as counter:
-            model.backbone(torch.empty(1, 3, INPUT_SIZE, INPUT_SIZE))
-            model.segnet(torch.empty(_PEOPLE, model.segnet.conv1.in_channels, *ROI))
+    model = Pose2Seg(templates()).to("meta")
+    with FlopCounterMode(display=False) as counter:
+        model.backbone(torch.empty(1, 3, INPUT_SIZE, INPUT_SIZE, device="meta"))
+        model.segnet(torch.empty(_PEOPLE, model.segnet.conv1.in_channels, *ROI, device="meta"))
     return counter.get_total_flops()
 
 

@@ -1,4 +1,4 @@
-"""Cases whose average precision is known; `test_report` compares with COCOeval on files."""
+"""Cases whose average precision is known; `test_evaluation_files` compares with COCOeval on files."""
 
 import math
 from pathlib import Path
