@@ -175,6 +175,7 @@ def _segment(head: SegModule, rois: Tensor) -> Tensor:
     x = head.layer1(F.relu(head.bn1(head.conv1(rois))))
     x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
     (block,) = head.decoder1
+    assert isinstance(block, Bottleneck)
     logits: Tensor = head.pred_small(Bottleneck.forward(block, x))
     return logits
 
