@@ -76,7 +76,7 @@ def _contest(dtype, which, bar, overlap):
         contenders,
         {REFERENCE: bar},
         agree=overlap_at_least(overlap),
-        limit="the network's own multiplications: compare ours with the floor.",
+        limit="what remains are the network's multiplications, which take the floor's time at the least.",
     )
 
 
