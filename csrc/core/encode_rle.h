@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "core/rle.h"
+#include "core/mask_boundaries.h"
 
 struct CUstream_st;
 

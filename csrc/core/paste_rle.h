@@ -1,7 +1,7 @@
 #pragma once
 
+#include "core/mask_boundaries.h"
 #include "core/paste.h"
-#include "core/rle.h"
 
 struct CUstream_st;
 

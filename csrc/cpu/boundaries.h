@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/rle.h"
+#include "core/mask_boundaries.h"
 
 namespace pose2seg {
 

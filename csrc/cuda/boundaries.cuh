@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/rle.h"
+#include "core/mask_boundaries.h"
 #include "cuda/launch.cuh"
 
 // Boundaries of masks in two kernels, each with a block per stripe of 32 columns: a lane per column, and the

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <string>
 
+#include "core/run_length_writer.h"
+
 namespace pose2seg {
 namespace {
 

@@ -6,7 +6,7 @@
 #include <tuple>
 #include <vector>
 
-#include "core/rle.h"
+#include "core/mask_boundaries.h"
 
 namespace pose2seg {
 

@@ -2,30 +2,9 @@
 
 #include <cstdint>
 
-#include "core/host_device.h"
-
 namespace pose2seg {
 
-// COCO's run-length encoding of masks, in two steps.
-//
-// The first walks the columns of the masks, each for itself: a boundary is the column-major position
-// x * height + y of a pixel that begins a run of ones in its column, or follows one. What lies above and
-// below a column counts 0, so that boundaries come in pairs and no column has to know its neighbours.
-struct MaskBoundaries {
-  uint32_t* counts;      // (masks,): how many each mask has, also of those that did not fit
-  uint32_t* boundaries;  // (masks, capacity), each mask's in ascending order
-  int64_t capacity;
-  int64_t masks, stripes;  // stripes of kStripeWidth columns that the widest mask has
-
-  // Scratch of the CUDA kernels, which find the boundaries of every stripe in parallel.
-  uint32_t* stripe_counts;  // (masks, stripes)
-  uint32_t* ranks;          // (masks, stripes, kStripeThreads)
-};
-
-constexpr int64_t kStripeWidth = 32;
-constexpr int64_t kStripeThreads = 256;
-
-// The second turns boundaries into the lengths of the runs, zeros first, and those into COCO's characters.
+// Turns the boundaries of a mask into the lengths of its runs, zeros first, and those into COCO's characters.
 // A run that goes on from the foot of a column to the head of the next ends and begins at one position; the
 // two cancel.
 template <class Append>
