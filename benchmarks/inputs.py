@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from pose2seg_ops._points import move_points
+from pose2seg_ops._keypoints import transform_keypoints
 
 FEATURES = (128, 128)
 ROI = (64, 64)
@@ -52,8 +52,7 @@ def matrices(count: int) -> Tensor:
 
 def poses_in_rois(count: int) -> Tensor:
     """`people` moved by `matrices`: (count, 17, 3)."""
-    keypoints = people(count)
-    return torch.cat((move_points(keypoints[..., :2], matrices(count)), keypoints[..., 2:]), -1)
+    return transform_keypoints(people(count), matrices(count))
 
 
 def ellipses(count: int) -> Tensor:

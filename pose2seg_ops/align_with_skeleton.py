@@ -8,8 +8,8 @@ from torch import Tensor
 
 from . import _C, _library, reference
 from ._arguments import as_geometry, as_size, flatten_limbs, names_bad_arguments
+from ._keypoints import transform_keypoints
 from ._layout import is_channels_last, memory_format
-from ._points import move_points
 from .coco import COCO_LIMBS
 
 _operators = torch.ops.pose2seg_ops
@@ -134,7 +134,7 @@ def _skeleton_gradients(
 ) -> tuple[Tensor, Tensor]:
     """To the keypoints and to the matrices that moved them, by way of the moved keypoints."""
     points, visibility = keypoints.split((2, 1), -1)
-    moved = torch.cat((move_points(points, matrices), visibility), -1)
+    moved = transform_keypoints(keypoints, matrices)
     grad_moved = _operators.skeleton_maps_backward(
         grad_skeletons, moved, limbs, sigma, limb_width, 1, signed_visibility, "last"
     )[..., :2, None]

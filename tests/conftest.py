@@ -1,5 +1,6 @@
 """The backends that every op test runs on."""
 
+import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,20 @@ def forget_what_was_compiled() -> Iterator[None]:
     yield
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
+
+
+@pytest.fixture(scope="session")
+def interpreter() -> ModuleType:
+    """Of PTX, which ptx.py makes of the kernels."""
+    path = ROOT.parent / "shared" / "tools" / "ptxrun" / "ptxrun.py"
+    if not path.exists():
+        pytest.skip("no PTX interpreter")
+    spec = importlib.util.spec_from_file_location("ptxrun", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Runs the PTX that nvcc makes of a kernel, where nvcc and a PTX interpreter are at hand."""
 
-import importlib.util
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +12,6 @@ import torch
 import build_config
 
 ROOT = Path(__file__).parents[1]
-
-INTERPRETER = ROOT.parent / "shared" / "tools" / "ptxrun" / "ptxrun.py"
 
 # csrc/core/affine_align.h
 AFFINE_ALIGN_PARAMS = np.dtype(
@@ -33,18 +30,6 @@ MANGLED = {
     torch.float16: "6__half",
     torch.bfloat16: "13__nv_bfloat16",
 }
-
-
-@lru_cache
-def load_interpreter() -> ModuleType:
-    if not INTERPRETER.exists():
-        pytest.skip("no PTX interpreter")
-    spec = importlib.util.spec_from_file_location("ptxrun", INTERPRETER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @lru_cache

@@ -10,12 +10,13 @@ import torch
 from golden import load_golden
 from golden_model import golden_model
 from pose2seg import Pose2Seg, Segmentation
-from pose2seg.geometry import compose, transform_keypoints
+from pose2seg.geometry import compose
 from pose2seg.inference import for_inference
 from pose2seg.model import ALIGN_SIZE, IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE
 from small_model import small_model
 
 from pose2seg_ops import affine_align, encode_rle, fit_pose_templates, letterbox
+from pose2seg_ops._keypoints import transform_keypoints
 
 Arrays = dict[str, np.ndarray]
 

@@ -11,11 +11,6 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 4e-3, tor
 
 
 @pytest.fixture(scope="module")
-def interpreter():
-    return ptx.load_interpreter()
-
-
-@pytest.fixture(scope="module")
 def affine_align(interpreter):
     module = ptx.compile_ptx(interpreter, "affine_align")
     return lambda *arguments, **options: ptx.affine_align(module, interpreter, *arguments, **options)

@@ -36,11 +36,6 @@ FOOTPRINT_BYTES = {"d": 176, "f": 104}  # sizeof(AffineFootprint<T>)
 
 
 @pytest.fixture(scope="module")
-def interpreter():
-    return ptx.load_interpreter()
-
-
-@pytest.fixture(scope="module")
 def backward_input(interpreter):
     module = ptx.compile_ptx(interpreter, "affine_align_backward_input")
     return lambda *arguments: launch_backward_input(interpreter, module, *arguments)

@@ -9,15 +9,18 @@ import test_ptx_skeleton
 import torch
 
 import pose2seg_ops
-from benchmarks.inputs import IMAGE, ROI, WHOLE_IMAGE, ellipses, image_matrices, matrices, people, templates
+from benchmarks.inputs import (
+    IMAGE,
+    ROI,
+    WHOLE_IMAGE,
+    ellipses,
+    image_matrices,
+    people,
+    poses_in_rois,
+    templates,
+)
 from benchmarks.instructions import documented
 from pose2seg_ops import COCO_LIMBS
-from pose2seg_ops._points import move_points
-
-
-@pytest.fixture(scope="module")
-def interpreter():
-    return ptx.load_interpreter()
 
 
 def assert_documented(report, units, **row):
@@ -39,9 +42,7 @@ def test_gradients(interpreter, layout):
 
 def test_draw_planes(interpreter):
     module = ptx.compile_ptx(interpreter, "skeleton_maps")
-    pose, output = people(1), np.empty((1, 55, *ROI), np.float32)
-    moved = move_points(pose[..., :2], matrices(1))
-    keypoints = torch.cat((moved, pose[..., 2:]), -1)[None].numpy()
+    keypoints, output = poses_in_rois(1)[None].numpy(), np.empty((1, 55, *ROI), np.float32)
     report = test_ptx_skeleton.draw_planes(
         interpreter, module, "draw_planesIffLi4E", 4, keypoints, output, COCO_LIMBS, "last"
     )

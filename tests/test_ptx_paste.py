@@ -104,11 +104,6 @@ class Interpreter:
         return ptx.run(self.tool, self.module, kernel, grid, threads, arguments, self.device, **options)
 
 
-@pytest.fixture(scope="module")
-def ptxrun() -> Any:
-    return ptx.load_interpreter()
-
-
 class Buffers:
     """The output of the run-length kernels."""
 
@@ -150,11 +145,11 @@ def run_encode_rle(interpreter: Interpreter, masks: torch.Tensor, buffers: Buffe
 
 @pytest.mark.parametrize("draw", [shapes, noise])
 @pytest.mark.parametrize(("height", "width"), [(64, 128), (37, 75)])
-def test_encode_rle(ptxrun, height, width, draw):
-    interpreter = Interpreter(ptxrun, "encode_rle")
+def test_encode_rle(interpreter, height, width, draw):
+    kernels = Interpreter(interpreter, "encode_rle")
     masks = draw(height, width)
-    buffers = Buffers(interpreter, 2, width, capacity=height * width)
-    counted, stored = run_encode_rle(interpreter, masks, buffers)
+    buffers = Buffers(kernels, 2, width, capacity=height * width)
+    counted, stored = run_encode_rle(kernels, masks, buffers)
     assert all(torch.equal(buffers.mask(i, height, width), masks[i]) for i in (0, 1))
     assert encode_rle(torch.stack([buffers.mask(i, height, width) for i in (0, 1)])) == encode_rle(masks)
     if draw is noise:  # elsewhere there is little to store
@@ -180,12 +175,12 @@ def paste_arguments(
     return params, targets
 
 
-def test_paste_masks(ptxrun):
-    interpreter = Interpreter(ptxrun, "paste_masks")
+def test_paste_masks(interpreter):
+    kernels = Interpreter(interpreter, "paste_masks")
     arguments = example(torch.float32)
     expected = pose2seg_ops.paste_masks(*arguments)
     masks = [np.full(of_image.shape, 7, np.uint8) for of_image in expected]
-    result = run_paste(interpreter, arguments, masks)
+    result = run_paste(kernels, arguments, masks)
     assert all(np.array_equal(mask, wanted.numpy()) for mask, wanted in zip(masks, expected, strict=True))
     words = [
         m for m in result.stats["mem"] if m["kind"] == "st" and m["bytes"] == 8 and m["space"] == "global"
@@ -208,11 +203,11 @@ def run_paste_rle(interpreter: Interpreter, arguments: tuple[Any, ...], buffers:
     return [interpreter.run(kernel, grid, [both[()], targets[()], 0]) for kernel in kernels]
 
 
-def test_paste_rle(ptxrun):
-    interpreter = Interpreter(ptxrun, "paste_rle")
+def test_paste_rle(interpreter):
+    kernels = Interpreter(interpreter, "paste_rle")
     arguments = example(torch.float32)
-    buffers = Buffers(interpreter, 5, 30, capacity=200)
-    run_paste_rle(interpreter, arguments, buffers)
+    buffers = Buffers(kernels, 5, 30, capacity=200)
+    run_paste_rle(kernels, arguments, buffers)
     masks = pose2seg_ops.paste_masks(*arguments)
     for image, (height, width) in enumerate(arguments[3]):
         people = (arguments[2] == image).nonzero()[:, 0].tolist()
@@ -252,11 +247,11 @@ def run_letterbox(
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("size", [(16, 32), (13, 21)])
-def test_letterbox(ptxrun, size, layout):
-    interpreter = Interpreter(ptxrun, "letterbox")
+def test_letterbox(interpreter, size, layout):
+    kernels = Interpreter(interpreter, "letterbox")
     image = torch.randint(0, 256, (23, 31, 3), generator=torch.Generator().manual_seed(0)).byte()
     expected, matrices = pose2seg_ops.letterbox([image], size, (0, 0, 0), (1, 1, 1))
-    batch, stored, result = run_letterbox(interpreter, image, matrices[0], size, layout)
+    batch, stored, result = run_letterbox(kernels, image, matrices[0], size, layout)
     np.testing.assert_allclose(batch.numpy(), expected.numpy(), atol=1e-5)
     np.testing.assert_array_equal(stored, matrices.numpy())
     if size[0] * size[1] % 8 == 0:
@@ -280,12 +275,12 @@ def run_fit(interpreter: Interpreter, poses: torch.Tensor, templates: torch.Tens
     return [*arrays[2:], interpreter.run("fit_posesIf", blocks, [params[()]], threads=128)]
 
 
-def test_fit_pose_templates(ptxrun):
-    interpreter = Interpreter(ptxrun, "fit_pose_templates")
+def test_fit_pose_templates(interpreter):
+    kernels = Interpreter(interpreter, "fit_pose_templates")
     generator = torch.Generator().manual_seed(0)
     templates = torch.cat((torch.rand(33, 17, 2, generator=generator), torch.ones(33, 17, 1)), -1)
     poses = templates[[3, 32, 7]] * torch.tensor([50.0, 50.0, 2.0]) + torch.tensor([9.0, 5.0, 0.0])
     expected = pose2seg_ops.fit_pose_templates(poses, templates, (128, 128), (64, 64))
-    *actual, _ = run_fit(interpreter, poses, templates)
+    *actual, _ = run_fit(kernels, poses, templates)
     for fitted, wanted in zip(actual, expected, strict=True):
         np.testing.assert_allclose(fitted, wanted.numpy(), rtol=1e-5, atol=1e-5)

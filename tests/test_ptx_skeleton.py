@@ -46,18 +46,13 @@ BACKWARD = np.dtype(
 
 
 @pytest.fixture(scope="module")
-def ptxrun():
-    return ptx.load_interpreter()
+def forward_ptx(interpreter):
+    return ptx.compile_ptx(interpreter, "skeleton_maps")
 
 
 @pytest.fixture(scope="module")
-def forward_ptx(ptxrun):
-    return ptx.compile_ptx(ptxrun, "skeleton_maps")
-
-
-@pytest.fixture(scope="module")
-def backward_ptx(ptxrun):
-    return ptx.compile_ptx(ptxrun, "skeleton_maps_backward")
+def backward_ptx(interpreter):
+    return ptx.compile_ptx(interpreter, "skeleton_maps_backward")
 
 
 def random_people(maps, people, joints, size, dtype):
@@ -100,30 +95,32 @@ def expected_maps(keypoints, size, limbs, overlap):
     ],
 )
 @pytest.mark.parametrize("overlap", ["last", "mean"])
-def test_planes(ptxrun, forward_ptx, kernel, cells, size, people, dtypes, overlap):
+def test_planes(interpreter, forward_ptx, kernel, cells, size, people, dtypes, overlap):
     keypoints = random_people(2, people, 5, size, dtypes[0])
     output = np.full((2, 15, *size), np.nan, dtypes[1])
-    draw_planes(ptxrun, forward_ptx, kernel, cells, keypoints, output, LIMBS, overlap)
+    draw_planes(interpreter, forward_ptx, kernel, cells, keypoints, output, LIMBS, overlap)
     expected = expected_maps(keypoints, size, LIMBS, overlap)
     tolerance = 5e-4 if dtypes[1] == "f2" else 1e-6
     np.testing.assert_allclose(output, expected.numpy(), rtol=0, atol=tolerance)
 
 
-def draw_planes(ptxrun, module, kernel, cells, keypoints, output, limbs, overlap):
-    device = ptxrun.Device()
+def draw_planes(interpreter, module, kernel, cells, keypoints, output, limbs, overlap):
+    device = interpreter.Device()
     parameters = np.zeros((), FORWARD)
     parameters["drawing"] = drawing(device, keypoints, output.shape[2:], limbs, overlap)
     parameters["output"] = device.bind(output, "output")
     parameters["output_strides"] = element_strides(output)
     blocks_per_map = -(-output[0, 0].size // (256 * cells))
     grid = (len(keypoints) * blocks_per_map, -(-output.shape[1] // 20))
-    return ptx.run(ptxrun, module, kernel, grid, 256, [parameters, blocks_per_map], device)
+    return ptx.run(interpreter, module, kernel, grid, 256, [parameters, blocks_per_map], device)
 
 
-def test_planes_are_written_by_whole_sectors(ptxrun, forward_ptx):
+def test_planes_are_written_by_whole_sectors(interpreter, forward_ptx):
     keypoints = random_people(1, 1, 17, (64, 64), "f4")
     output = np.full((1, 55, 64, 64), np.nan, "f4")
-    result = draw_planes(ptxrun, forward_ptx, "draw_planesIffLi4E", 4, keypoints, output, COCO_LIMBS, "last")
+    result = draw_planes(
+        interpreter, forward_ptx, "draw_planesIffLi4E", 4, keypoints, output, COCO_LIMBS, "last"
+    )
     expected = expected_maps(keypoints, (64, 64), COCO_LIMBS, "last")
     np.testing.assert_allclose(output, expected.numpy(), rtol=0, atol=1e-6)
     assert ptx.efficiency(ptx.accesses(result, "st")) == 1
@@ -138,37 +135,37 @@ def test_planes_are_written_by_whole_sectors(ptxrun, forward_ptx):
         ("draw_channels_lastIf6__halfE", "f2", (8, 9), 17, 5),
     ],
 )
-def test_channels_last(ptxrun, forward_ptx, kernel, dtype, size, joints, features):
+def test_channels_last(interpreter, forward_ptx, kernel, dtype, size, joints, features):
     limbs = COCO_LIMBS if joints == 17 else tuple((k, (k + 7) % joints) for k in range(joints))
     keypoints = random_people(1, 1, joints, size, "f4")
-    output, _ = draw_channels_last(ptxrun, forward_ptx, kernel, keypoints, size, limbs, features, dtype)
+    output, _ = draw_channels_last(interpreter, forward_ptx, kernel, keypoints, size, limbs, features, dtype)
     drawn = output[..., features:].transpose(0, 3, 1, 2)
     expected = expected_maps(keypoints, size, limbs, "last")
     np.testing.assert_allclose(drawn, expected.numpy(), rtol=0, atol=5e-4 if dtype == "f2" else 1e-6)
     assert np.isnan(output[..., :features]).all()
 
 
-def draw_channels_last(ptxrun, module, kernel, keypoints, size, limbs, features, dtype):
+def draw_channels_last(interpreter, module, kernel, keypoints, size, limbs, features, dtype):
     """Into the last channels of an output that begins with `features` others."""
     channels = keypoints.shape[2] + 2 * len(limbs)
     output = np.full((1, *size, features + channels), np.nan, dtype)
-    device = ptxrun.Device()
+    device = interpreter.Device()
     parameters = np.zeros((), FORWARD)
     parameters["drawing"] = drawing(device, keypoints, size, limbs, "last")
     parameters["output"] = device.bind(output, "output") + features * output.itemsize
     parameters["output_strides"] = element_strides(output.transpose(0, 3, 1, 2))
     blocks_per_map = -(-size[0] * size[1] // 64)
     grid = (blocks_per_map, -(-(channels + 1) // 64))
-    return output, ptx.run(ptxrun, module, kernel, grid, 64, [parameters, blocks_per_map], device)
+    return output, ptx.run(interpreter, module, kernel, grid, 64, [parameters, blocks_per_map], device)
 
 
 @pytest.fixture(scope="module")
-def affine_align_ptx(ptxrun):
-    return ptx.compile_ptx(ptxrun, "affine_align")
+def affine_align_ptx(interpreter):
+    return ptx.compile_ptx(interpreter, "affine_align")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
-def test_align_with_skeleton_is_written_by_whole_sectors(ptxrun, forward_ptx, affine_align_ptx, dtype):
+def test_align_with_skeleton_is_written_by_whole_sectors(interpreter, forward_ptx, affine_align_ptx, dtype):
     """The two kernels that share the pixels of a channels_last output, at 256 channels beside 55 maps."""
     size, features, maps = (32, 32), 256, 55
     kernel, numpy_dtype = ("draw_channels_lastIffE", "f4")
@@ -176,7 +173,7 @@ def test_align_with_skeleton_is_written_by_whole_sectors(ptxrun, forward_ptx, af
         kernel, numpy_dtype = ("draw_channels_lastIf6__halfE", "f2")
     keypoints = random_people(1, 1, 17, size, "f4")
     output, drawn = draw_channels_last(
-        ptxrun, forward_ptx, kernel, keypoints, size, COCO_LIMBS, features, numpy_dtype
+        interpreter, forward_ptx, kernel, keypoints, size, COCO_LIMBS, features, numpy_dtype
     )
     maps_stores = ptx.accesses(drawn, "st")
 
@@ -189,7 +186,7 @@ def test_align_with_skeleton_is_written_by_whole_sectors(ptxrun, forward_ptx, af
     input = torch.rand(1, features, 48, 48).to(dtype).contiguous(memory_format=torch.channels_last)
     matrices = window(30, 0.7, (23.8, 23.7), size)[None]
     _, sampled = ptx.affine_align(
-        affine_align_ptx, ptxrun, input, matrices, torch.tensor([0]), size, beside=maps
+        affine_align_ptx, interpreter, input, matrices, torch.tensor([0]), size, beside=maps
     )
     taps = [access for access in ptx.accesses(sampled, "ld") if access["bytes"] == 16]
     assert ptx.efficiency(taps) >= 0.95
@@ -205,17 +202,17 @@ def test_align_with_skeleton_is_written_by_whole_sectors(ptxrun, forward_ptx, af
     ],
 )
 @pytest.mark.parametrize("overlap", ["last", "mean"])
-def test_gradient(ptxrun, backward_ptx, kernel, size, people, dtypes, overlap):
+def test_gradient(interpreter, backward_ptx, kernel, size, people, dtypes, overlap):
     keypoints = random_people(2, people, 5, size, dtypes[0])
     grad_output = np.random.default_rng(1).standard_normal((2, 15, *size)).astype(dtypes[1])
     grad_keypoints = np.full_like(keypoints, np.nan)
-    device = ptxrun.Device()
+    device = interpreter.Device()
     parameters = np.zeros((), BACKWARD)
     parameters["drawing"] = drawing(device, keypoints, size, LIMBS, overlap)
     parameters["grad_output"] = device.bind(grad_output, "grad_output")
     parameters["grad_keypoints"] = device.bind(grad_keypoints, "grad_keypoints")
     parameters["grad_output_strides"] = element_strides(grad_output)
-    ptx.run(ptxrun, backward_ptx, kernel, 2 * people * 5, 128, [parameters], device)
+    ptx.run(interpreter, backward_ptx, kernel, 2 * people * 5, 128, [parameters], device)
 
     leaf = torch.from_numpy(keypoints).requires_grad_()
     maps = reference.skeleton_maps(leaf, size, limbs=LIMBS, signed_visibility=True, limb_overlap=overlap)

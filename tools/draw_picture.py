@@ -8,12 +8,12 @@ import numpy.typing as npt
 import torch
 from pose2seg import load_model
 from pose2seg.demo import demo_photograph
-from pose2seg.geometry import transform_keypoints
 from pose2seg.photographs import read_photograph
 from pose2seg.visualize import draw_overlay
 from torch import Tensor
 
 from pose2seg_ops import COCO_KEYPOINTS, affine_align, fit_pose_templates, skeleton_maps
+from pose2seg_ops._keypoints import transform_keypoints
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "picture.jpg"
 SIZE, GAP = 400, 12  # of a panel and between panels, in pixels

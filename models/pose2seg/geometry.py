@@ -3,15 +3,7 @@
 Written as products and sums, not as matmul, which autocast and TF32 would compute with ten bits of mantissa.
 """
 
-import torch
 from torch import Tensor
-
-
-def transform_keypoints(keypoints: Tensor, matrices: Tensor) -> Tensor:
-    """Move keypoints (N, K, 3: x, y, visibility) by matrices (N, 2, 3); visibility stays."""
-    linear, translation = matrices[:, None, :, :2], matrices[:, None, :, 2]
-    positions = (linear * keypoints[:, :, None, :2]).sum(-1) + translation
-    return torch.cat([positions, keypoints[:, :, 2:]], dim=-1)
 
 
 def compose(outer: Tensor, inner: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pose2seg.backbone import Backbone
-from pose2seg.geometry import compose, transform_keypoints
+from pose2seg.geometry import compose
 from pose2seg.seg_module import SegModule
 from pose2seg.transfer import to_device
 from pose2seg_ops import (
@@ -22,6 +22,7 @@ from pose2seg_ops import (
     paste_masks,
     paste_rle,
 )
+from pose2seg_ops._keypoints import transform_keypoints
 
 Convention = Literal["integer", "half_pixel", "pose2seg"]
 

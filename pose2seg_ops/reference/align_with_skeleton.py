@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .._points import move_points
+from .._keypoints import transform_keypoints
 from ..coco import COCO_LIMBS
 from .affine_align import affine_align
 from .skeleton_maps import skeleton_maps
@@ -26,9 +26,8 @@ def align_with_skeleton(
 ) -> Tensor:
     """See `pose2seg_ops.align_with_skeleton`."""
     windows = affine_align(input, matrices, batch_index, output_size, convention=convention)
-    aligned = torch.cat((move_points(keypoints[..., :2], matrices), keypoints[..., 2:]), -1)
     skeletons = skeleton_maps(
-        aligned,
+        transform_keypoints(keypoints, matrices),
         output_size,
         limbs=limbs,
         sigma=sigma,
