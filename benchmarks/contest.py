@@ -100,3 +100,20 @@ def overlap_at_least(smallest: float) -> Callable[[Any, Any], None]:
             assert bool(((overlap >= smallest) | (union == 0)).all()), f"masks overlap by {overlap.min():.4f}"
 
     return agree
+
+
+def gradients_within(tolerance: float) -> Callable[[Any, Any], None]:
+    """Agreement of a gradient, or of several, to the tolerance.
+
+    Beside the largest: sums of a million products may nearly cancel, and keep the rounding of all. And of
+    most instances: one's gradient jumps where rounding takes a sample over the centre of a pixel.
+    """
+
+    def agree(gradients: Any, expected: Any) -> None:
+        if isinstance(gradients, torch.Tensor):
+            gradients, expected = (gradients,), (expected,)
+        for ours, theirs in zip(gradients, expected, strict=True):
+            error = (ours - theirs).abs().flatten(1).amax(1) / theirs.abs().max()
+            assert error.float().quantile(0.9) <= tolerance, f"errors of {error.max():.2g} of the largest"
+
+    return agree

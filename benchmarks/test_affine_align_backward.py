@@ -1,21 +1,9 @@
 import torch
 
 import pose2seg_ops
-from benchmarks.contest import OURS, REFERENCE, Contest
+from benchmarks.contest import OURS, REFERENCE, Contest, gradients_within
 from benchmarks.inputs import ROI, features, matrices
 from pose2seg_ops import reference
-
-
-def _agree_to(tolerance):
-    def agree(gradient, expected):
-        """Beside the largest: sums of a million products may nearly cancel, and keep the rounding of all.
-
-        And of most instances: one's gradient jumps where rounding takes a sample over the centre of a pixel.
-        """
-        error = (gradient - expected).abs().flatten(1).amax(1) / expected.abs().max()
-        assert error.float().quantile(0.9) <= tolerance, f"errors of {error.max():.2g} of the largest"
-
-    return agree
 
 
 def _contest(instances, memory_format, of, dtype):
@@ -49,7 +37,7 @@ def _contest(instances, memory_format, of, dtype):
         inputs,
         {name: backward(name) for name in (OURS, REFERENCE)},
         {REFERENCE: 3} if of == "input" and precise else {},
-        agree=_agree_to(1e-4 if precise else 1e-2),
+        agree=gradients_within(1e-4 if precise else 1e-2),
     )
 
 
