@@ -12,9 +12,9 @@ def read(path: Path) -> None:
 
 
 def mutate(data: bytes, most: int, seed: int) -> bytes:
-    """Mostly in the header, so that its length still fits."""
+    """Mostly in the header, if there is one, so that its length still fits."""
     end = 8 + int.from_bytes(data[:8], "little")
-    if seed % 8 == 0 or end > len(data):
+    if seed % 8 == 0 or not 8 < end <= len(data):
         return atheris.Mutate(data, most)
     header = mutate_json(data[8:end], most - len(data) + end - 8, seed)
     return len(header).to_bytes(8, "little") + header + data[end:]
