@@ -4,6 +4,7 @@ import contextlib
 import copy
 import importlib
 import json
+import shlex
 import sys
 import tempfile
 import warnings
@@ -41,7 +42,9 @@ def fuzz(read: Callable[[Path], None], name: str, mutate: Mutator | None = None)
             with contextlib.suppress(InputError, OSError):
                 read(path)
 
-        atheris.Setup(sys.argv, one_input, **({"custom_mutator": mutate} if mutate else {}))
+        # To merge, libFuzzer runs its first argument again, in a shell; a script is run by this Python.
+        arguments = [shlex.join([sys.executable, sys.argv[0]]), *sys.argv[1:]]
+        atheris.Setup(arguments, one_input, **({"custom_mutator": mutate} if mutate else {}))
         atheris.Fuzz()
 
 
