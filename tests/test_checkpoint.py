@@ -181,6 +181,14 @@ def test_sizes_that_are_not_those_of_the_weights_cost_no_memory(tmp_path: Path) 
         load_model(path)  # 10 billion parameters, if they were made
 
 
+def test_safetensors_of_a_size_beyond_64_bits_are_refused_in_one_line(tmp_path: Path) -> None:
+    header = json.dumps({"weight": {"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]}}).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(InputError, match=r"model.safetensors: not a safetensors file: [^\n]+$"):
+        load_model(path)
+
+
 @pytest.mark.parametrize("templates", [None, torch.zeros(17, 3), torch.zeros(2, 16, 3)])
 def test_safetensors_without_templates_are_refused(tmp_path: Path, templates: torch.Tensor | None) -> None:
     path = tmp_path / "model.safetensors"

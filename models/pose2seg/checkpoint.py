@@ -193,8 +193,9 @@ def _read_safetensors(path: Path) -> _Checkpoint:
             metadata = file.metadata() or {}
             keys = file.keys()
             weights = {key: file.get_tensor(key) for key in keys}
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a safetensors file: {error}") from error
+    except (SafetensorError, TypeError) as error:  # torch's TypeError is of a size beyond 64 bits
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{path}: not a safetensors file: {reason}") from error
     convention: Any = metadata.get("convention")
     if convention not in get_args(Convention):
         expected = ", ".join(get_args(Convention))
