@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 NAMESPACE = "pose2seg_ops"
 
@@ -73,6 +74,18 @@ def is_direct(tensor: Tensor) -> bool:
     Not while torch.compile or torch.export look on, nor with a FakeTensor or another subclass.
     """
     return type(tensor) is Tensor and (tensor.is_cpu or tensor.is_cuda) and not torch.compiler.is_compiling()
+
+
+def needs_gradient(*tensors: Tensor) -> bool:
+    """Whether the autograd.Function of an op has to be called, and not the extension.
+
+    For a tangent of forward mode too: the Function refuses it, where the extension would drop it in silence.
+    """
+    is_backward_on = torch.is_grad_enabled()
+    for tensor in tensors:  # a generator would take longer than all the rest
+        if (is_backward_on and tensor.requires_grad) or forward_ad.unpack_dual(tensor).tangent is not None:
+            return True
+    return False
 
 
 def has_kernels(tensor: Tensor) -> bool:

@@ -65,7 +65,7 @@ def affine_align(
         if not _library.has_kernels(input):
             return reference.affine_align(input, matrices, batch_index, size, convention=convention)
         return _operators.affine_align(input, matrices, batch_index, size, convention)
-    if (input.requires_grad or matrices.requires_grad) and torch.is_grad_enabled():
+    if _library.needs_gradient(input, matrices):
         return _AffineAlign.apply(input, matrices, batch_index, size, convention)
     return _C.affine_align(input, matrices, batch_index, size, convention)
 

@@ -74,7 +74,7 @@ def align_with_skeleton(
                 signed_visibility=signed_visibility,
             )
         return _operators.align_with_skeleton(*arguments)
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (input, keypoints, matrices)):
+    if _library.needs_gradient(input, keypoints, matrices):
         return _AlignWithSkeleton.apply(*arguments)
     return _C.align_with_skeleton(*arguments)
 

@@ -82,7 +82,7 @@ def skeleton_maps(
                 dtype=dtype,
             )
         return _operators.skeleton_maps(*arguments)
-    if keypoints.requires_grad and torch.is_grad_enabled():
+    if _library.needs_gradient(keypoints):
         return _SkeletonMaps.apply(*arguments)
     return _C.skeleton_maps(*arguments)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from test_affine_align_gradient import LAYOUTS, example, gradients
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pose2seg_ops import _library, affine_align, reference
@@ -46,6 +47,17 @@ def test_cannot_be_differentiated_twice(backend, wanted):
     (grad,) = torch.autograd.grad((output**2).sum(), arguments[wanted], create_graph=True)
     with pytest.raises(NotImplementedError, match="affine_align cannot be differentiated twice"):
         grad.sum().backward()
+
+
+@pytest.mark.parametrize("wanted", ["input", "matrices"])
+def test_forward_mode_is_refused(backend, wanted):
+    input, matrices, batch_index = example(device=backend.device)
+    arguments = {"input": input, "matrices": matrices, "batch_index": batch_index}
+    with forward_ad.dual_level():
+        backend.affine_align(**arguments, output_size=(6, 7))  # no argument has a tangent yet
+        arguments[wanted] = forward_ad.make_dual(arguments[wanted], torch.ones_like(arguments[wanted]))
+        with pytest.raises(NotImplementedError, match="forward mode AD"):
+            backend.affine_align(**arguments, output_size=(6, 7))
 
 
 @pytest.mark.parametrize("memory_format", LAYOUTS, ids=str)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from pose2seg_ops import align_with_skeleton, reference
 
@@ -241,6 +242,15 @@ def test_a_second_derivative_is_refused(backend):
     (first,) = torch.autograd.grad(output.sum(), keypoints, create_graph=True)
     with pytest.raises(NotImplementedError, match="skeleton_maps cannot be differentiated twice"):
         first.sum().backward()
+
+
+@pytest.mark.parametrize("wanted", [0, 1, 2])
+def test_forward_mode_is_refused(backend, wanted):
+    *tensors, batch_index = example(device=backend.device)
+    with forward_ad.dual_level():
+        tensors[wanted] = forward_ad.make_dual(tensors[wanted], torch.ones_like(tensors[wanted]))
+        with pytest.raises(NotImplementedError, match="forward mode AD"):
+            backend.align_with_skeleton(*tensors, batch_index, SIZE, limbs=LIMBS)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)

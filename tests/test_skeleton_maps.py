@@ -3,6 +3,7 @@ import oracles
 import pytest
 import torch
 from golden import load_golden
+from torch.autograd import forward_ad
 
 from pose2seg_ops import COCO_LIMBS, reference, skeleton_maps
 
@@ -221,6 +222,14 @@ def test_a_second_derivative_is_refused(backend):
     (first,) = torch.autograd.grad(maps.sum(), keypoints, create_graph=True)
     with pytest.raises(NotImplementedError, match="skeleton_maps cannot be differentiated twice"):
         first.sum().backward()
+
+
+def test_forward_mode_is_refused(backend):
+    keypoints = random_people(1, 1).to(backend.device)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(keypoints, torch.ones_like(keypoints))
+        with pytest.raises(NotImplementedError, match="forward mode AD"):
+            backend.skeleton_maps(dual, (9, 9), limbs=FIVE_LIMBS)
 
 
 @pytest.mark.parametrize("requires_grad", [False, True])
