@@ -1,6 +1,5 @@
 """The backends that every op test runs on."""
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,8 @@ import hypothesis
 import pytest
 import torch
 import twins
+from shared_data import shared_module
+from thread_count import thread_count
 
 import pose2seg_ops
 from pose2seg_ops import _C, _library, reference
@@ -57,24 +58,14 @@ def forget_what_was_compiled() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def interpreter() -> ModuleType:
     """Of PTX, which ptx.py makes of the kernels."""
-    path = ROOT.parent / "shared" / "tools" / "ptxrun" / "ptxrun.py"
-    if not path.exists():
-        pytest.skip("no PTX interpreter")
-    spec = importlib.util.spec_from_file_location("ptxrun", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return shared_module("tools/ptxrun/ptxrun.py")
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """For work so small that several threads would wait for each other longer than they work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with thread_count(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import pose2seg_ops
 LIMBS = ((0, 1), (1, 2), (2, 3))
 OPS = tuple(name for name in pose2seg_ops.__all__ if name.islower())
 DIFFERENTIABLE = ("affine_align", "skeleton_maps", "align_with_skeleton")
+SHARED_OUT = 8  # the scale from which OpenMP's threads share out the work of every op
 
 
 def good_arguments(
@@ -16,7 +17,7 @@ def good_arguments(
 ) -> dict[str, Any]:
     """Three instances of four joints in two images; geometry has the precision that goes with `dtype`.
 
-    `scale` multiplies the channels and the sides of what is small by itself.
+    `scale` multiplies the channels and the sides of what is small by itself, and the poses to fit.
     """
     generator = torch.Generator().manual_seed(0)
     geometry = torch.float64 if dtype == torch.float64 else torch.float32
@@ -27,10 +28,14 @@ def good_arguments(
     def sides(height: int, width: int) -> tuple[int, int]:
         return scale * height, scale * width
 
+    def poses(count: int) -> torch.Tensor:
+        joints = torch.cat((7 * scale * random(count, 4, 2), 1 + random(count, 4, 1).round()), -1)
+        return joints.to(device, geometry)
+
     input = random(2, 3 * scale, *sides(9, 8)).to(device, dtype)
     matrices = (torch.eye(2, 3) + 0.2 * random(3, 2, 3)).to(device, geometry)
     batch_index = torch.tensor([1, 0, 1], device=device)
-    keypoints = torch.cat((7 * scale * random(3, 4, 2), 1 + random(3, 4, 1).round()), -1).to(device, geometry)
+    keypoints = poses(3)
     templates = torch.cat((random(2, 4, 2), torch.ones(2, 4, 1)), -1).to(device, geometry)
     sampled = {"input": input, "matrices": matrices, "batch_index": batch_index, "output_size": sides(6, 7)}
     pasted = {
@@ -45,7 +50,7 @@ def good_arguments(
         "skeleton_maps": {"keypoints": keypoints, "output_size": sides(6, 7), "limbs": LIMBS},
         "align_with_skeleton": sampled | {"keypoints": keypoints, "limbs": LIMBS},
         "fit_pose_templates": {
-            "keypoints": keypoints,
+            "keypoints": poses(12 * scale),
             "templates": templates,
             "source_size": sides(9, 8),
             "output_size": sides(6, 7),

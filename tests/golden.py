@@ -1,19 +1,14 @@
-"""The golden data: inputs and outputs of the original Pose2Seg, in `shared/` beside the repository."""
+"""The golden data: inputs and outputs of the original Pose2Seg."""
 
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from shared_data import shared_path
 
 
 def golden_path(name: str) -> Path:
     """The path of one golden file; skips the calling test where the golden data is not at hand."""
-    path = SHARED / "golden" / name
-    if not path.exists():
-        pytest.skip(f"golden data not at hand: ../shared/golden/{name}")
-    return path
+    return shared_path(f"golden/{name}")
 
 
 def load_golden(name: str) -> dict[str, np.ndarray]:

@@ -1,6 +1,5 @@
 """The model whose outputs the golden data holds."""
 
-import importlib.util
 import json
 from collections import OrderedDict
 from pathlib import Path
@@ -8,15 +7,12 @@ from pathlib import Path
 import torch
 from golden import golden_path
 from pose2seg import Pose2Seg, load_checkpoint, load_templates
+from shared_data import shared_module
 
 
 def golden_model(folder: Path) -> Pose2Seg:
     """The model with the golden weights, read from a file in `folder` as torch 1.x wrote it."""
-    specification = importlib.util.spec_from_file_location("make_weights", golden_path("make_weights.py"))
-    assert specification is not None
-    assert specification.loader is not None
-    maker = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(maker)
+    maker = shared_module("golden/make_weights.py")
     entries = json.loads(golden_path("state_dict_official.json").read_text())["state_dict"]
     weights = maker.make_weights([tuple(entry) for entry in entries])
     assert len(weights) == 588

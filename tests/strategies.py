@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thread_count import thread_count
 
 EXTREMES = (
     *(0.0, -0.0, 1e-45, -1e-40, 1e-310, 1e-30, 0.5, 1.0, 7.0, 50.0, -50.0),
@@ -67,12 +68,8 @@ def many_cases(**strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., 
             def case(**drawn: Any) -> None:
                 test(backend, **drawn)
 
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)  # tensors this small are not worth waking another for
-            try:
+            with thread_count(1):  # tensors this small are not worth waking another for
                 case()
-            finally:
-                torch.set_num_threads(threads)
 
         run.__name__, run.__doc__ = test.__name__, test.__doc__
         return run

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from test_affine_align import CONVENTIONS, similarity
+from thread_count import thread_count
 
 from pose2seg_ops import affine_align, reference
 
@@ -257,12 +258,8 @@ def test_the_same_bits_on_every_run_and_thread_count(backend, memory_format):
     input, matrices, batch_index = example(channels=70, height=40, width=30, dtype=torch.float32)
     input = input.contiguous(memory_format=memory_format)
     arguments = [tensor.to(backend.device) for tensor in (input, matrices, batch_index)]
-    threads = torch.get_num_threads()
-    try:
-        runs = []
-        for count in (1, 2, 2, 3):
-            torch.set_num_threads(count)
+    runs = []
+    for count in (1, 2, 2, 3):
+        with thread_count(count):
             runs.append(gradients(backend.affine_align, *arguments, (20, 23)))
-    finally:
-        torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run, strict=True))

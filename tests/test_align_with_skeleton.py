@@ -222,19 +222,6 @@ def test_what_cannot_be_placed_has_no_gradient(backend, value):
     assert torch.count_nonzero(grad_keypoints[1]) > 0
 
 
-def test_gradient_has_the_same_bits_on_every_run_and_thread_count(backend):
-    *tensors, batch_index = example(torch.float32, backend.device)
-    grad_output = torch.randn(3, 3 + 12, *SIZE, device=backend.device)
-    threads = torch.get_num_threads()
-    runs = []
-    for count in (threads, 1, 2):
-        torch.set_num_threads(count)
-        runs.append(gradients(backend, tensors, batch_index, grad_output))
-    torch.set_num_threads(threads)
-    for first, *others in zip(*runs, strict=True):
-        assert all(torch.equal(first, other) for other in others)
-
-
 def test_a_second_derivative_is_refused(backend):
     input, keypoints, matrices, batch_index = example(device=backend.device)
     keypoints.requires_grad_()

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden import SHARED
 from pose2seg.average_precision import ScoredMask, average_precision
-from pose2seg.dataset import PersonImage, PersonMask, read_dataset
+from pose2seg.dataset import PersonImage, PersonMask
 from pycocotools import mask as coco_mask
+from shared_data import real_images
 
 from pose2seg_ops import RLE
 
@@ -108,10 +108,7 @@ def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_real_annotations_have_an_average_precision_of_one() -> None:
-    folder = SHARED / "data/coco_persons"
-    if not folder.exists():
-        pytest.skip("real images not at hand: ../shared/data/coco_persons")
-    images = read_dataset(folder / "val.json", folder / "val")
+    images = real_images()
     predictions = [sure(*(person.segmentation for person in image.people)) for image in images]
     precision, f1 = average_precision(images, predictions)
     # COCO has no keypoints of people as small as that.

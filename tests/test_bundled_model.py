@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import SHARED
 from pose2seg import BUNDLED_WEIGHTS, load_model, load_templates
-from pose2seg.dataset import read_dataset
 from pose2seg.evaluate import evaluate
+from shared_data import real_images
 
 CARD = (Path(__file__).resolve().parents[1] / "docs" / "model_card.md").read_text()
 
@@ -26,10 +25,7 @@ def test_its_templates_are_those_of_the_package() -> None:
 
 
 def test_it_scores_what_the_model_card_says() -> None:
-    folder = SHARED / "data/coco_persons"
-    if not folder.exists():
-        pytest.skip("real images not at hand: ../shared/data/coco_persons")
-    evaluation = evaluate(load_model(), read_dataset(folder / "val.json", folder / "val"))
+    evaluation = evaluate(load_model(), real_images())
     assert sum(len(row.image.people) for row in evaluation.images) == 447
     (row,) = re.findall(r"^\| \*\*small model\*\* \|(.*)\|$", CARD, re.MULTILINE)
     documented = [float(cell) for cell in row.split("|")]

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from golden import SHARED, golden_path
+from golden import golden_path
 from pose2seg import InputError, cli, load_templates
 from pose2seg.cluster import PoseClusters, cluster_poses, read_annotated_people
 from pose2seg.files import read_image
 from pose2seg.templates import DEFAULT_TEMPLATES
+from shared_data import shared_path
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
@@ -86,10 +87,7 @@ def test_without_scikit_learn_the_message_says_how_to_get_it(monkeypatch: pytest
 
 @pytest.fixture(scope="module")
 def coco_people() -> tuple[Array, Array]:
-    path = SHARED / "data/coco_poses_2017.npz"
-    if not path.exists():
-        pytest.skip("real poses not at hand: ../shared/data/coco_poses_2017.npz")
-    with np.load(path) as arrays:
+    with np.load(shared_path("data/coco_poses_2017.npz")) as arrays:
         return arrays["keypoints"].astype(np.float32), arrays["bbox"].astype(np.float32)
 
 
@@ -209,9 +207,7 @@ def test_joints_of_other_skeletons_are_found_by_their_names(tmp_path: Path) -> N
 
 
 def test_real_annotations_are_read() -> None:
-    path = SHARED / "data/coco_persons/val.json"
-    if not path.exists():
-        pytest.skip("real annotations not at hand: ../shared/data/coco_persons/val.json")
+    path = shared_path("data/coco_persons/val.json")
     keypoints, boxes = read_annotated_people([path, path])
     assert keypoints.shape == (2 * 447, 17, 3)
     labelled = keypoints[:, :, 2] > 0

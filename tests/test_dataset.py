@@ -7,11 +7,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from golden import SHARED
 from pose2seg import InputError
 from pose2seg.dataset import DatasetWarning, PersonImage, read_dataset
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from shared_data import real_images, shared_path
 
 SQUARE = [[4, 4, 12, 4, 12, 12, 4, 12]]
 POSE = [10.0, 20.0, 2] * 16 + [0, 0, 0]
@@ -126,11 +126,8 @@ def test_records_can_be_sent_to_other_processes(folder: Path) -> None:
 
 
 def test_real_datasets_agree_with_pycocotools() -> None:
-    folder = SHARED / "data/coco_persons"
-    if not folder.exists():
-        pytest.skip("real images not at hand: ../shared/data/coco_persons")
-    coco = COCO(str(folder / "val.json"))
-    dataset = read_dataset(folder / "val.json", folder / "val")
+    coco = COCO(str(shared_path("data/coco_persons/val.json")))
+    dataset = real_images()
     assert (len(dataset), sum(len(image.people) for image in dataset)) == (100, 447)
     for image in dataset:
         expected = coco.loadAnns(coco.getAnnIds(imgIds=image.image_id, iscrowd=False))

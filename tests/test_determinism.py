@@ -2,19 +2,16 @@
 
 import pytest
 import torch
-from every_op import OPS, results, same
+from every_op import OPS, SHARED_OUT, results, same
+from thread_count import thread_count
 
 
 @pytest.mark.parametrize("op", OPS)
 def test_every_thread_count_gives_the_same_bits(backend, op):
-    threads = torch.get_num_threads()
     runs = []
-    try:
-        for count in (1, 2, 3, 1):
-            torch.set_num_threads(count)
-            runs.append(results(backend, op))
-    finally:
-        torch.set_num_threads(threads)
+    for count in (1, 2, 3, 1):
+        with thread_count(count):
+            runs.append(results(backend, op, SHARED_OUT))
     assert all(same(runs[0], run) for run in runs[1:])
 
 

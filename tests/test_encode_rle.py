@@ -103,17 +103,6 @@ def test_equals_pycocotools_on_any_masks(backend, seed, shape, density, largest,
     assert backend.encode_rle(in_memory(kind, masks.to(backend.device))) == pycocotools_rle(masks)
 
 
-def test_the_number_of_threads_changes_nothing(backend):
-    masks = blobs(3, 100, 300).to(backend.device)
-    threads = torch.get_num_threads()
-    encoded = backend.encode_rle(masks)
-    try:
-        torch.set_num_threads(1)
-        assert backend.encode_rle(masks) == encoded
-    finally:
-        torch.set_num_threads(threads)
-
-
 def test_is_a_well_made_operator(backend):
     torch.library.opcheck(backend.operators.encode_rle.default, (blobs(3, 20, 30).to(backend.device),))
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from golden import SHARED
 from known_masks import intricate_model, known_masks
 from people import draw_dataset
 from pose2seg import InputError, Pose2Seg
 from pose2seg.dataset import DatasetWarning, PersonImage, read_dataset
 from pose2seg.evaluate import Evaluation, Poses, evaluate, match_poses
 from pose2seg.poses import ImagePoses, Person, PoseFile, PoseSource, open_poses, read_poses
+from shared_data import real_images
 from small_model import small_model
 
 from pose2seg_ops import COCO_KEYPOINTS
@@ -53,10 +53,7 @@ def test_the_annotated_masks_have_full_scores(images: list[PersonImage]) -> None
 
 
 def test_real_annotations_have_full_scores() -> None:
-    folder = SHARED / "data/coco_persons"
-    if not folder.exists():
-        pytest.skip("real images not at hand: ../shared/data/coco_persons")
-    images = read_dataset(folder / "val.json", folder / "val")[:6]
+    images = real_images()[:6]
     evaluation = evaluate(known_masks(images), images)
     assert evaluation.ap == pytest.approx(1)
     assert evaluation.mean_iou == 1

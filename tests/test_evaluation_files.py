@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from file_identity import identity
-from golden import SHARED
 from known_masks import intricate_model, known_masks
 from people import draw_dataset
 from pose2seg import InputError, Pose2Seg
-from pose2seg.dataset import PersonImage, read_dataset
+from pose2seg.dataset import PersonImage
 from pose2seg.evaluate import Evaluation, ImageEvaluation, evaluate
 from pose2seg.evaluation_files import report_files, write_report
 from pose2seg.files import read_image
@@ -20,6 +19,7 @@ from pose2seg.poses import ImagePoses
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from shared_data import real_images, shared_path
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +119,8 @@ def test_the_scores_are_those_of_cocoeval_on_the_masks_that_are_written(
     images: list[PersonImage], tmp_path: Path, dataset: str
 ) -> None:
     if dataset == "real":
-        folder = SHARED / "data/coco_persons"
-        if not folder.exists():
-            pytest.skip("real images not at hand: ../shared/data/coco_persons")
-        images = read_dataset(folder / "val.json", folder / "val")[7:1:-1]
-        annotations = json.loads((folder / "val.json").read_text())
+        images = real_images()[7:1:-1]
+        annotations = json.loads(shared_path("data/coco_persons/val.json").read_text())
     else:
         annotations = to_annotations(images)
     evaluated = evaluate(known_masks(images, itertools.cycle(range(0, 40, 3))), images)

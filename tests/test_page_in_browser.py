@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from browser import CSS, Browser, background, colour, luminance, prefer, resize, start_browser
-from golden import SHARED
 from people import draw_dataset
-from pose2seg.dataset import PersonImage, read_dataset
+from pose2seg.dataset import PersonImage
 from pose2seg.files import read_image
 from pose2seg.page import make_entry, page_writer
 from pose2seg.poses import Person
 from pycocotools import mask as coco_mask
+from shared_data import real_images
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 POINTERS = pytest.importorskip("selenium.webdriver.common.actions.pointer_input")
@@ -94,10 +94,7 @@ def test_choosing_a_person_hides_exactly_their_mask(
 ) -> None:
     image = hollow(drawn[0])
     if dataset == "real":
-        folder = SHARED / "data/coco_persons"
-        if not folder.exists():
-            pytest.skip("real images not at hand: ../shared/data/coco_persons")
-        image = next(i for i in read_dataset(folder / "val.json", folder / "val") if len(i.people) == 5)
+        image = next(image for image in real_images() if len(image.people) == 5)
     browser.get(write_page([image], tmp_path / "page.html"))
     find(browser, '.layer[data-layer="skeletons"]').click()
     everybody = look(browser)

@@ -95,17 +95,6 @@ def test_images_without_people(implementation):
     assert implementation.paste_rle(*(a[:0] for a in arguments), batch_index[:0], sizes) == [[], []]
 
 
-def test_the_number_of_threads_changes_nothing():
-    arguments = random_example(3, 0.1, torch.float32)
-    threads = torch.get_num_threads()
-    encoded = paste_rle(*arguments)
-    try:
-        torch.set_num_threads(1)
-        assert paste_rle(*arguments) == encoded
-    finally:
-        torch.set_num_threads(threads)
-
-
 def test_no_mask_is_stored():
     """Masks of an image this large would take 16 GB."""
     probabilities, matrices = torch.ones(8, 4, 4), torch.eye(2, 3).expand(8, -1, -1)

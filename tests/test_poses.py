@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden import SHARED
 from pose2seg import InputError
 from pose2seg.poses import read_poses
 from pycocotools.coco import COCO
+from shared_data import shared_path
 
 POSE = [10.0, 20.0, 2] * 16 + [0, 0, 0]
 NOBODY = [0, 0, 0] * 17
@@ -97,9 +97,7 @@ def test_joints_of_results_are_visible_or_missing(tmp_path: Path) -> None:
 
 
 def test_real_annotations_agree_with_pycocotools() -> None:
-    path = SHARED / "data/coco_persons/val.json"
-    if not path.exists():
-        pytest.skip("real annotations not at hand: ../shared/data/coco_persons/val.json")
+    path = shared_path("data/coco_persons/val.json")
     coco = COCO(str(path))
     poses = read_poses(path)
     people = 0

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from every_op import OPS, good_arguments, results, same
+from every_op import OPS, SHARED_OUT, good_arguments, results, same
 from people import draw_dataset
 from pose2seg.templates import load_templates
 from small_model import small_model
+from thread_count import thread_count
 from torch.utils.data import DataLoader, Dataset
 
 import pose2seg_ops
 
 THREADS = 8
-SCALES = (1, 4, 8)  # the work of the last is shared out among OpenMP's threads
+SCALES = (1, 4, SHARED_OUT)
 
 
 class Cpu:
@@ -32,10 +33,8 @@ class Cpu:
 @pytest.fixture
 def openmp_threads() -> Iterator[None]:
     """More than one, also on a machine of one core."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(threads)
+    with thread_count(4):
+        yield
 
 
 def at_once(call: Callable[[int], Any], count: int, times: int) -> list[list[Any]]:

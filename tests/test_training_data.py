@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from golden import SHARED
 from people import draw_dataset
-from pose2seg.dataset import PersonImage, read_dataset
+from pose2seg.dataset import PersonImage
 from pose2seg.errors import InputError
 from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD
 from pose2seg.templates import MIRRORED
@@ -30,6 +29,7 @@ from pose2seg.training.augmentation import (
 from pose2seg.training.loader import Batch, BatchSampler, Draw, TrainingSamples, make_loader
 from pose2seg.training.recipe import Recipe
 from pose2seg.training.targets import mask_targets, network_input
+from shared_data import real_images
 
 from pose2seg_ops import COCO_KEYPOINTS, letterbox
 
@@ -363,10 +363,7 @@ def test_a_loader_says_in_one_line_that_no_image_can_be_read(images: list[Person
 
 def test_real_people_are_in_their_windows() -> None:
     """Targets of real people agree with masks warped by OpenCV, through the whole chain of matrices."""
-    folder = SHARED / "data/coco_persons"
-    if not folder.exists():
-        pytest.skip("real images not at hand: ../shared/data/coco_persons")
-    images = read_dataset(folder / "val.json", folder / "val")[:3]
+    images = real_images()[:3]
     batch = batch_of(images, Recipe(augmentation=WILD))
     matrices = torch.tensor([[0.125, 0, 0], [0, 0.125, 0]]).expand(len(batch.keypoints), 2, 3)
     masks = [mask for image in images for mask in image.masks]
