@@ -90,11 +90,11 @@ TORCH_LIBRARY_FRAGMENT(POSE2SEG_LIBRARY, m) {
          "SymInt[2] output_size, str score) -> (Tensor, Tensor, Tensor)",
          TORCH_FN(fit_pose_templates));
   define(m,
-         "paste_masks(Tensor probabilities, Tensor matrices, Tensor batch_index, int[] image_sizes, "
+         "paste_masks(Tensor probabilities, Tensor matrices, Tensor batch_index, SymInt[] image_sizes, "
          "float threshold) -> Tensor[]",
          TORCH_FN(paste_masks));
   define(m,
-         "paste_rle(Tensor probabilities, Tensor matrices, Tensor batch_index, int[] image_sizes, "
+         "paste_rle(Tensor probabilities, Tensor matrices, Tensor batch_index, SymInt[] image_sizes, "
          "float threshold) -> (Tensor, Tensor)",
          TORCH_FN(paste_rle));
   define(m, "encode_rle(Tensor masks) -> (Tensor, Tensor)", TORCH_FN(encode_rle));

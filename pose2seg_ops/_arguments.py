@@ -25,10 +25,15 @@ def as_size(value: Sequence[int], name: str) -> tuple[int, int]:
     """`value` as (height, width); TypeError naming the argument when it is anything else."""
     try:
         height, width = value
-        return index(height), index(width)
+        return _as_integer(height), _as_integer(width)
     except (TypeError, ValueError):
         got = reprlib.repr(value)
         raise TypeError(f"{name} must be (height, width), two integers, got {got}") from None
+
+
+def _as_integer(value: Any) -> Any:
+    """An integer of numpy's as Python's. A size that a graph leaves open stays so: index() would fix it."""
+    return value if isinstance(value, (int, torch.SymInt)) else index(value)
 
 
 def flatten_pairs(pairs: Iterable[Sequence[int]], name: str) -> list[int]:
@@ -38,7 +43,7 @@ def flatten_pairs(pairs: Iterable[Sequence[int]], name: str) -> list[int]:
     try:
         for pair in pairs:
             first, second = pair
-            flat += index(first), index(second)
+            flat += _as_integer(first), _as_integer(second)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be pairs of integers, got {reprlib.repr(pair)}") from None
     return flat
@@ -131,7 +136,8 @@ def _is_dtype(value: Any) -> bool:
 
 
 def _is_list(value: Any, matches: Callable[[Any], bool]) -> bool:
-    return isinstance(value, (Sequence, np.ndarray)) and all(map(matches, value))
+    is_list = isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
+    return is_list and all(map(matches, value))
 
 
 def _fits_64_bits(value: Any) -> bool:
@@ -156,5 +162,6 @@ EXPECTED: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     bool: ("True or False", lambda value: value is None or hasattr(value, "__bool__")),
     str: ("a string", lambda value: isinstance(value, str)),
     torch.dtype: ("a torch.dtype", _is_dtype),
+    torch.memory_format: ("a torch.memory_format", lambda value: isinstance(value, torch.memory_format)),
     torch.dtype | None: ("a torch.dtype or None", lambda value: value is None or _is_dtype(value)),
 }

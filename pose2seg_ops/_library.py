@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
+from torch._C import _get_tracing_state, _len_torch_dispatch_stack
+from torch.nn import Parameter
 
 NAMESPACE = "pose2seg_ops"
+_OF_TORCH = frozenset({Tensor, Parameter})
 
 
 @dataclass(frozen=True)
@@ -68,32 +70,31 @@ def _register_in(namespace: str, operator: _Operator) -> None:
         torch.library.register_autograd(qualified, operator.backward, setup_context=operator.setup_context)
 
 
-def is_direct(tensor: Tensor) -> bool:
-    """Whether the extension can be called with `tensor` as it is: quicker than through the dispatcher.
+def is_direct(*tensors: Tensor) -> bool:
+    """Whether the extension can be called with `tensors` as they are: quicker than through the dispatcher.
 
-    Not while torch.compile or torch.export look on, nor with a FakeTensor or another subclass.
+    Not while somebody has to see the operator: torch.compile, torch.export, torch.jit.trace, or a dispatch
+    mode such as that of make_fx. Nor with a FakeTensor or another subclass, which may have no memory.
     """
-    return type(tensor) is Tensor and (tensor.is_cpu or tensor.is_cuda) and not torch.compiler.is_compiling()
+    if torch.compiler.is_compiling() or _get_tracing_state() is not None or _len_torch_dispatch_stack():
+        return False
+    return _OF_TORCH.issuperset(map(type, tensors))
 
 
 def needs_gradient(*tensors: Tensor) -> bool:
-    """Whether the autograd.Function of an op has to be called, and not the extension.
-
-    For a tangent of forward mode too: the Function refuses it, where the extension would drop it in silence.
-    """
-    is_backward_on = torch.is_grad_enabled()
-    for tensor in tensors:  # a generator would take longer than all the rest
-        if (is_backward_on and tensor.requires_grad) or forward_ad.unpack_dual(tensor).tangent is not None:
-            return True
+    """Whether the autograd.Function of an op has to be called, and not the extension."""
+    if torch.is_grad_enabled():
+        for tensor in tensors:
+            if tensor.requires_grad:
+                return True
     return False
 
 
 def has_kernels(tensor: Tensor) -> bool:
     """Whether the operators run where `tensor` lives. Where not, the reference has to, which is said once."""
-    device = tensor.device.type
-    if device in ("cpu", "cuda", "meta"):
+    if tensor.is_cpu or tensor.is_cuda or tensor.is_meta:
         return True
-    _warn_about(device)
+    _warn_about(tensor.device.type)
     return False
 
 

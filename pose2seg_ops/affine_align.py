@@ -61,9 +61,9 @@ def affine_align(
     Source: the affine-align operation of Pose2Seg (Zhang et al., CVPR 2019, section 3.3).
     """
     matrices, size = as_geometry(matrices), as_size(output_size, "output_size")
-    if not _library.is_direct(input):
-        if not _library.has_kernels(input):
-            return reference.affine_align(input, matrices, batch_index, size, convention=convention)
+    if not _library.has_kernels(input):
+        return reference.affine_align(input, matrices, batch_index, size, convention=convention)
+    if input.is_meta or not _library.is_direct(input, matrices, batch_index):
         return _operators.affine_align(input, matrices, batch_index, size, convention)
     if _library.needs_gradient(input, matrices):
         return _AffineAlign.apply(input, matrices, batch_index, size, convention)

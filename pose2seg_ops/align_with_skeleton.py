@@ -59,20 +59,20 @@ def align_with_skeleton(
     style = flatten_limbs(limbs), sigma, limb_width, signed_visibility
     keypoints, matrices = as_geometry(keypoints), as_geometry(matrices)
     arguments = input, keypoints, matrices, batch_index, size, convention, *style
-    if not _library.is_direct(input):
-        if not _library.has_kernels(input):
-            return reference.align_with_skeleton(
-                input,
-                keypoints,
-                matrices,
-                batch_index,
-                size,
-                convention=convention,
-                limbs=limbs,
-                sigma=sigma,
-                limb_width=limb_width,
-                signed_visibility=signed_visibility,
-            )
+    if not _library.has_kernels(input):
+        return reference.align_with_skeleton(
+            input,
+            keypoints,
+            matrices,
+            batch_index,
+            size,
+            convention=convention,
+            limbs=limbs,
+            sigma=sigma,
+            limb_width=limb_width,
+            signed_visibility=signed_visibility,
+        )
+    if input.is_meta or not _library.is_direct(input, keypoints, matrices, batch_index):
         return _operators.align_with_skeleton(*arguments)
     if _library.needs_gradient(input, keypoints, matrices):
         return _AlignWithSkeleton.apply(*arguments)

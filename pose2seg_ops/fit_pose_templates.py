@@ -50,7 +50,7 @@ def fit_pose_templates(
     """
     keypoints, templates = as_geometry(keypoints), as_geometry(templates)
     sizes = as_size(source_size, "source_size"), as_size(output_size, "output_size")
-    if torch.compiler.is_compiling():
+    if not _library.is_direct(keypoints, templates):
         return _operators.fit_pose_templates(keypoints, templates, *sizes, score)
     return _C.fit_pose_templates(keypoints, templates, *sizes, score)
 

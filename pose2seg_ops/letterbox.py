@@ -48,9 +48,9 @@ def letterbox(
     """
     target = as_size((size, size) if isinstance(size, (int, Integral)) else size, "size")
     if memory_format not in (torch.contiguous_format, torch.channels_last):
-        raise ValueError(f"memory_format must be contiguous_format or channels_last, got {memory_format}")
+        raise ValueError(f"memory_format must be contiguous_format or channels_last, got {memory_format!r}")
     channels_last = memory_format == torch.channels_last
-    if torch.compiler.is_compiling():
+    if not _library.is_direct(*images):
         return _operators.letterbox(images, target, mean, std, dtype, channels_last)
     return _C.letterbox(images, target, mean, std, dtype, channels_last)
 
@@ -70,7 +70,7 @@ def _fake(
         device=device,
         memory_format=_layout.memory_format(channels_last),
     )
-    return batch, torch.empty(len(images), 2, 3, device=device)
+    return batch, torch.empty(len(images), 2, 3, dtype=torch.float32, device=device)
 
 
 _library.register("letterbox", _fake)

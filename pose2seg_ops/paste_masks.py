@@ -47,7 +47,7 @@ def paste_masks(
     Source: Pose2Seg (Zhang et al., CVPR 2019): the inverse of its affine-align.
     """
     matrices, sizes = as_geometry(matrices), flatten_pairs(image_sizes, "image_sizes")
-    if torch.compiler.is_compiling():
+    if not _library.is_direct(probabilities, matrices, batch_index):
         return _operators.paste_masks(probabilities, matrices, batch_index, sizes, threshold)
     return _C.paste_masks(probabilities, matrices, batch_index, sizes, threshold)
 

@@ -68,19 +68,19 @@ def skeleton_maps(
     style = flatten_limbs(limbs), sigma, limb_width, stride, signed_visibility, limb_overlap
     keypoints = as_geometry(keypoints)
     arguments = keypoints, size, *style, dtype
-    if not _library.is_direct(keypoints):
-        if not _library.has_kernels(keypoints):
-            return reference.skeleton_maps(
-                keypoints,
-                size,
-                limbs=limbs,
-                sigma=sigma,
-                limb_width=limb_width,
-                stride=stride,
-                signed_visibility=signed_visibility,
-                limb_overlap=limb_overlap,
-                dtype=dtype,
-            )
+    if not _library.has_kernels(keypoints):
+        return reference.skeleton_maps(
+            keypoints,
+            size,
+            limbs=limbs,
+            sigma=sigma,
+            limb_width=limb_width,
+            stride=stride,
+            signed_visibility=signed_visibility,
+            limb_overlap=limb_overlap,
+            dtype=dtype,
+        )
+    if keypoints.is_meta or not _library.is_direct(keypoints):
         return _operators.skeleton_maps(*arguments)
     if _library.needs_gradient(keypoints):
         return _SkeletonMaps.apply(*arguments)

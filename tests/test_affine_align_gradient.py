@@ -241,6 +241,16 @@ def test_no_instances_no_images_no_channels(backend, memory_format):
         assert torch.count_nonzero(grad_matrices) == 0
 
 
+def test_an_infinite_gradient_stays_where_it_has_weight(backend):
+    input = torch.zeros(1, 2, 5, 6, device=backend.device, requires_grad=True)
+    matrices = torch.eye(2, 3, device=backend.device)[None]
+    output = backend.affine_align(input, matrices, torch.tensor([0], device=backend.device), (5, 6))
+    grad = torch.zeros_like(output)
+    grad[0, 0, 2, 3] = torch.inf
+    (grad_input,) = torch.autograd.grad(output, input, grad)
+    assert torch.equal(grad_input, grad)
+
+
 def test_more_instances_than_a_warp(backend):
     input, matrices, _ = example(channels=3, device=backend.device)
     matrices = matrices.repeat(15, 1, 1) + torch.linspace(0, 2, 75, dtype=torch.float64)[:, None, None].to(

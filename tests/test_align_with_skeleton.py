@@ -231,10 +231,11 @@ def test_a_second_derivative_is_refused(backend):
         first.sum().backward()
 
 
+@pytest.mark.parametrize("grad_mode", [torch.enable_grad, torch.no_grad])
 @pytest.mark.parametrize("wanted", [0, 1, 2])
-def test_forward_mode_is_refused(backend, wanted):
+def test_forward_mode_is_refused(backend, wanted, grad_mode):
     *tensors, batch_index = example(device=backend.device)
-    with forward_ad.dual_level():
+    with grad_mode(), forward_ad.dual_level():
         tensors[wanted] = forward_ad.make_dual(tensors[wanted], torch.ones_like(tensors[wanted]))
         with pytest.raises(NotImplementedError, match="forward mode AD"):
             backend.align_with_skeleton(*tensors, batch_index, SIZE, limbs=LIMBS)
@@ -297,8 +298,8 @@ def test_knows_its_shape_without_a_device(backend):
         ({"output_size": 64}, TypeError, r"output_size must be \(height, width\), two integers, got 64"),
         ({"convention": "corners"}, ValueError, "convention must be 'integer', .* got 'corners'"),
         ({"limbs": ((0, 1),) * 257}, ValueError, "limbs must be at most 256, got 257"),
-        ({"limbs": ((0, -1),)}, ValueError, r"limbs must name joints 0 to 3, got \(0, -1\) at 0"),
-        ({"limbs": ((0, 4),)}, ValueError, r"limbs must name joints 0 to 3, got \(0, 4\) at 0"),
+        ({"limbs": ((0, -1),)}, ValueError, r"limbs must name two of the 4 joints, counted from 0, got \(0, -1\) at 0"),
+        ({"limbs": ((0, 4),)}, ValueError, r"limbs must name two of the 4 joints, counted from 0, got \(0, 4\) at 0"),
         ({"sigma": -1.0}, ValueError, "sigma must be positive and finite, got -1"),
         ({"limb_width": torch.inf}, ValueError, "limb_width must be positive and finite, got inf"),
     ],

@@ -117,6 +117,8 @@ def test_dtypes_that_no_op_takes(backend, op, name, dtype):
         ("letterbox", {"std": ("a", "b", "c")}, "std must be a list of numbers, got tuple of 'a', 'b', 'c'"),
         ("letterbox", {"images": torch.zeros(1, 4, 4, 3).byte()}, "images must be a list of tensors, got torch.Tensor"),
         ("letterbox", {"dtype": "float32"}, "dtype must be a torch.dtype, got 'float32'"),
+        ("letterbox", {"mean": np.array(0.5)}, "mean must be a list of numbers, got numpy.ndarray"),
+        ("letterbox", {"memory_format": "channels_last"}, "memory_format must be a torch.memory_format, got 'channels"),
     ],
 )  # fmt: skip
 def test_numbers_and_names(op, change, message):
@@ -152,7 +154,7 @@ def test_what_does_not_fit_the_signature_is_what_python_says():
 @pytest.mark.parametrize("op", OPS)
 def test_every_annotation_has_a_check(op):
     for parameter in inspect.signature(getattr(pose2seg_ops, op)).parameters.values():
-        assert parameter.annotation in _arguments.EXPECTED or parameter.name == "memory_format"
+        assert parameter.annotation in _arguments.EXPECTED
 
 
 def test_a_cuda_tensor_without_cuda_kernels_is_told_why(monkeypatch):

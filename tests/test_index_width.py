@@ -84,6 +84,13 @@ def test_strides_decide_and_not_sizes(index_bits):
     assert index_bits(strided, (2**31, 4, 2, 1), SMALL, contiguous(SMALL)) == (64, 64)
 
 
+@pytest.mark.parametrize("strides", [(8, 8, 2**33, 1), (8, 8, 1, 2**33)])
+def test_a_step_over_the_only_row_or_column_counts(index_bits, strides):
+    """A tap outside of it has an address, though nothing is read there."""
+    size = (1, 1, 1, 8) if strides[2] > 1 else (1, 1, 8, 1)
+    assert index_bits(size, strides, (1, 1, 4, 4), contiguous((1, 1, 4, 4))) == (64, 64)
+
+
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 def test_expanded_gradients_have_sides_to_count(index_bits, dimension):
     """The gradient of a sum is one number in any number of places."""
@@ -117,6 +124,14 @@ def test_affine_align_and_its_gradients(backend, memory_format, channels):
         results.append((output, *torch.autograd.grad(output, inputs, place(grad))))
     for near, far in zip(*results, strict=True):
         assert torch.equal(near, far)
+
+
+@pytest.mark.parametrize("stride", [1, 2**33])
+def test_affine_align_of_a_single_row(backend, stride):
+    input = torch.arange(8.0, device=backend.device).as_strided((1, 1, 1, 8), (8, 8, stride, 1))
+    matrices = torch.tensor([[[1.0, 0, 0], [0, 1, 0.5]]], device=backend.device)  # half a pixel above the row
+    output = backend.affine_align(input, matrices, torch.tensor([0], device=backend.device), (2, 8))
+    assert torch.equal(output.cpu(), torch.stack((torch.arange(8) / 2, torch.arange(8) / 2))[None, None])
 
 
 def test_affine_align_of_a_whole_tensor(backend):

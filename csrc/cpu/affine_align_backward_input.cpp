@@ -82,6 +82,7 @@ class InputGradient {
     for (int64_t column = taps.begin; column < taps.end; ++column) {
       const Compute* slice = &slices_[column * kSlice];
       taps.visit(column, [&](int64_t offset, Compute weight) {
+        if (weight == 0) return;  // or an infinite gradient would be NaN here, and nothing on a GPU
 #pragma omp simd
         for (int c = 0; c < kSlice; ++c) sums[offset + c] += weight * slice[c];
       });

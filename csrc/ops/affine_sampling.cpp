@@ -10,9 +10,11 @@ void check_windows(const at::Tensor& input, const at::Tensor& matrices, const at
   check_shape(input, "input", "(B, C, H, W)", {-1, -1, -1, -1});
   check_floating(input, "input");
   check_device(input, "input");
+  check_no_tangent(input, "input");
   check_shape(matrices, "matrices", "(N, 2, 3)", {-1, 2, 3});
   check_geometry_dtype(matrices, "matrices", input, "input");
   check_same_device(matrices, "matrices", input, "input");
+  check_no_tangent(matrices, "matrices");
   check_index(batch_index, "batch_index", matrices.size(0));
   check_same_device(batch_index, "batch_index", input, "input");
   TORCH_CHECK_VALUE(input.size(2) > 0 && input.size(3) > 0,

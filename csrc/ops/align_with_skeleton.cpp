@@ -24,6 +24,7 @@ at::Tensor align_with_skeleton(const at::Tensor& input, const at::Tensor& keypoi
   check_shape(keypoints, "keypoints", "(N, K, 3), a pose per matrix", {matrices.size(0), -1, 3});
   check_geometry_dtype(keypoints, "keypoints", input, "input");
   check_same_device(keypoints, "keypoints", input, "input");
+  check_no_tangent(keypoints, "keypoints");
   const auto input_settled = settled(input);
   const auto keypoints_dense = dense(keypoints);
   const auto matrices_dense = dense(matrices);

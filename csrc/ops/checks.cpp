@@ -21,6 +21,10 @@ void check_strided(const at::Tensor& tensor, const char* name) {
   TORCH_CHECK_TYPE(!tensor.is_nested(), name, " must be a dense tensor, got a nested one");
   TORCH_CHECK_TYPE(tensor.layout() == at::kStrided, name, " must be a dense tensor, got one of layout ",
                    tensor.layout());
+  // Of a subclass that wraps others, of torch.func, or of a FakeTensor beside real ones.
+  TORCH_CHECK_TYPE(
+      tensor.is_meta() || (tensor.has_storage() && tensor.unsafeGetTensorImpl()->storage_initialized()), name,
+      " must be a dense tensor, got one without memory of its own");
 }
 
 }  // namespace
@@ -104,6 +108,11 @@ void check_no_gradient(const at::Tensor& tensor, const char* name, const char* o
   TORCH_CHECK_NOT_IMPLEMENTED(!(tensor.requires_grad() && at::GradMode::is_enabled()), op,
                               " has no gradient, and ", name,
                               " requires one: detach it, or use pose2seg_ops.reference.", op);
+}
+
+void check_no_tangent(const at::Tensor& tensor, const char* name) {
+  TORCH_CHECK_NOT_IMPLEMENTED(!tensor._fw_grad(/*level=*/0).defined(), name,
+                              " carries a tangent, and pose2seg_ops has no forward mode AD");
 }
 
 Convention parse_convention(std::string_view name) {

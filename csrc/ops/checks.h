@@ -38,6 +38,9 @@ void check_size(at::IntArrayRef size, const char* name);
 // Asking for a gradient that an op does not have is an error, not a silent zero.
 void check_no_gradient(const at::Tensor& tensor, const char* name, const char* op);
 
+// Nor is a tangent of forward mode lost in silence.
+void check_no_tangent(const at::Tensor& tensor, const char* name);
+
 // One of the names that affine_align documents.
 Convention parse_convention(std::string_view name);
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ops/empty.h>
 
+#include <string>
+
 #include "ops/checks.h"
 #include "ops/device.h"
 #include "ops/ops.h"
@@ -28,8 +30,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> fit_pose_templates(const at::Tens
   check_geometry(keypoints, "keypoints");
   check_device(keypoints, "keypoints");
   check_no_gradient(keypoints, "keypoints", "fit_pose_templates");
-  check_shape(templates, "templates", "(T, K, 3) with as many joints as keypoints",
-              {-1, keypoints.size(1), 3});
+  const int64_t joints = keypoints.size(1);
+  const auto expected = "(T, " + std::to_string(joints) + ", 3), with as many joints as keypoints";
+  check_shape(templates, "templates", expected.c_str(), {-1, joints, 3});
   check_geometry_dtype(templates, "templates", keypoints, "keypoints");
   check_same_device(templates, "templates", keypoints, "keypoints");
   check_no_gradient(templates, "templates", "fit_pose_templates");

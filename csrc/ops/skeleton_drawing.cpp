@@ -29,8 +29,8 @@ void store_limbs(at::IntArrayRef limbs, SkeletonDrawing& drawing) {
   for (int64_t i = 0; i < count; ++i) {
     const int64_t from = limbs[2 * i], to = limbs[2 * i + 1];
     TORCH_CHECK_VALUE(from >= 0 && from < drawing.joints && to >= 0 && to < drawing.joints,
-                      "limbs must name joints 0 to ", drawing.joints - 1, ", got (", from, ", ", to, ") at ",
-                      i);
+                      "limbs must name two of the ", drawing.joints, " joints, counted from 0, got (", from,
+                      ", ", to, ") at ", i);
     drawing.limbs[i][0] = static_cast<int16_t>(from);
     drawing.limbs[i][1] = static_cast<int16_t>(to);
   }
@@ -71,6 +71,7 @@ void check_keypoints_of_maps(const at::Tensor& keypoints) {
   }
   check_geometry(keypoints, "keypoints");
   check_device(keypoints, "keypoints");
+  check_no_tangent(keypoints, "keypoints");
 }
 
 }  // namespace pose2seg
