@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from pose2seg_ops._keypoints import transform_keypoints
+from pose2seg_ops.keypoints import transform_keypoints
 
 FEATURES = (128, 128)
 ROI = (64, 64)

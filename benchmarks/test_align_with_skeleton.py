@@ -4,7 +4,7 @@ import pose2seg_ops
 from benchmarks.contest import OURS, REFERENCE, Contest
 from benchmarks.inputs import ROI, features, matrices, people
 from pose2seg_ops import affine_align, reference, skeleton_maps
-from pose2seg_ops._keypoints import transform_keypoints
+from pose2seg_ops.keypoints import transform_keypoints
 
 
 def two_ops_and_cat(input, keypoints, matrices, batch_index, size):

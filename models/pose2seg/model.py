@@ -22,7 +22,7 @@ from pose2seg_ops import (
     paste_masks,
     paste_rle,
 )
-from pose2seg_ops._keypoints import transform_keypoints
+from pose2seg_ops.keypoints import transform_keypoints
 
 Convention = Literal["integer", "half_pixel", "pose2seg"]
 
