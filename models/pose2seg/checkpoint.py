@@ -57,10 +57,9 @@ def load_model(path: Path | str = BUNDLED_WEIGHTS, templates: Tensor | None = No
     templates = checkpoint.templates if templates is None else templates
     if templates is None:
         raise InputError(f"{path}: holds no pose templates, and none were given")
-    sizes = asdict(checkpoint.architecture)
     with torch.device("meta"):  # a file that lies of its size must not cost its memory
-        _require_fit(Pose2Seg(templates, **sizes), checkpoint.weights, path)
-    model = Pose2Seg(templates, convention=checkpoint.convention, **sizes)
+        _require_fit(Pose2Seg(templates, checkpoint.architecture), checkpoint.weights, path)
+    model = Pose2Seg(templates, checkpoint.architecture, convention=checkpoint.convention)
     _fill(model, checkpoint.weights, path)
     return model.eval()
 

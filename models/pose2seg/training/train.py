@@ -41,7 +41,7 @@ def coco_scores(model: Pose2Seg, images: Sequence[PersonImage]) -> Mapping[str, 
 def make_model(recipe: Recipe, templates: Tensor) -> Pose2Seg:
     """The model of a recipe, with its random initial weights; templates as in `Pose2Seg`."""
     torch.manual_seed(recipe.seed)
-    return Pose2Seg(templates, convention=recipe.convention, **asdict(recipe.architecture))
+    return Pose2Seg(templates, recipe.architecture, convention=recipe.convention)
 
 
 def training_files(output: Path) -> list[tuple[Path, str]]:
