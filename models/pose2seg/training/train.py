@@ -108,8 +108,8 @@ def train(
     run = _Run(model, images, recipe, output, torch.device(device), workers, resume, tensorboard)
     for epoch in range(run.epoch, recipe.epochs):
         run.train_epoch(epoch, save_every)
-        run.finish_epoch(validation, evaluate)
-    return run.trained
+        run.finish_epoch(validation)
+    return run.switch_to_evaluation()
 
 
 class _Run:
@@ -181,13 +181,17 @@ class _Run:
 
     def finish_epoch(self, validation: Sequence[PersonImage], evaluate: Evaluator) -> None:
         """Evaluate the model, and keep it and the state of the training."""
-        trained = self.trained
+        trained = self.switch_to_evaluation()
         results = {"loss": fmean(self._epoch_losses)}
         self._epoch_losses.clear()
         distributed.copy_from_first(trained.buffers())  # each process has its own running statistics
         if validation:
             metrics = evaluate(trained, validation)
             results |= metrics
+    def switch_to_evaluation(self) -> Pose2Seg:
+        """The model to evaluate and keep, in evaluation mode; `Trainer.prepare` ends that."""
+        return self._trainer.trained.eval()
+
             score = next(iter(metrics.values()))
             if self._log is not None:
                 self._log.add_metrics(self._trainer.steps, self.epoch, metrics)
