@@ -102,16 +102,24 @@ def overlap_at_least(smallest: float) -> Callable[[Any, Any], None]:
     return agree
 
 
+def backward(contender: str) -> Callable[..., tuple[torch.Tensor, ...]]:
+    """The backward pass alone. The arguments end in leaves, outputs by contender, and their gradient."""
+
+    def run(*arguments: Any) -> tuple[torch.Tensor, ...]:
+        *_, leaves, outputs, gradient = arguments
+        return torch.autograd.grad(outputs[contender], leaves, gradient, retain_graph=True)
+
+    return run
+
+
 def gradients_within(tolerance: float) -> Callable[[Any, Any], None]:
-    """Agreement of a gradient, or of several, to the tolerance.
+    """Agreement of gradients to the tolerance.
 
     Beside the largest: sums of a million products may nearly cancel, and keep the rounding of all. And of
     most instances: one's gradient jumps where rounding takes a sample over the centre of a pixel.
     """
 
     def agree(gradients: Any, expected: Any) -> None:
-        if isinstance(gradients, torch.Tensor):
-            gradients, expected = (gradients,), (expected,)
         for ours, theirs in zip(gradients, expected, strict=True):
             error = (ours - theirs).abs().flatten(1).amax(1) / theirs.abs().max()
             assert error.float().quantile(0.9) <= tolerance, f"errors of {error.max():.2g} of the largest"

@@ -3,9 +3,10 @@
 import math
 
 import torch
+from pose2seg.model import Pose2Seg
 from torch import Tensor
 
-from pose2seg_ops._keypoints import transform_keypoints
+from pose2seg_ops.keypoints import transform_keypoints
 
 FEATURES = (128, 128)
 ROI = (64, 64)
@@ -21,6 +22,11 @@ _UPRIGHT = torch.tensor(
         [0.42, 0.75], [0.58, 0.95], [0.42, 0.95],
     ]
 )  # fmt: skip
+
+
+def name_of(setting: torch.dtype | torch.memory_format) -> str:
+    """What the case of a contest calls it: "float32", "channels_last", "contiguous"."""
+    return str(setting).removeprefix("torch.").removesuffix("_format")
 
 
 def people(count: int) -> Tensor:
@@ -71,3 +77,21 @@ def image_matrices(count: int, angle: float = 0.08, scale: float = 0.25) -> Tens
     rows = torch.stack((torch.full_like(x, a), torch.full_like(x, b), tx), -1)
     columns = torch.stack((torch.full_like(x, -b), torch.full_like(x, a), ty), -1)
     return torch.stack((rows, columns), 1)
+
+
+def model() -> Pose2Seg:
+    """Of the original's size, with random weights, in evaluation mode."""
+    torch.manual_seed(0)
+    model = Pose2Seg(templates()).eval()
+    with torch.no_grad():  # probabilities that differ from pixel to pixel, and are seldom near 0.5
+        model.segnet.pred_small.weight *= 50
+    return model
+
+
+def photographs_with_people(images: int, people_each: int) -> tuple[list[Tensor], list[Tensor]]:
+    """(480, 640, 3) uint8 each, and for each the poses of people side by side, (people_each, 17, 3)."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randint(0, 256, (images, 15, 20, 3), dtype=torch.uint8, generator=generator)
+    keypoints = people(people_each) * torch.tensor([1.5, 3.0, 1.0])
+    keypoints[..., 0] += torch.linspace(-20, IMAGE[1] - 180, people_each)[:, None]
+    return list(coarse.repeat_interleave(32, 1).repeat_interleave(32, 2)), [keypoints] * images

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.inputs import WHOLE_IMAGE
+from benchmarks.inputs import WHOLE_IMAGE, name_of
 
 #: By the name of the kernel.
 Instructions = dict[str, float]
@@ -53,7 +53,7 @@ def _layout(tensor: Tensor) -> str:
 
 def _data(tensor: Tensor) -> str:
     # Both of two bytes are computed alike.
-    return "float16" if tensor.dtype == torch.bfloat16 else str(tensor.dtype).removeprefix("torch.")
+    return "float16" if tensor.dtype == torch.bfloat16 else name_of(tensor.dtype)
 
 
 def _windows(_: tuple[Any, ...], result: Tensor) -> Instructions:
@@ -79,12 +79,12 @@ def _maps(_: tuple[Any, ...], result: Tensor) -> Instructions:
     return {"draw_planes": result.numel() / 32 * documented(kernel="draw_planes", of="32 values")}
 
 
-def _gradient_of_input(arguments: tuple[Any, ...], result: Tensor) -> Instructions:
-    name = "gather_planes" if _layout(result) == "contiguous" else "gather_channels_last"
+def _gradient_of_input(arguments: tuple[Any, ...], result: tuple[Tensor, ...]) -> Instructions:
+    name = "gather_planes" if _layout(result[0]) == "contiguous" else "gather_channels_last"
     return _of_gradient(arguments, name, kernel="gather")
 
 
-def _gradient_of_matrices(arguments: tuple[Any, ...], _: Tensor) -> Instructions:
+def _gradient_of_matrices(arguments: tuple[Any, ...], _: tuple[Tensor, ...]) -> Instructions:
     return _of_gradient(arguments, "sum_tiles", kernel="sum_tiles")
 
 

@@ -17,6 +17,8 @@ from torch import Tensor
 from pose2seg_ops import COCO_LIMBS
 
 _CUTOFF = 4.6025
+_SIGMA = 3.0
+_LIMB_WIDTH = 1.0
 Array = npt.NDArray[np.float64]
 
 
@@ -80,16 +82,16 @@ def skeleton_maps(keypoints: Tensor, output_size: tuple[int, int]) -> Tensor:
     return torch.from_numpy(maps).to(keypoints.device)
 
 
-def _draw_joint(channel: npt.NDArray[np.float32], joint: Array, sigma: float = 3.0) -> None:
+def _draw_joint(channel: npt.NDArray[np.float32], joint: Array) -> None:
     height, width = channel.shape
     x, y, visibility = joint
-    reach = np.sqrt(2 * _CUTOFF) * sigma
+    reach = np.sqrt(2 * _CUTOFF) * _SIGMA
     left, right = max(int(x - reach), 0), min(int(x + reach) + 2, width)
     top, bottom = max(int(y - reach), 0), min(int(y + reach) + 2, height)
     if left >= right or top >= bottom:
         return
     columns, rows = np.meshgrid(np.arange(left, right), np.arange(top, bottom))
-    exponent = ((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma * sigma)
+    exponent = ((columns - x) ** 2 + (rows - y) ** 2) / (2 * _SIGMA * _SIGMA)
     region = exponent < _CUTOFF
     window = channel[top:bottom, left:right]
     window[region] = np.maximum(window, np.exp(-exponent))[region]
@@ -97,19 +99,19 @@ def _draw_joint(channel: npt.NDArray[np.float32], joint: Array, sigma: float = 3
         window[region] *= -1
 
 
-def _draw_limb(field: npt.NDArray[np.float32], start: Array, end: Array, limb_width: float = 1.0) -> None:
+def _draw_limb(field: npt.NDArray[np.float32], start: Array, end: Array) -> None:
     height, width = field.shape[1:]
     length = np.linalg.norm(end - start)
     if length == 0:
         return
     x, y = (end - start) / length
-    low, high = np.minimum(start, end) - limb_width, np.maximum(start, end) + limb_width
+    low, high = np.minimum(start, end) - _LIMB_WIDTH, np.maximum(start, end) + _LIMB_WIDTH
     left, right = max(round(low[0]), 0), min(round(high[0]), width)
     top, bottom = max(round(low[1]), 0), min(round(high[1]), height)
     if left >= right or top >= bottom:
         return
     columns, rows = np.meshgrid(np.arange(left, right), np.arange(top, bottom))
-    region = np.abs((columns - start[0]) * y - (rows - start[1]) * x) < limb_width
+    region = np.abs((columns - start[0]) * y - (rows - start[1]) * x) < _LIMB_WIDTH
     field[0, top:bottom, left:right][region] = x
     field[1, top:bottom, left:right][region] = y
 

@@ -6,7 +6,7 @@ import torch
 import pose2seg_ops
 from benchmarks import original
 from benchmarks.contest import FLOOR, OURS, REFERENCE, Contest
-from benchmarks.inputs import ROI, features, matrices
+from benchmarks.inputs import ROI, features, matrices, name_of
 from pose2seg_ops import reference
 
 _CHANNELS = 256
@@ -33,9 +33,7 @@ def _contest(instances, memory_format, dtype):
     }
     if dtype == torch.float32 and instances <= 32:  # the copies of 128 maps take 2 GB
         contenders["original"] = original.affine_align
-    layout = "channels_last" if memory_format == torch.channels_last else "contiguous"
-    name = str(dtype).removeprefix("torch.")
-    case = f"N={instances}, {layout}, {name}"
+    case = f"N={instances}, {name_of(memory_format)}, {name_of(dtype)}"
     precise = dtype == torch.float32
     tolerance = 1e-3 if precise else 2e-2
     bars = _BARS.get((instances, memory_format), {}) if precise else {}

@@ -1,8 +1,8 @@
 import torch
 
 import pose2seg_ops
-from benchmarks.contest import OURS, REFERENCE, Contest, gradients_within
-from benchmarks.inputs import ROI, features, matrices
+from benchmarks.contest import OURS, REFERENCE, Contest, backward, gradients_within
+from benchmarks.inputs import ROI, features, matrices, name_of
 from pose2seg_ops import reference
 
 
@@ -23,17 +23,10 @@ def _contest(instances, memory_format, of, dtype):
         gradient = torch.randn_like(outputs[OURS])
         return leaves, leaf, outputs, gradient
 
-    def backward(of):
-        def run(leaves, leaf, outputs, gradient):
-            return torch.autograd.grad(outputs[of], leaf, gradient, retain_graph=True)[0]
-
-        return run
-
-    layout = "channels_last" if memory_format == torch.channels_last else "contiguous"
     precise = dtype == torch.float32
     return Contest(
         f"affine_align backward to {of}",
-        f"N={instances}, {layout}, {str(dtype).removeprefix('torch.')}",
+        f"N={instances}, {name_of(memory_format)}, {name_of(dtype)}",
         inputs,
         {name: backward(name) for name in (OURS, REFERENCE)},
         {REFERENCE: 3} if of == "input" and precise else {},

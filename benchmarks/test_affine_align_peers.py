@@ -7,7 +7,7 @@ import torch
 
 import pose2seg_ops
 from benchmarks.contest import OURS, REFERENCE, Contest
-from benchmarks.inputs import ROI, features, matrices
+from benchmarks.inputs import ROI, features, matrices, name_of
 from benchmarks.peers import find
 from pose2seg_ops import reference
 
@@ -55,8 +55,7 @@ def _turned(instances, memory_format):
         return _KORNIA["kornia"](one_each, matrices, ROI, align_corners=True)
 
     contenders = _BOTH | {"OpenCV": _opencv} | dict.fromkeys(_KORNIA, with_kornia)
-    layout = "channels_last" if memory_format == torch.channels_last else "contiguous"
-    return Contest(_OP, f"N={instances}, {layout}", inputs, contenders, agree=_agree)
+    return Contest(_OP, f"N={instances}, {name_of(memory_format)}", inputs, contenders, agree=_agree)
 
 
 def _boxes(instances):

@@ -2,9 +2,9 @@ import torch
 
 import pose2seg_ops
 from benchmarks.contest import OURS, REFERENCE, Contest
-from benchmarks.inputs import ROI, features, matrices, people
+from benchmarks.inputs import ROI, features, matrices, name_of, people
 from pose2seg_ops import affine_align, reference, skeleton_maps
-from pose2seg_ops._keypoints import transform_keypoints
+from pose2seg_ops.keypoints import transform_keypoints
 
 
 def two_ops_and_cat(input, keypoints, matrices, batch_index, size):
@@ -25,7 +25,6 @@ def _contest(instances, memory_format, dtype):
         )
         return (*(argument.to(device) for argument in arguments), ROI)
 
-    layout = "channels_last" if memory_format == torch.channels_last else "contiguous"
     contenders = {
         OURS: pose2seg_ops.align_with_skeleton,
         REFERENCE: reference.align_with_skeleton,
@@ -34,7 +33,7 @@ def _contest(instances, memory_format, dtype):
     precise = dtype == torch.float32
     return Contest(
         "align_with_skeleton",
-        f"N={instances}, {layout}, {str(dtype).removeprefix('torch.')}",
+        f"N={instances}, {name_of(memory_format)}, {name_of(dtype)}",
         inputs,
         contenders,
         {"two ops and cat": 1 / 0.75} if precise else {},

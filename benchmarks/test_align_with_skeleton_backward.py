@@ -4,8 +4,8 @@ from typing import Any
 import torch
 
 import pose2seg_ops
-from benchmarks.contest import OURS, REFERENCE, Contest, gradients_within
-from benchmarks.inputs import ROI, features, matrices, people
+from benchmarks.contest import OURS, REFERENCE, Contest, backward, gradients_within
+from benchmarks.inputs import ROI, features, matrices, name_of, people
 from benchmarks.test_align_with_skeleton import two_ops_and_cat
 from pose2seg_ops import reference
 
@@ -25,16 +25,9 @@ def _contest(instances, memory_format, dtype):
         outputs = {name: op(*leaves, batch_index, ROI) for name, op in ops.items()}
         return leaves, outputs, torch.randn_like(outputs[OURS])
 
-    def backward(of):
-        def run(leaves, outputs, gradient):
-            return torch.autograd.grad(outputs[of], leaves, gradient, retain_graph=True)
-
-        return run
-
-    layout = "channels_last" if memory_format == torch.channels_last else "contiguous"
     return Contest(
         "align_with_skeleton backward",
-        f"N={instances}, {layout}, {str(dtype).removeprefix('torch.')}",
+        f"N={instances}, {name_of(memory_format)}, {name_of(dtype)}",
         inputs,
         {name: backward(name) for name in ops},
         agree=gradients_within(1e-4 if dtype == torch.float32 else 1e-2),

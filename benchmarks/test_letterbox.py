@@ -1,12 +1,11 @@
 import torch
+from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE
 
 import pose2seg_ops
 from benchmarks import original
 from benchmarks.contest import OURS, REFERENCE, Contest
 from benchmarks.inputs import IMAGE
 from pose2seg_ops import reference
-
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _contest(images):
@@ -15,7 +14,7 @@ def _contest(images):
         coarse = torch.rand(images, 3, 15, 20, generator=generator) * 255
         smooth = torch.nn.functional.interpolate(coarse, IMAGE, mode="bilinear").byte()
         photographs = [image.permute(1, 2, 0).contiguous().to(device) for image in smooth]
-        return photographs, 512, _MEAN, _STD
+        return photographs, INPUT_SIZE, IMAGENET_MEAN, IMAGENET_STD
 
     contenders = {
         OURS: pose2seg_ops.letterbox,

@@ -11,22 +11,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import original
 from benchmarks.contest import FLOOR, OURS, REFERENCE, Contest, overlap_at_least
-from benchmarks.inputs import IMAGE, ROI, people, templates
+from benchmarks.inputs import ROI, model, name_of, photographs_with_people, templates
 
 _PEOPLE = 8
 
 
 def _inputs(device):
     """A model, and made ready in float32 and bfloat16; a photograph, and the poses of 8 people in it."""
-    torch.manual_seed(0)
-    model = Pose2Seg(templates()).eval().to(device)
-    with torch.no_grad():  # probabilities that differ from pixel to pixel, and are seldom near 0.5
-        model.segnet.pred_small.weight *= 50
-    models = [model, for_inference(model), for_inference(model, torch.bfloat16)]
-    photograph = torch.randint(0, 256, (15, 20, 3), dtype=torch.uint8).repeat_interleave(32, 0)
-    photograph = photograph.repeat_interleave(32, 1)
-    keypoints = people(_PEOPLE) * torch.tensor([1.5, 3.0, 1.0])
-    keypoints[..., 0] += torch.linspace(-20, IMAGE[1] - 180, _PEOPLE)[:, None]
+    trained = model().to(device)
+    models = [trained, for_inference(trained), for_inference(trained, torch.bfloat16)]
+    (photograph,), (keypoints,) = photographs_with_people(1, _PEOPLE)
     return models, photograph.to(device), keypoints.to(device)
 
 
@@ -71,7 +65,7 @@ def _contest(dtype, which, bar, overlap):
     }
     return Contest(
         "Pose2Seg.predict",
-        f"{_PEOPLE} people, {str(dtype).removeprefix('torch.')}",
+        f"{_PEOPLE} people, {name_of(dtype)}",
         _inputs,
         contenders,
         {REFERENCE: bar},

@@ -2,11 +2,10 @@
 
 import torch
 from pose2seg.inference import for_inference
-from pose2seg.model import Pose2Seg
 
 import pose2seg_ops
 from benchmarks.contest import OURS, REFERENCE, Contest, overlap_at_least
-from benchmarks.inputs import IMAGE, ROI, features, matrices, people, templates
+from benchmarks.inputs import ROI, features, matrices, model, people, photographs_with_people
 from pose2seg_ops import reference
 
 
@@ -44,15 +43,12 @@ def _people_in_a_map(count):
 
 def _prediction(images, people_each, case):
     def inputs(device):
-        torch.manual_seed(0)
-        model = Pose2Seg(templates()).eval()
-        with torch.no_grad():  # probabilities that differ from pixel to pixel, and are seldom near 0.5
-            model.segnet.pred_small.weight *= 50
-        coarse = torch.randint(0, 256, (images, 15, 20, 3), dtype=torch.uint8)
-        photographs = list(coarse.repeat_interleave(32, 1).repeat_interleave(32, 2).to(device))
-        keypoints = people(people_each) * torch.tensor([1.5, 3.0, 1.0])
-        keypoints[..., 0] += torch.linspace(0, IMAGE[1] - 200, people_each)[:, None]
-        return for_inference(model, torch.bfloat16).to(device), photographs, [keypoints.to(device)] * images
+        photographs, keypoints = photographs_with_people(images, people_each)
+        return (
+            for_inference(model(), torch.bfloat16).to(device),
+            [photograph.to(device) for photograph in photographs],
+            [of_image.to(device) for of_image in keypoints],
+        )
 
     def at_once(model, photographs, keypoints):
         return model.predict(photographs, keypoints)

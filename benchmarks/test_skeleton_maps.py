@@ -7,7 +7,7 @@ import torch
 import pose2seg_ops
 from benchmarks import original
 from benchmarks.contest import FLOOR, OURS, REFERENCE, Contest
-from benchmarks.inputs import ROI, poses_in_rois
+from benchmarks.inputs import ROI, name_of, poses_in_rois
 from pose2seg_ops import reference
 
 _BARS: dict[int, dict[str, float]] = {
@@ -37,7 +37,7 @@ def _contest(instances, dtype):
         contenders["original"] = original.skeleton_maps
     return Contest(
         "skeleton_maps",
-        f"N={instances}, {str(dtype).removeprefix('torch.')}",
+        f"N={instances}, {name_of(dtype)}",
         inputs,
         contenders,
         _BARS.get(instances, {}) if precise else {},

@@ -1,7 +1,7 @@
 import torch
 
 import pose2seg_ops
-from benchmarks.contest import OURS, REFERENCE, Contest
+from benchmarks.contest import OURS, REFERENCE, Contest, backward
 from benchmarks.inputs import ROI, poses_in_rois
 from pose2seg_ops import reference
 
@@ -16,12 +16,6 @@ def _contest(instances):
             REFERENCE: reference.skeleton_maps(keypoints, ROI),
         }
         return keypoints, outputs, torch.randn_like(outputs[OURS])
-
-    def backward(of):
-        def run(keypoints, outputs, gradient):
-            return torch.autograd.grad(outputs[of], keypoints, gradient, retain_graph=True)[0]
-
-        return run
 
     contenders = {name: backward(name) for name in (OURS, REFERENCE)}
     return Contest("skeleton_maps backward", f"N={instances}", inputs, contenders)

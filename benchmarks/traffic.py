@@ -16,12 +16,12 @@ def _windows(arguments: tuple[Any, ...], result: Tensor) -> int:
     return _under_windows(input, matrices, result.shape[-2:]) + _all(others, result)
 
 
-def _gradient_of_input(arguments: tuple[Any, ...], result: Tensor) -> int:
+def _gradient_of_input(arguments: tuple[Any, ...], result: tuple[Tensor, ...]) -> int:
     leaves, _, _, gradient = arguments
     return _all((leaves["matrices"], gradient), result)
 
 
-def _gradient_of_matrices(arguments: tuple[Any, ...], result: Tensor) -> int:
+def _gradient_of_matrices(arguments: tuple[Any, ...], result: tuple[Tensor, ...]) -> int:
     leaves, _, _, gradient = arguments
     sampled = _under_windows(leaves["input"], leaves["matrices"], gradient.shape[-2:])
     return sampled + _gradient_of_input(arguments, result)

@@ -102,5 +102,5 @@ def has_kernels(tensor: Tensor) -> bool:
 def _warn_about(device: str) -> None:
     warnings.warn(
         f"pose2seg_ops has kernels for cpu and cuda, not for {device}: the pure-torch reference runs instead",
-        stacklevel=5,
+        stacklevel=5,  # the caller's line, past has_kernels, the op and what names its bad arguments
     )

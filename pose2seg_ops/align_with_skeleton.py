@@ -8,9 +8,9 @@ from torch import Tensor
 
 from . import _C, _library, reference
 from ._arguments import as_geometry, as_size, flatten_limbs, names_bad_arguments
-from ._keypoints import transform_keypoints
 from ._layout import is_channels_last, memory_format
 from .coco import COCO_LIMBS
+from .keypoints import transform_keypoints
 
 _operators = torch.ops.pose2seg_ops
 

@@ -103,7 +103,7 @@ class Scene:
         """What is said, without what differs from run to run."""
         said = said.replace(f"{self.folder}/", "").replace("pose2seg: ", "")
         said = re.sub(r" in [\d.]+ s, [\d.]+ images/s", "", said)
-        said = re.sub(r"\d+( images were done before)", r"N\1", said)
+        said = re.sub(r"\d+ (images were|image was) done before", "N images were done before", said)
         said = re.sub(r"(not a safetensors file): .*", r"\1: ...", said)
         return re.sub(r"[0-9a-f]{16}", "NAME", said).strip()
 

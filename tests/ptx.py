@@ -89,6 +89,18 @@ def efficiency(accesses):
     return useful / (32 * sum(access["sectors"] for access in accesses))
 
 
+def _geometry(input, channels_last, staged, vector, index):
+    """The kernel for an input, the pixels and the threads of a block, and the blocks for all channels."""
+    element, channels = MANGLED[input.dtype] + index, input.shape[1]
+    if channels_last:
+        lanes = 32 if staged else min(32, 1 << int(channels // vector - 1).bit_length())
+        kernel = f"align_{'staged' if staged else 'channels_last'}I{element}Li{vector}E"
+        groups = -(-channels // vector // (32 * {1: 4, 8: 1}.get(vector, 2)))
+        return kernel, (8, 8), (lanes, min(256 // lanes, 64)), groups
+    kernel = f"align_planesI{element}Lb{int(input.stride(3) == 1)}E"
+    return kernel, (16, 8), (128, min(2, -(-channels // 64))), -(-channels // 128)
+
+
 def affine_align(
     module, interpreter, input, matrices, batch_index, size, convention="integer", index="i", beside=0
 ):
@@ -120,23 +132,7 @@ def affine_align(
     p["output_strides"] = [s if i == 1 else s // counted for i, s in enumerate(output.stride())]
     p["convention"], p["dtype"] = CONVENTIONS.index(convention), DTYPES.index(input.dtype)
 
-    element = MANGLED[input.dtype] + index
-    if channels_last:
-        lanes = 32 if staged else min(32, 1 << int(channels // vector - 1).bit_length())
-        kernel, tile, block = (
-            f"align_{'staged' if staged else 'channels_last'}I{element}Li{vector}E",
-            (8, 8),
-            (lanes, min(256 // lanes, 64)),
-        )
-        groups = -(-channels // vector // (32 * {1: 4, 8: 1}.get(vector, 2)))
-    else:
-        adjacent = int(input.stride(3) == 1)
-        kernel, tile, block = (
-            f"align_planesI{element}Lb{adjacent}E",
-            (16, 8),
-            (128, min(2, -(-channels // 64))),
-        )
-        groups = -(-channels // 128)
+    kernel, tile, block, groups = _geometry(input, channels_last, staged, vector, index)
     across, down = -(-size[1] // tile[0]), -(-size[0] // tile[1])
     tiling = np.array([across, down], np.uint32).tobytes()
     report = run(

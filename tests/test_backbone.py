@@ -36,7 +36,7 @@ def test_convolutions_and_batch_norms_are_the_official_ones() -> None:
         for name, description in official["conv_stride_kernel_padding_bias"].items()
         if name.startswith("backbone.") and not name.startswith(unused)
     }
-    backbone = Backbone()
+    backbone = Backbone((3, 4, 6, 3), width=64, channels=256)
     found = {
         name: [list(m.stride), list(m.kernel_size), list(m.padding), m.bias is not None]
         for name, m in backbone.named_modules()

@@ -31,5 +31,5 @@ def test_it_scores_what_the_model_card_says() -> None:
     documented = [float(cell) for cell in row.split("|")]
     names = ("ap", "ap50", "ap75", "ap_medium", "ap_large", "mean_iou")
     assert [evaluation.scores[name] for name in names] == pytest.approx(documented, abs=0.005)
-    assert evaluation.ap >= 0.36
+    assert evaluation.precision.ap >= 0.36
     assert evaluation.mean_iou >= 0.70

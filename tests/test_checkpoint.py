@@ -3,7 +3,6 @@ import os
 import pickle
 import warnings
 from collections import OrderedDict
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def test_official_checkpoints_bring_the_weights_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("convention", ["integer", "half_pixel"])
 def test_official_checkpoints_are_of_the_originals_convention(tmp_path: Path, convention: Any) -> None:
-    model = Pose2Seg(TEMPLATES, convention=convention, **asdict(small_model(TEMPLATES).architecture))
+    model = Pose2Seg(TEMPLATES, small_model(TEMPLATES).architecture, convention=convention)
     with pytest.raises(ValueError, match=rf"""convention is "pose2seg", the model's '{convention}'"""):
         save_official_checkpoint(model, tmp_path / "official.pkl")
     assert not list(tmp_path.iterdir())
@@ -213,7 +212,7 @@ def test_torchvision_keys_and_shapes_are_the_backbones() -> None:
     entries = mapping["torchvision_resnet50 -> Pose2Seg state_dict (None = dropped)"]
     torchvision = {theirs: tuple(shape) for theirs, official, shape in entries if official is not None}
     with torch.device("meta"):
-        weights = Backbone().state_dict()
+        weights = Pose2Seg(TEMPLATES).backbone.state_dict()
     assert {k: tuple(t.shape) for k, t in weights.items() if not k.startswith("fpn_")} == torchvision
 
 

@@ -50,7 +50,7 @@ def test_predict_writes_masks_and_says_so(files: Path, capsys: pytest.CaptureFix
     pictures = ["--overlays", str(files / "overlays"), "--report", str(files / "page.html")]
     assert cli.main([*arguments(files, ""), *pictures]) == 0
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"{files}/masks.json: 1 masks from 1 images in ")
+    assert captured.err.startswith(f"{files}/masks.json: 1 mask from 1 image in ")
     assert captured.err.endswith(f"; 1 skipped that {files}/poses.json does not list\n")
     assert captured.out == ""
     (result,) = json.loads((files / "masks.json").read_text())
@@ -176,7 +176,7 @@ def test_the_masks_can_go_to_the_standard_output(files: Path) -> None:
     run = [sys.executable, "-c", "import sys; from pose2seg.cli import main; sys.exit(main())", *words]
     done = subprocess.run(run, check=True, capture_output=True, text=True)
     assert [result["image_id"] for result in json.loads(done.stdout)] == [1]
-    assert done.stderr.startswith("/dev/stdout: 1 masks from 1 images in ")
+    assert done.stderr.startswith("/dev/stdout: 1 mask from 1 image in ")
 
 
 @pytest.mark.parametrize(

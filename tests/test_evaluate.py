@@ -45,7 +45,7 @@ def test_the_annotated_masks_have_full_scores(images: list[PersonImage]) -> None
         "ap_large",
         "mean_iou",
     ]
-    assert evaluation.ap == evaluation.scores["ap"] == pytest.approx(1)
+    assert evaluation.precision.ap == evaluation.scores["ap"] == pytest.approx(1)
     assert evaluation.mean_iou == 1
     assert [row.image for row in evaluation.images] == images
     assert [row.ious for row in evaluation.images] == [[1] * len(image.people) for image in images]
@@ -55,7 +55,7 @@ def test_the_annotated_masks_have_full_scores(images: list[PersonImage]) -> None
 def test_real_annotations_have_full_scores() -> None:
     images = real_images()[:6]
     evaluation = evaluate(known_masks(images), images)
-    assert evaluation.ap == pytest.approx(1)
+    assert evaluation.precision.ap == pytest.approx(1)
     assert evaluation.mean_iou == 1
 
 
@@ -162,8 +162,8 @@ def test_the_size_is_the_annotated_area(images: list[PersonImage], tmp_path: Pat
     """In OCHuman it is that of the box, which can be of another class than the mask's."""
     assert images[0].masks.sum() < 32**2
     evaluation = evaluate(known_masks(images), annotate(tmp_path, images[0], area=40.0**2))
-    assert math.isnan(evaluation.ap_small)
-    assert evaluation.ap_medium == pytest.approx(1)
+    assert math.isnan(evaluation.precision.ap_small)
+    assert evaluation.precision.ap_medium == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_who_does_not_count_is_nobody_and_not_to_be_ignored(
     poses: Poses = {1: ImagePoses(1, people=[Person(two[0].keypoints, 0.9), Person(two[1].keypoints, 0.5)])}
     evaluation = evaluate(known_masks(images), annotate(tmp_path, images[1], **changes), poses=poses)
     assert [len(row.image.people) for row in evaluation.images] == [1]
-    assert evaluation.ap == pytest.approx(0.5)
+    assert evaluation.precision.ap == pytest.approx(0.5)
 
 
 def test_other_poses_have_scores_and_no_known_people(images: list[PersonImage]) -> None:
@@ -188,7 +188,7 @@ def test_other_poses_have_scores_and_no_known_people(images: list[PersonImage]) 
     poses: Poses = {three.image_id: ImagePoses(three.image_id, people=[*found, stray]), 77: ImagePoses(77)}
     evaluation = evaluate(known_masks(images), [three], poses=poses)
     # Precision 1 up to a recall of 1/3, then 2/3 up to 2/3, at COCO's 101 recalls.
-    assert evaluation.ap50 == pytest.approx((34 + 33 * 2 / 3) / 101)
+    assert evaluation.precision.ap50 == pytest.approx((34 + 33 * 2 / 3) / 101)
     assert math.isnan(evaluation.mean_iou)
     (row,) = evaluation.images
     assert (row.ious, len(row.masks)) == ([], 3)
@@ -198,10 +198,10 @@ def test_other_poses_have_scores_and_no_known_people(images: list[PersonImage]) 
 def test_images_without_poses_count(images: list[PersonImage]) -> None:
     poses: Poses = {0: ImagePoses(0, people=[Person(images[0].people[0].keypoints)])}
     evaluation = evaluate(known_masks(images), images[:2], poses=poses)
-    assert evaluation.ap == pytest.approx(34 / 101)  # one of three people
+    assert evaluation.precision.ap == pytest.approx(34 / 101)  # one of three people
     assert [row.f1 for row in evaluation.images] == [1, 0]
     nobody = evaluate(known_masks(images), images, poses={})
-    assert (nobody.ap, math.isnan(nobody.mean_iou)) == (0, True)
+    assert (nobody.precision.ap, math.isnan(nobody.mean_iou)) == (0, True)
 
 
 def write_results(path: Path, *image_ids: int | str) -> PoseFile:

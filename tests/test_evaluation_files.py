@@ -11,6 +11,7 @@ from file_identity import identity
 from known_masks import intricate_model, known_masks
 from people import draw_dataset
 from pose2seg import InputError, Pose2Seg
+from pose2seg.average_precision import AveragePrecision
 from pose2seg.dataset import PersonImage
 from pose2seg.evaluate import Evaluation, ImageEvaluation, evaluate
 from pose2seg.evaluation_files import report_files, write_report
@@ -40,7 +41,8 @@ def evaluation(images: list[PersonImage], *scores: tuple[float, list[float]]) ->
         )
         for image, of_image in zip(images, scores, strict=True)
     ]
-    return Evaluation(0.5, 0.75, 0.25, float("nan"), 0.125, 1.0, 0.6, rows)
+    precision = AveragePrecision(0.5, 0.75, 0.25, float("nan"), 0.125, 1.0)
+    return Evaluation(precision, 0.6, rows)
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -124,7 +126,7 @@ def test_the_scores_are_those_of_cocoeval_on_the_masks_that_are_written(
     else:
         annotations = to_annotations(images)
     evaluated = evaluate(known_masks(images, itertools.cycle(range(0, 40, 3))), images)
-    assert 0 < evaluated.ap < evaluated.ap50 < 1
+    assert 0 < evaluated.precision.ap < evaluated.precision.ap50 < 1
     write_report(evaluated, tmp_path / "report", worst=1)
 
     counted = {image.image_id for image in images}

@@ -16,8 +16,7 @@ def model() -> Pose2Seg:
     """A small one whose batch norms do something."""
     torch.manual_seed(0)
     templates = torch.rand(2, 17, 3) + torch.tensor([0.0, 0.0, 1.0])
-    architecture = Architecture((2, 1, 1, 1), 8, 16, 16, 1)
-    model = Pose2Seg(templates, **vars(architecture)).eval()
+    model = Pose2Seg(templates, Architecture((2, 1, 1, 1), 8, 16, 16, 1)).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             numbers = module.state_dict()

@@ -16,7 +16,7 @@ from pose2seg.model import ALIGN_SIZE, IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE
 from small_model import small_model
 
 from pose2seg_ops import affine_align, encode_rle, fit_pose_templates, letterbox
-from pose2seg_ops._keypoints import transform_keypoints
+from pose2seg_ops.keypoints import transform_keypoints
 
 Arrays = dict[str, np.ndarray]
 

@@ -59,7 +59,7 @@ def page_of(
     *photographs: tuple[str, npt.NDArray[np.uint8], list[Person], list[npt.NDArray[np.bool_]]],
 ) -> str:
     file = BytesIO()
-    page = Page(file)
+    page = Page(file, ["weights: a&b.pkl", "threshold 0.5"])
     for name, image, people, masks in photographs:
         encoded = [coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in masks]
         seconds = {"reading": 0.25, "masks": 1.5}
@@ -174,12 +174,14 @@ def test_the_page_tells_people_scores_and_times() -> None:
     assert page.texts_of("h3") == ["2 people", "1 person", "0 people"]
     told = [text for text in page.texts_of("span") if text]
     assert told[-9::3] == ["Person 1", "Person 2", "Person 1"]
-    assert told[-8::3] == ["score 0.88", "score 2.50", "score 0.88"]
+    assert told[-8::3] == ["pose score 0.88", "pose score 2.50", "pose score 0.88"]
     assert told[-7::3] == ["600 pixels"] * 3
     assert page.texts_of("button").count("Hide all") == 1, "one person has a button of their own"
     *_, first, _, _, totals = page.texts_of("p")
-    assert first == "30 \N{MULTIPLICATION SIGN} 20 · reading 250 ms · masks 1.5 s"
-    assert totals == "3 photographs · 3 people · reading 750 ms · masks 4.5 s"
+    size, batch = "30 \N{MULTIPLICATION SIGN} 20", "(mean of its batch)"
+    assert first == f"{size} · reading 250 ms {batch} · masks 1.5 s {batch}"
+    facts = "weights: a&b.pkl · threshold 0.5"
+    assert totals == f"3 photographs · 3 people · reading 750 ms · masks 4.5 s · {facts}"
 
 
 @pytest.mark.parametrize(
@@ -196,6 +198,7 @@ def test_the_page_tells_people_scores_and_times() -> None:
 def test_any_name_of_a_file_is_text(name: str, shown: str | None) -> None:
     page = Elements(page_of((name, np.zeros((20, 30, 3), np.uint8), [], [])))
     assert page.texts_of("bdi") == [shown or name]
+    assert page.of("img")[0]["alt"] == (shown or name)
     assert len(page.of("script")) == 1
 
 

@@ -188,6 +188,7 @@ def test_everybody_and_layers_are_hidden_at_once(
     browser.get(write_page(drawn, tmp_path / "page.html"))
     everything = look(browser)
     everybody = find(browser, ".everybody")
+    assert everybody.accessible_name == f"Hide all in {drawn[0].path.name}"
     for layer in browser.find_elements(CSS, ".layer"):
         layer.click()
         assert layer.get_attribute("aria-pressed") == "false"
@@ -196,6 +197,7 @@ def test_everybody_and_layers_are_hidden_at_once(
         layer.click()
     everybody.click()
     assert everybody.text == "Show all"
+    assert everybody.accessible_name == f"Show all in {drawn[0].path.name}"
     assert pressed(browser, 1) == [False] * 3
     assert pressed(browser, 3) == [True] * 5, "of another photograph"
     assert not changes(photograph, look(browser)).any()

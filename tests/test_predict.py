@@ -156,11 +156,12 @@ def test_overlays_are_pictures_of_every_photograph(model: Pose2Seg, folder: Path
 
 def test_the_report_shows_every_photograph_with_its_people(model: Pose2Seg, folder: Path) -> None:
     photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
-    predict_to_file(
-        model, photographs, folder / "masks.json", report=folder / "deep" / "page.html", batch_size=2
-    )
-    articles = (folder / "deep" / "page.html").read_text().split("<article")[1:]
-    masks = [result["segmentation"] for result in json.loads((folder / "masks.json").read_text())]
+    output, report = folder / "masks.json", folder / "deep" / "page.html"
+    inputs = {"poses": folder / "poses.json", "templates": None}
+    predict_to_file(model, photographs, output, report=report, batch_size=2, threshold=0.25, inputs=inputs)
+    articles = report.read_text().split("<article")[1:]
+    assert "\N{MIDDLE DOT} poses: poses.json \N{MIDDLE DOT} threshold 0.25</p>" in articles[-1]
+    masks = [result["segmentation"] for result in json.loads(output.read_text())]
     areas = [f"{coco_mask.area(mask):,} pixels" for mask in masks]
     for article, name, expected in zip(
         articles, ("0.png", "1.png", "2.png"), (areas[:1], areas[1:], []), strict=True

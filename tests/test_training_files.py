@@ -14,8 +14,9 @@ import pytest
 import torch
 from people import draw_dataset
 from pose2seg import InputError, Pose2Seg, distributed, load_model
+from pose2seg.average_precision import AveragePrecision
 from pose2seg.dataset import DatasetWarning, PersonImage
-from pose2seg.evaluate import evaluate
+from pose2seg.evaluate import Evaluation, evaluate
 from pose2seg.training import make_model, train
 from pose2seg.training.loader import Batch
 from pose2seg.training.trainer import Trainer
@@ -53,17 +54,20 @@ def test_what_a_training_leaves(images: list[PersonImage], tmp_path: Path) -> No
     assert json.loads((output / "recipe.json").read_text())["learning_rate"] == 1e-3
 
 
-def test_the_best_model_is_kept(images: list[PersonImage], tmp_path: Path) -> None:
+def test_the_best_model_is_kept(
+    images: list[PersonImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scores = iter([math.nan, 0.5, 0.5, 0.2, 0.3])
     seen = []
 
-    def evaluate(model: Pose2Seg, validation: Sequence[PersonImage]) -> dict[str, float]:
+    def evaluate(model: Pose2Seg, validation: Sequence[PersonImage]) -> Evaluation:
         assert not model.training
         assert len(validation) == 1
         seen.append(model.segnet.conv1.weight.detach().clone())
-        return {"AP": next(scores), "other": -1}
+        return Evaluation(AveragePrecision(next(scores), 0, 0, 0, 0, 0), 0, [])
 
-    train_tiny(images, tmp_path, replace(TINY, epochs=5), validation=images[:1], evaluate=evaluate)
+    monkeypatch.setattr(sys.modules[train.__module__], "evaluate", evaluate)
+    train_tiny(images, tmp_path, replace(TINY, epochs=5), validation=images[:1])
     assert torch.equal(load_model(tmp_path / "best.safetensors").segnet.conv1.weight, seen[1])
     assert torch.equal(load_model(tmp_path / "last.safetensors").segnet.conv1.weight, seen[4])
 

@@ -13,7 +13,7 @@ from pose2seg.visualize import draw_overlay
 from torch import Tensor
 
 from pose2seg_ops import COCO_KEYPOINTS, affine_align, fit_pose_templates, skeleton_maps
-from pose2seg_ops._keypoints import transform_keypoints
+from pose2seg_ops.keypoints import transform_keypoints
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "picture.jpg"
 SIZE, GAP = 400, 12  # of a panel and between panels, in pixels

@@ -3,12 +3,10 @@
 from pathlib import Path
 
 from fuzzing import fuzz
-from pose2seg import Pose2Seg, load_templates
+from pose2seg import Architecture, Pose2Seg, load_templates
 from pose2seg.checkpoint import load_checkpoint
 
-_MODEL = Pose2Seg(
-    load_templates(), backbone_blocks=(1, 1, 1, 1), backbone_width=1, channels=1, head_width=1, head_blocks=1
-)
+_MODEL = Pose2Seg(load_templates(), Architecture((1, 1, 1, 1), 1, 1, 1, 1))
 
 
 def read(path: Path) -> None:

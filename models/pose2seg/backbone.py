@@ -22,7 +22,7 @@ class Backbone(nn.Module):
 
     stride = 4
 
-    def __init__(self, blocks: Sequence[int] = (3, 4, 6, 3), width: int = 64, channels: int = 256) -> None:
+    def __init__(self, blocks: Sequence[int], width: int, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)

@@ -31,6 +31,7 @@ _BATCH_COUNT = ".num_batches_tracked"
 _OFFICIAL_BUT_UNUSED = ("backbone.fpn_p4.", "backbone.fpn_p3.", "backbone.fpn_p2.")
 _TEMPLATES = "templates"
 _LARGEST_SIZE = 4096
+_MOST_NAMES = 3  # that a message lists of a kind
 
 
 class _Checkpoint(NamedTuple):
@@ -57,10 +58,9 @@ def load_model(path: Path | str = BUNDLED_WEIGHTS, templates: Tensor | None = No
     templates = checkpoint.templates if templates is None else templates
     if templates is None:
         raise InputError(f"{path}: holds no pose templates, and none were given")
-    sizes = asdict(checkpoint.architecture)
     with torch.device("meta"):  # a file that lies of its size must not cost its memory
-        _require_fit(Pose2Seg(templates, **sizes), checkpoint.weights, path)
-    model = Pose2Seg(templates, convention=checkpoint.convention, **sizes)
+        _require_fit(Pose2Seg(templates, checkpoint.architecture), checkpoint.weights, path)
+    model = Pose2Seg(templates, checkpoint.architecture, convention=checkpoint.convention)
     _fill(model, checkpoint.weights, path)
     return model.eval()
 
@@ -257,5 +257,5 @@ def _require_fit(
         raise InputError(f"{path}: weights do not fit the model: {listed}")
 
 
-def _abridged(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+def _abridged(names: list[str]) -> str:
+    return ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")

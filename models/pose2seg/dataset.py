@@ -11,9 +11,9 @@ from pycocotools import mask as coco_mask
 from pose2seg.annotated_masks import decode, read_segmentation
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, read_image, read_json, shown
-from pose2seg.poses import labelled_keypoints, read_joint_names
+from pose2seg.poses import labelled_keypoints, read_joint_names, stack_poses
 from pose2seg.records import Record
-from pose2seg_ops import COCO_KEYPOINTS, RLE
+from pose2seg_ops import RLE
 
 _LARGEST_SIDE = 2**20  # OpenCV reads nothing larger,
 _MOST_PIXELS = 2**30  # nor this; and pycocotools counts them in 32 bits
@@ -53,9 +53,7 @@ class PersonImage:
     @property
     def keypoints(self) -> npt.NDArray[np.float32]:
         """(n, 17, 3)."""
-        return np.array([person.keypoints for person in self.people], np.float32).reshape(
-            -1, len(COCO_KEYPOINTS), 3
-        )
+        return stack_poses([person.keypoints for person in self.people])
 
     @property
     def masks(self) -> npt.NDArray[np.uint8]:

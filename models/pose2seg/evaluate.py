@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from pose2seg import distributed
-from pose2seg.average_precision import ScoredMask, average_precision
+from pose2seg.average_precision import AveragePrecision, ScoredMask, average_precision
 from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.errors import InputError
 from pose2seg.model import Pose2Seg
@@ -44,24 +44,19 @@ class ImageEvaluation(NamedTuple):
 class Evaluation(NamedTuple):
     """The scores of a model, and the images that they are made of.
 
-    ap ... ap_large: COCO's average precision of masks, see `AveragePrecision`.
+    precision: COCO's average precision of masks.
     mean_iou: of everybody's mask with the annotated one; nan where the poses are not the annotated ones.
     images: in the order given, without those that could not be read.
     """
 
-    ap: float
-    ap50: float
-    ap75: float
-    ap_small: float
-    ap_medium: float
-    ap_large: float
+    precision: AveragePrecision
     mean_iou: float
     images: list[ImageEvaluation]
 
     @property
     def scores(self) -> dict[str, float]:
         """ap, ap50, ap75, ap_small, ap_medium, ap_large and mean_iou, by these names."""
-        return {name: value for name, value in self._asdict().items() if name != "images"}
+        return {**self.precision._asdict(), "mean_iou": self.mean_iou}
 
     def worst_first(self) -> list[ImageEvaluation]:
         """The images, those with the lowest F1 first, and of those with the lowest mean IoU."""
@@ -115,7 +110,7 @@ def evaluate(
         )
         for i, f1_of_image in zip(read, f1, strict=True)
     ]
-    return Evaluation(*precision, mean_iou=_mean([iou for row in rows for iou in row.ious]), images=rows)
+    return Evaluation(precision, _mean([iou for row in rows for iou in row.ious]), rows)
 
 
 def match_poses(source: PoseSource, images: Sequence[PersonImage]) -> dict[int | str, ImagePoses]:

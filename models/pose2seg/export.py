@@ -12,7 +12,7 @@ from pose2seg.errors import InputError
 from pose2seg.inference import for_inference
 from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE, KEYPOINTS, Pose2Seg
 from pose2seg_ops import reference
-from pose2seg_ops._keypoints import transform_keypoints
+from pose2seg_ops.keypoints import transform_keypoints
 from pose2seg_ops.reference.affine_align import align_maps
 
 #: The inputs of a `Core`, and what the first dimension of each counts.

@@ -22,7 +22,7 @@ from pose2seg_ops import (
     paste_masks,
     paste_rle,
 )
-from pose2seg_ops._keypoints import transform_keypoints
+from pose2seg_ops.keypoints import transform_keypoints
 
 Convention = Literal["integer", "half_pixel", "pose2seg"]
 
@@ -73,11 +73,12 @@ class Pose2Seg(nn.Module):
     templates: (T, 17, 3) x, y in the unit square and mean visibility, 0 for a joint that the template lacks
         (`pose2seg.load_templates`). They are not part of the state dict, and keep their dtype when the model
         is cast to another.
+    architecture: the sizes of the network; those of the original by default.
     convention: how features are sampled, as in `pose2seg_ops.affine_align`. It belongs to the weights and
         `pose2seg.load_checkpoint` sets it: "pose2seg" is what the official ones were trained with; "integer",
         where features, skeleton and mask agree to the pixel, is right for new training.
-    backbone_blocks, backbone_width, channels: see `Backbone`.
-    head_width, head_blocks: see `SegModule`. The attribute `architecture` holds all five.
+
+    Raises ValueError for templates of another shape and for any other convention.
     """
 
     #: People that pass through the head at once in `predict`. It bounds its memory, about 60 MB a person.
@@ -86,13 +87,9 @@ class Pose2Seg(nn.Module):
     def __init__(
         self,
         templates: Tensor,
+        architecture: Architecture = Architecture(),
         *,
         convention: Convention = "integer",
-        backbone_blocks: Sequence[int] = (3, 4, 6, 3),
-        backbone_width: int = 64,
-        channels: int = 256,
-        head_width: int = 256,
-        head_blocks: int = 10,
     ) -> None:
         super().__init__()
         if templates.ndim != 3 or templates.shape[1:] != (KEYPOINTS, 3):
@@ -101,11 +98,12 @@ class Pose2Seg(nn.Module):
             expected = ", ".join(get_args(Convention))
             raise ValueError(f"convention must be one of {expected}, got {convention!r}")
         self.convention = convention
-        self.architecture = Architecture(
-            tuple(backbone_blocks), backbone_width, channels, head_width, head_blocks
+        self.architecture = architecture
+        channels = architecture.channels
+        self.backbone = Backbone(architecture.backbone_blocks, architecture.backbone_width, channels)
+        self.segnet = SegModule(
+            channels + KEYPOINTS + 2 * len(COCO_LIMBS), architecture.head_width, architecture.head_blocks
         )
-        self.backbone = Backbone(backbone_blocks, backbone_width, channels)
-        self.segnet = SegModule(channels + KEYPOINTS + 2 * len(COCO_LIMBS), head_width, head_blocks)
         self.templates: Tensor
         self.register_buffer("templates", templates, persistent=False)
 

@@ -100,7 +100,10 @@ def predict_to_file(
         problems = {image: problem for part in distributed.gather(share) for image, problem in part.items()}
         images = [photograph.image_id for photograph in photographs if photograph.image_id not in problems]
         _tell(photographs, problems)
-        masks = _write_results(journal, images, output, report) if distributed.rank() == 0 else 0
+        masks = 0
+        if distributed.rank() == 0:
+            facts = [f"{name}: {path.absolute().name}" for name, path in files.items()]
+            masks = _write_results(journal, images, output, report, [*facts, f"threshold {threshold}"])
         masks = distributed.gather(masks)[0]
     return Prediction(masks, len(images), len(problems), len(journal.finished.intersection(images)))
 
@@ -126,12 +129,14 @@ def _tell(photographs: Sequence[Photograph], problems: Mapping[ImageId, str]) ->
         warnings.warn(f"{problem}; it is left out", DatasetWarning, stacklevel=3)
 
 
-def _write_results(journal: Journal, images: Sequence[ImageId], output: Path, report: Path | None) -> int:
+def _write_results(
+    journal: Journal, images: Sequence[ImageId], output: Path, report: Path | None, facts: Sequence[str]
+) -> int:
     """Write the files that take the place of the journal. Returns how many masks they hold."""
     if report is not None:
         # In the journal, what a kill leaves does not stay; a folder elsewhere may be of another file system.
         beside = real_path(report).parent == journal.folder.parent
-        with page_writer(report, journal.folder if beside else None) as page:
+        with page_writer(report, journal.folder if beside else None, facts) as page:
             for _, entry in journal.records(images):
                 page.add(Entry(*entry))
     with atomic_writer(output, journal.folder) as file:

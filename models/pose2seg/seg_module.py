@@ -35,7 +35,7 @@ class SegModule(nn.Module):
     blocks: bottlenecks at half resolution.
     """
 
-    def __init__(self, in_channels: int, width: int = 256, blocks: int = 10) -> None:
+    def __init__(self, in_channels: int, width: int, blocks: int) -> None:
         super().__init__()
         wide = width * Bottleneck.expansion
         self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3)

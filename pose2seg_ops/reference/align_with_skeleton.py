@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .._keypoints import transform_keypoints
 from ..coco import COCO_LIMBS
+from ..keypoints import transform_keypoints
 from .affine_align import affine_align
 from .skeleton_maps import skeleton_maps
 

@@ -8,6 +8,7 @@ import time
 from pose2seg import distributed
 from pose2seg.commands import arguments
 from pose2seg.commands.messages import dataset_warnings
+from pose2seg.counts import counted
 from pose2seg.dataset import PersonImage, read_dataset
 from pose2seg.evaluate import Evaluation, evaluate, match_poses
 from pose2seg.evaluation_files import report_files, write_report
@@ -122,5 +123,6 @@ def _print(evaluation: Evaluation, seconds: float) -> None:
     shown = ["-" if math.isnan(score) else f"{score:.4f}" for score in evaluation.scores.values()]
     print("  ".join(f"{title:>6}" for title in _TITLES))
     print("  ".join(f"{score:>{max(6, len(title))}}" for title, score in zip(_TITLES, shown, strict=True)))
-    people = sum(len(row.image.people) for row in evaluation.images)
-    print(f"{people} people in {len(evaluation.images)} images in {seconds:.1f} s", file=sys.stderr)
+    people = counted(sum(len(row.image.people) for row in evaluation.images), "person", "people")
+    images = counted(len(evaluation.images), "image", "images")
+    print(f"{people} in {images} in {seconds:.1f} s", file=sys.stderr)

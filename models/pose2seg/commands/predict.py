@@ -11,6 +11,7 @@ import torch
 from pose2seg import distributed
 from pose2seg.commands import arguments
 from pose2seg.commands.messages import dataset_warnings
+from pose2seg.counts import counted
 from pose2seg.errors import InputError
 from pose2seg.files import real_path
 from pose2seg.inference import for_inference
@@ -180,6 +181,7 @@ def _keep_pictures_apart(overlays: Path | None, inputs: Sequence[Path]) -> None:
 
 def _summarise(prediction: Prediction, rate: float, seconds: float) -> str:
     masks, images, left_out, done_before = prediction
-    before = f"; {done_before} images were done before" if done_before else ""
+    before = f"; {counted(done_before, 'image was', 'images were')} done before" if done_before else ""
     without = f"; {left_out} left out that cannot be read" if left_out else ""
-    return f"{masks} masks from {images} images in {seconds:.1f} s, {rate:.1f} images/s{before}{without}"
+    made = f"{counted(masks, 'mask', 'masks')} from {counted(images, 'image', 'images')}"
+    return f"{made} in {seconds:.1f} s, {rate:.1f} images/s{before}{without}"

@@ -18,7 +18,10 @@ function show(photograph, shown, person) {
     else part.classList.toggle("off", !shown);
   }
   const everybody = photograph.querySelector(".everybody");
-  if (everybody) everybody.textContent = anyHidden(photograph) ? "Show all" : "Hide all";
+  if (everybody) {
+    everybody.textContent = anyHidden(photograph) ? "Show all" : "Hide all";
+    everybody.setAttribute("aria-label", `${everybody.textContent} in ${photograph.getAttribute("aria-label")}`);
+  }
 }
 
 function anyHidden(photograph) {

@@ -1,7 +1,7 @@
 """The markup of one photograph of the page."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from pose2seg.counts import counted
 from pose2seg.page.drawing import mask_path, skeleton_shapes
 from pose2seg.poses import Person
 from pose2seg.visualize import Image, person_colour
@@ -21,7 +22,7 @@ _JPEG_QUALITY = 85
 _PHOTOGRAPH, _PERSON = (
     Template(Path(__file__).with_name(name).read_text("utf-8")) for name in ("photograph.html", "person.html")
 )
-_EVERYBODY = '<button type="button" class="everybody">Hide all</button>'
+_EVERYBODY = '<button type="button" class="everybody" aria-label="Hide all in {}">Hide all</button>'
 
 
 class Entry(NamedTuple):
@@ -39,7 +40,7 @@ def make_entry(
 
     path: the page tells its name; image: (H, W, 3) uint8 BGR, as the model saw it.
     people, masks: in the same order; the masks are of the image's size.
-    seconds: what each stage took for this photograph, by the name of the stage; may be empty.
+    seconds: what each stage took, by the name of the stage: the mean of the photograph's batch; may be empty.
     """
     shown = _shrink(image)
     height, width = shown.shape[:2]
@@ -49,30 +50,30 @@ def make_entry(
     paths = [mask_path(mask, scale) for mask in masks]
     skeletons = [skeleton_shapes(person.keypoints, scale, (height, width)) for person in people]
     size = f"{image.shape[1]} \N{MULTIPLICATION SIGN} {image.shape[0]}"
+    name = escape(path.name)
     html = _PHOTOGRAPH.substitute(
-        name=escape(path.name),
-        figures=figures([size], seconds),
+        name=name,
+        figures=figures([size, *(f"{time} (mean of its batch)" for time in times(seconds))]),
         width=width,
         height=height,
         picture=_data_uri(shown),
         masks="".join(f'<path {group} d="{d}"/>' for group, d in zip(groups, paths, strict=True)),
         skeletons="".join(f"<g {group}>{pose}</g>" for group, pose in zip(groups, skeletons, strict=True)),
         count=counted(len(people), "person", "people"),
-        everybody=_EVERYBODY if len(people) > 1 else "",
+        everybody=_EVERYBODY.format(name) if len(people) > 1 else "",
         people=_rows(people, masks, colours),
     )
     return Entry(html, len(people), dict(seconds))
 
 
-def counted(number: int, singular: str, plural: str) -> str:
-    """ "1 person", "12 people"."""
-    return f"{number:,} {singular if number == 1 else plural}"
+def figures(facts: Iterable[str]) -> str:
+    """The markup of one line of facts."""
+    return " \N{MIDDLE DOT} ".join(map(escape, facts))
 
 
-def figures(facts: Sequence[str], seconds: Mapping[str, float]) -> str:
-    """One line: the facts, and the time of each stage."""
-    times = [f"{escape(stage)} {_duration(time)}" for stage, time in seconds.items()]
-    return " \N{MIDDLE DOT} ".join([*facts, *times])
+def times(seconds: Mapping[str, float]) -> list[str]:
+    """A fact for each stage: what it took."""
+    return [f"{stage} {_duration(time)}" for stage, time in seconds.items()]
 
 
 def _duration(seconds: float) -> str:

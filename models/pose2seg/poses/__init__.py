@@ -5,7 +5,7 @@ from pathlib import Path
 from pose2seg.errors import InputError
 from pose2seg.poses import openpose, yolo
 from pose2seg.poses.coco import labelled_keypoints, read_joint_names, read_poses
-from pose2seg.poses.people import ImagePoses, Person, PoseFile, PoseFolder, PoseSource
+from pose2seg.poses.people import ImagePoses, Person, PoseFile, PoseFolder, PoseSource, stack_poses
 
 __all__ = [
     "ImagePoses",
@@ -17,6 +17,7 @@ __all__ = [
     "open_poses",
     "read_joint_names",
     "read_poses",
+    "stack_poses",
 ]
 
 

@@ -110,16 +110,12 @@ def _read_results(results: Iterator[Record]) -> dict[str, ImagePoses]:
     return images
 
 
-def _keypoints(record: Record) -> npt.NDArray[np.float32]:
-    return record.numbers("keypoints", 3 * len(COCO_KEYPOINTS)).reshape(-1, 3)
-
-
 def _body(record: Record) -> npt.NDArray[np.float32]:
     """The first 17 joints: those of COCO in all these layouts."""
     count = len(record.get("keypoints", list))
-    if count not in {3 * joints for joints in _LAYOUTS_THAT_BEGIN_AS_COCO}:
-        return _keypoints(record)
-    return record.numbers("keypoints", count).reshape(-1, 3)[: len(COCO_KEYPOINTS)]
+    is_known = count in [3 * joints for joints in _LAYOUTS_THAT_BEGIN_AS_COCO]
+    expected = count if is_known else 3 * len(COCO_KEYPOINTS)
+    return record.numbers("keypoints", expected).reshape(-1, 3)[: len(COCO_KEYPOINTS)]
 
 
 # COCO, Halpe's body, COCO-WholeBody, Halpe with face and hands.

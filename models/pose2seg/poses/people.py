@@ -1,6 +1,6 @@
 """People's poses, and where they come from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -36,8 +36,12 @@ class ImagePoses:
     @property
     def keypoints(self) -> npt.NDArray[np.float32]:
         """(n, 17, 3), n may be 0."""
-        poses = [person.keypoints for person in self.people]
-        return np.array(poses, np.float32).reshape(-1, len(COCO_KEYPOINTS), 3)
+        return stack_poses([person.keypoints for person in self.people])
+
+
+def stack_poses(poses: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    """Poses (17, 3) as one array, (n, 17, 3); n may be 0."""
+    return np.array(poses, np.float32).reshape(-1, len(COCO_KEYPOINTS), 3)
 
 
 class PoseSource(Protocol):

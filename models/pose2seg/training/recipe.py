@@ -16,7 +16,9 @@ BatchNorm = Literal["batch", "synchronised", "frozen"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training, but for its data and machines: it gives the same model whatever the number of processes.
+    """A training, but for its data and machines.
+
+    Batch norm aside, it gives the same model whatever the number of processes.
 
     architecture, convention: of the model, see `Pose2Seg`.
     epochs: passes over all images.
@@ -27,7 +29,8 @@ class Recipe:
         biases and batch norms alone.
     schedule: "steps" divides the learning rate by 10 after each epoch of `milestones`; "cosine" brings it
         to 0 along half a cosine.
-    warmup_steps, warmup_factor: the learning rate rises from this share of itself, linearly.
+    warmup_steps: over how many steps the learning rate rises linearly.
+    warmup_factor: the share of the learning rate that it starts from.
     iou_weight: of 1 - IoU, beside the cross-entropy (`person_losses`).
     gradient_clip: the largest norm of all gradients together; None for any.
     average_decay: of the exponential moving average of the weights, which is then what is evaluated and
@@ -84,7 +87,7 @@ class Recipe:
 
     @property
     def frame_size(self) -> int:
-        """Of the square that the network input is, or that it is a crop of: a prediction's input."""
+        """The side of the square network input, or of what it is cropped from (a prediction's input size)."""
         return INPUT_SIZE if isinstance(self.augmentation.input, Crop) else self.input_size
 
     def draw_corner(self, step: int, stride: int) -> tuple[int, int]:

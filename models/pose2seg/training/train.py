@@ -5,7 +5,7 @@ import math
 import sys
 import warnings
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +19,7 @@ from pose2seg import distributed
 from pose2seg.checkpoint import save_checkpoint
 from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.errors import InputError
-from pose2seg.evaluate import evaluate as evaluate_model
+from pose2seg.evaluate import evaluate
 from pose2seg.files import atomic_writer, make_folder, remove_unfinished
 from pose2seg.model import Pose2Seg
 from pose2seg.training.loader import Batch, BatchSampler, make_loader
@@ -28,20 +28,13 @@ from pose2seg.training.recipe import Recipe
 from pose2seg.training.state import load_state, save_state
 from pose2seg.training.trainer import Trainer
 
-Evaluator = Callable[[Pose2Seg, Sequence[PersonImage]], Mapping[str, float]]
-
 _STEPS_AT_ONCE = 20  # have their losses read from the device, which has to wait for that
-
-
-def coco_scores(model: Pose2Seg, images: Sequence[PersonImage]) -> Mapping[str, float]:
-    """The scores of `pose2seg.evaluate`, the average precision first."""
-    return evaluate_model(model, images).scores
 
 
 def make_model(recipe: Recipe, templates: Tensor) -> Pose2Seg:
     """The model of a recipe, with its random initial weights; templates as in `Pose2Seg`."""
     torch.manual_seed(recipe.seed)
-    return Pose2Seg(templates, convention=recipe.convention, **asdict(recipe.architecture))
+    return Pose2Seg(templates, recipe.architecture, convention=recipe.convention)
 
 
 def training_files(output: Path) -> list[tuple[Path, str]]:
@@ -63,7 +56,6 @@ def train(
     output: Path,
     *,
     validation: Sequence[PersonImage] = (),
-    evaluate: Evaluator = coco_scores,
     device: torch.device | str = "cpu",
     workers: int = 2,
     save_every: int = 1000,
@@ -73,7 +65,7 @@ def train(
     """Train a model, and write into the folder `output`:
 
     - last.safetensors: the model, after each epoch.
-    - best.safetensors: the model whose evaluation was best.
+    - best.safetensors: the model whose average precision was best.
     - losses.csv: loss and learning rate of each step.
     - metrics.csv: the evaluation after each epoch.
     - recipe.json: the recipe, for the record.
@@ -90,7 +82,6 @@ def train(
     model: is trained in place (`make_model`). Its architecture and convention, which may be those of weights
         that were given to it, are noted in place of the recipe's.
     validation: images to evaluate after each epoch; none for no evaluation.
-    evaluate: gives its results by name, the one that decides which model is best first; more is better.
     workers: processes that prepare batches, for each process that trains; 0 for none.
 
     Returns the model to keep, in evaluation mode: `model`, or the average of its weights.
@@ -108,8 +99,8 @@ def train(
     run = _Run(model, images, recipe, output, torch.device(device), workers, resume, tensorboard)
     for epoch in range(run.epoch, recipe.epochs):
         run.train_epoch(epoch, save_every)
-        run.finish_epoch(validation, evaluate)
-    return run.trained
+        run.finish_epoch(validation)
+    return run.switch_to_evaluation()
 
 
 class _Run:
@@ -151,11 +142,6 @@ class _Run:
                 file.write(json.dumps(asdict(recipe), indent=2).encode() + b"\n")
 
     @property
-    def trained(self) -> Pose2Seg:
-        """The model to evaluate and keep."""
-        return self._trainer.trained.eval()
-
-    @property
     def epoch(self) -> int:
         """The epoch of the next step."""
         return self._trainer.steps // self._sampler.steps_per_epoch
@@ -179,16 +165,16 @@ class _Run:
                     self._save()
             self._report(bar)
 
-    def finish_epoch(self, validation: Sequence[PersonImage], evaluate: Evaluator) -> None:
+    def finish_epoch(self, validation: Sequence[PersonImage]) -> None:
         """Evaluate the model, and keep it and the state of the training."""
-        trained = self.trained
+        trained = self.switch_to_evaluation()
         results = {"loss": fmean(self._epoch_losses)}
         self._epoch_losses.clear()
         distributed.copy_from_first(trained.buffers())  # each process has its own running statistics
         if validation:
-            metrics = evaluate(trained, validation)
+            metrics = evaluate(trained, validation).scores
             results |= metrics
-            score = next(iter(metrics.values()))
+            score = metrics["ap"]
             if self._log is not None:
                 self._log.add_metrics(self._trainer.steps, self.epoch, metrics)
             if score > self._best:  # which nan never is
@@ -201,6 +187,10 @@ class _Run:
             tqdm.write(f"epoch {self.epoch} of {self._recipe.epochs}: {told}", file=sys.stderr)
         self._save()
         self._trainer.prepare()
+
+    def switch_to_evaluation(self) -> Pose2Seg:
+        """The model to evaluate and keep, in evaluation mode; `Trainer.prepare` ends that."""
+        return self._trainer.trained.eval()
 
     def _step(self, batch: Batch, bar: "tqdm[Any]") -> None:
         self._new_problems += batch.problems
