@@ -55,7 +55,7 @@ def plot_ratios(results: Sequence[Result], path: Path) -> None:
         axes.set_yticks(
             range(len(results)), [f"{result.contest.op}, {result.contest.case}" for result in results]
         )
-        axes.set(xscale="log", xlabel="time, in times that of pose2seg_ops")
+        axes.set(xscale="log", xlabel="time, relative to pose2seg_ops (above 1 is slower)")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.invert_yaxis()
         axes.grid(alpha=0.3)

@@ -85,7 +85,7 @@ def linearity_table(results: Sequence[Result]) -> Iterator[str]:
     yield from (
         "",
         "Our time for each item, in µs, and in brackets the exponent with which time grew since the size",
-        "before: 1 is linear; less, where fixed costs count; more, where memory is at hand no longer.",
+        "before: 1 is linear; below 1, fixed costs dominate; above 1, the data no longer fits in the caches.",
         "",
     )
     yield "| | |"

@@ -53,8 +53,9 @@ def affine_align(
         image, is all zeros.
 
     Raises:
-        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
-        ValueError: for a shape, device, size or convention that is not.
+        TypeError: if an argument is not a dense tensor, or its dtype or type is not supported.
+        ValueError: if a shape, device, size or convention is not.
+        NotImplementedError: at a second derivative, or for a tangent of forward mode.
 
     On a device without kernels, which is neither cpu nor cuda, the pure-torch reference runs, and warns once.
 

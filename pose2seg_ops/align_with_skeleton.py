@@ -49,9 +49,9 @@ def align_with_skeleton(
         cannot be sampled or drawn is zeros, as in the two ops.
 
     Raises:
-        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
-        ValueError: for a shape, device, size, convention or number that is not; a limb that names no joint.
-        NotImplementedError: at a second derivative.
+        TypeError: if an argument is not a dense tensor, or its dtype or type is not supported.
+        ValueError: if a shape, device, size, convention or number is not, or a limb names no joint.
+        NotImplementedError: at a second derivative, or for a tangent of forward mode.
 
     Source: the input of Pose2Seg's segmentation head (Zhang et al., CVPR 2019, section 3.4).
     """

@@ -25,9 +25,9 @@ def encode_rle(masks: Tensor) -> list[RLE]:
         operator `torch.ops.pose2seg_ops.encode_rle` gives the same bytes as a tensor.
 
     Raises:
-        TypeError: for masks that are no dense tensor of bool or uint8.
-        ValueError: for a shape that is not (N, H, W), or masks of 2^31 pixels or more.
-        NotImplementedError: when the device is neither cpu nor cuda.
+        TypeError: if the masks are not a dense tensor of bool or uint8.
+        ValueError: if the shape is not (N, H, W), or masks have 2^31 pixels or more.
+        NotImplementedError: if the device is neither cpu nor cuda.
 
     Source: the COCO API (https://github.com/cocodataset/cocoapi).
     """

@@ -37,14 +37,15 @@ def fit_pose_templates(
             `exp(-||H P - T||)` over the common joints.
 
     Returns:
-        matrices (N, 2, 3), source -> output; index (N,) int64 of the template; score (N,). A pose that
-        nothing fits has the centred resize that keeps the aspect, index -1 and score 0. When all joints of a
-        pose coincide the similarity is the one of minimum norm.
+        matrices (N, 2, 3), source -> output; index (N,) int64 of the template; score (N,). All three are on
+        the device of `keypoints`, matrices and scores of its dtype. A pose that nothing fits has the centred
+        resize that keeps the aspect, index -1 and score 0. When all joints of a pose coincide the similarity
+        is the one of minimum norm.
 
     Raises:
-        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
-        ValueError: for a shape, size or score that is not.
-        NotImplementedError: when a gradient is asked for, or the device is neither cpu nor cuda.
+        TypeError: if an argument is not a dense tensor, or its dtype or type is not supported.
+        ValueError: if a shape, size or score is not.
+        NotImplementedError: if a gradient or a tangent is asked for, or the device is neither cpu nor cuda.
 
     Source: Pose2Seg (Zhang et al., CVPR 2019, section 3.2).
     """

@@ -39,10 +39,10 @@ def letterbox(
         device.
 
     Raises:
-        TypeError: when an image is no dense uint8 tensor, or the dtype is not supported.
-        ValueError: for no images, or a shape, device, size or memory format that is not supported; for a mean
-            that is not finite, or a deviation that is not positive and finite.
-        NotImplementedError: when the device is neither cpu nor cuda.
+        TypeError: if an image is not a dense uint8 tensor, or the dtype is not supported.
+        ValueError: if there are no images; if a shape, device, size or memory format is not supported; if a
+            mean is not finite, or a deviation is not positive and finite.
+        NotImplementedError: if the device is neither cpu nor cuda.
 
     Source: the input of Pose2Seg (Zhang et al., CVPR 2019).
     """

@@ -40,9 +40,9 @@ def paste_masks(
         whose matrix has no finite inverse gives an empty mask.
 
     Raises:
-        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
-        ValueError: for a shape, size, threshold or image index that is not; maps are less than 32768 x 32768.
-        NotImplementedError: when the device is neither cpu nor cuda.
+        TypeError: if an argument is not a dense tensor, or its dtype or type is not supported.
+        ValueError: if a shape, size, threshold or image index is not; maps are less than 32768 x 32768.
+        NotImplementedError: if the device is neither cpu nor cuda.
 
     Source: Pose2Seg (Zhang et al., CVPR 2019): the inverse of its affine-align.
     """

@@ -33,9 +33,11 @@ def paste_rle(
         waiting for a CUDA device and of torch.compile holds here as well.
 
     Raises:
-        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
-        ValueError: for a shape, size, threshold or image index that is not, or images of 2^31 pixels or more.
-        NotImplementedError: when the device is neither cpu nor cuda.
+        TypeError: if an argument is not a dense tensor, or its dtype or type is not supported.
+        ValueError: if a shape, size, threshold or image index is not, or an image has 2^31 pixels or more.
+        NotImplementedError: if the device is neither cpu nor cuda.
+
+    Source: as of `paste_masks` and `encode_rle`.
     """
     matrices, sizes = as_geometry(matrices), flatten_pairs(image_sizes, "image_sizes")
     index = batch_index.cpu() if batch_index.is_cuda else batch_index  # read once

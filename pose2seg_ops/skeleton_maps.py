@@ -55,12 +55,13 @@ def skeleton_maps(
         dtype: Of the result; default that of `keypoints`.
 
     Returns:
-        (N, K + 2 L, h, w): K confidence maps, then x and y of each of the L limbs.
+        (N, K + 2 L, h, w): K confidence maps, then x and y of each of the L limbs; on the device of
+        `keypoints`.
 
     Raises:
-        TypeError: for what is no dense tensor, or has a dtype or a type that is not supported.
-        ValueError: for a shape, size, number or limb_overlap out of range, or a limb that names no joint.
-        NotImplementedError: at a second derivative.
+        TypeError: if an argument is not a dense tensor, or its dtype or type is not supported.
+        ValueError: if a shape, size, number or limb_overlap is out of range, or a limb names no joint.
+        NotImplementedError: at a second derivative, or for a tangent of forward mode.
 
     Source: OpenPose (Cao et al., CVPR 2017), as drawn by Pose2Seg (Zhang et al., CVPR 2019, section 3.4).
     """
