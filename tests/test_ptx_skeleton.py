@@ -155,7 +155,7 @@ def draw_channels_last(interpreter, module, kernel, keypoints, size, limbs, feat
     parameters["output"] = device.bind(output, "output") + features * output.itemsize
     parameters["output_strides"] = element_strides(output.transpose(0, 3, 1, 2))
     blocks_per_map = -(-size[0] * size[1] // 64)
-    grid = (blocks_per_map, -(-(channels + 1) // 64))
+    grid = (blocks_per_map, -(-channels // 64))
     return output, ptx.run(interpreter, module, kernel, grid, 64, [parameters, blocks_per_map], device)
 
 

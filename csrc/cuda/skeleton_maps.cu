@@ -171,7 +171,7 @@ template <class T, class Out>
 void launch_channels_last(const SkeletonMapsParams& p, cudaStream_t stream) {
   const SkeletonDrawing& d = p.drawing;
   const int blocks_per_map = int(blocks_for(int64_t(d.height) * d.width, kTileCells));
-  const dim3 grid(blocks_for(d.maps * blocks_per_map, 1), blocks_for(d.channels() + 1, kTileChannels));
+  const dim3 grid(blocks_for(d.maps * blocks_per_map, 1), blocks_for(d.channels(), kTileChannels));
   launch(draw_channels_last<T, Out>, grid, dim3(kTileCells), stream, p, blocks_per_map);
 }
 
