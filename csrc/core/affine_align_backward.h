@@ -78,9 +78,7 @@ HOST_DEVICE void store_matrix_gradient(const AffineAlignBackwardMatricesParams& 
                                        const Affine<double>& transform_gradient) {
   const Affine<double> m =
       sampling_transform_gradient(p.matrix<T>(instance), transform_gradient, p.convention, p.height, p.width);
-  T* grad = static_cast<T*>(p.grad_matrices) + instance * 6;
-  const double entries[6] = {m.a, m.b, m.c, m.d, m.e, m.f};
-  for (int i = 0; i < 6; ++i) grad[i] = T(entries[i]);
+  store_affine(m, static_cast<T*>(p.grad_matrices) + instance * 6);
 }
 
 void affine_align_backward_input_cpu(const AffineAlignBackwardInputParams& params);
