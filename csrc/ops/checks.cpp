@@ -101,9 +101,10 @@ void check_size(at::IntArrayRef size, const char* name) {
 }
 
 void check_no_gradient(const at::Tensor& tensor, const char* name, const char* op) {
-  TORCH_CHECK_NOT_IMPLEMENTED(!(tensor.requires_grad() && at::GradMode::is_enabled()), op,
-                              " has no gradient, and ", name,
-                              " requires one: detach it, or use pose2seg_ops.reference.", op);
+  const bool is_recorded = tensor.requires_grad() && at::GradMode::is_enabled();
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      !is_recorded && !tensor._fw_grad(/*level=*/0).defined(), op, " has no gradient, and ", name,
+      " requires one or has a tangent: detach it, or use pose2seg_ops.reference.", op);
 }
 
 Convention parse_convention(std::string_view name) {

@@ -35,7 +35,8 @@ void check_same_device(const at::Tensor& tensor, const char* name, const at::Ten
 // A positive (height, width).
 void check_size(at::IntArrayRef size, const char* name);
 
-// Asking for a gradient that an op does not have is an error, not a silent zero.
+// Asking for a gradient that an op does not have is an error, not a silent zero; nor is a tangent of forward
+// mode dropped.
 void check_no_gradient(const at::Tensor& tensor, const char* name, const char* op);
 
 // One of the names that affine_align documents.
