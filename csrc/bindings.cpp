@@ -77,7 +77,7 @@ TORCH_LIBRARY_FRAGMENT(POSE2SEG_LIBRARY, m) {
          "int stride, bool signed_visibility, str limb_overlap, ScalarType? dtype) -> Tensor",
          TORCH_FN(skeleton_maps));
   define(m,
-         "skeleton_maps_backward(Tensor grad_output, Tensor keypoints, int[] limbs, float sigma, "
+         "skeleton_maps_backward(Tensor grad, Tensor keypoints, int[] limbs, float sigma, "
          "float limb_width, int stride, bool signed_visibility, str limb_overlap) -> Tensor",
          TORCH_FN(skeleton_maps_backward));
   define(m,

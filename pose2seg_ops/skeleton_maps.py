@@ -108,13 +108,13 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(keypoints)
 
 
-def _backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (keypoints,) = ctx.saved_tensors
-    grad_keypoints = _operators.skeleton_maps_backward(grad_output, keypoints, *ctx.style)
+    grad_keypoints = _operators.skeleton_maps_backward(grad, keypoints, *ctx.style)
     return grad_keypoints, *[None] * 8
 
 
-def _fake_backward(grad_output: Tensor, keypoints: Tensor, *style: Any) -> Tensor:
+def _fake_backward(grad: Tensor, keypoints: Tensor, *style: Any) -> Tensor:
     return keypoints.new_empty(keypoints.shape)
 
 

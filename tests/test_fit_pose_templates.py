@@ -5,6 +5,7 @@ import torch
 from golden import load_golden
 from hypothesis import strategies as st
 from strategies import in_memory, many_cases, memory, put, seeds, sizes, spikes
+from torch.autograd import forward_ad
 
 from pose2seg_ops import fit_pose_templates, reference
 
@@ -276,6 +277,18 @@ def test_no_gradient_comes_of_a_compiled_fit(backend):
     poses = random_poses(3, templates.cpu()).to(backend.device).requires_grad_()
     with pytest.raises(Exception, match="fit_pose_templates has no gradient"):
         fit(poses, templates, (128, 128), (64, 48))[0].sum().backward()
+
+
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_forward_mode_is_refused(backend, wanted):
+    templates = random_templates(4)
+    tensors = [random_poses(3, templates).to(backend.device), templates.to(backend.device)]
+    with forward_ad.dual_level():
+        tensors[wanted] = forward_ad.make_dual(tensors[wanted], torch.ones_like(tensors[wanted]))
+        with pytest.raises(NotImplementedError, match="forward mode AD"):
+            backend.fit_pose_templates(*tensors, (128, 128), (64, 48))
+        detached = [tensor.detach() for tensor in tensors]
+        backend.fit_pose_templates(*detached, (128, 128), (64, 48))
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,10 @@ FORWARD = np.dtype(
 BACKWARD = np.dtype(
     [
         ("drawing", DRAWING),
-        ("grad_output", "u8"),
+        ("grad", "u8"),
         ("grad_keypoints", "u8"),
-        ("grad_output_strides", "i8", 4),
-        ("grad_output_dtype", "i4"),
+        ("grad_strides", "i8", 4),
+        ("grad_dtype", "i4"),
     ],
     align=True,
 )
@@ -155,7 +155,7 @@ def draw_channels_last(interpreter, module, kernel, keypoints, size, limbs, feat
     parameters["output"] = device.bind(output, "output") + features * output.itemsize
     parameters["output_strides"] = element_strides(output.transpose(0, 3, 1, 2))
     blocks_per_map = -(-size[0] * size[1] // 64)
-    grid = (blocks_per_map, -(-(channels + 1) // 64))
+    grid = (blocks_per_map, -(-channels // 64))
     return output, ptx.run(interpreter, module, kernel, grid, 64, [parameters, blocks_per_map], device)
 
 
@@ -209,9 +209,9 @@ def test_gradient(interpreter, backward_ptx, kernel, size, people, dtypes, overl
     device = interpreter.Device()
     parameters = np.zeros((), BACKWARD)
     parameters["drawing"] = drawing(device, keypoints, size, LIMBS, overlap)
-    parameters["grad_output"] = device.bind(grad_output, "grad_output")
+    parameters["grad"] = device.bind(grad_output, "grad_output")
     parameters["grad_keypoints"] = device.bind(grad_keypoints, "grad_keypoints")
-    parameters["grad_output_strides"] = element_strides(grad_output)
+    parameters["grad_strides"] = element_strides(grad_output)
     ptx.run(interpreter, backward_ptx, kernel, 2 * people * 5, 128, [parameters], device)
 
     leaf = torch.from_numpy(keypoints).requires_grad_()

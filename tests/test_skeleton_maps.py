@@ -308,17 +308,17 @@ def test_bad_arguments(change, error, message):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"grad_output": torch.zeros(2, 15, 9)}, ValueError, r"grad_output must be \(N, K \+ 2 L, h, w\), got \(2, 15, 9\)"),
-        ({"grad_output": torch.zeros(2, 14, 9, 8)}, ValueError, r"grad_output must be \(N, K \+ 2 L, h, w\), got \(2, 14, 9, 8\)"),
-        ({"grad_output": torch.zeros(2, 15, 9, 8).int()}, TypeError, "grad_output must be float32, .* got int32"),
+        ({"grad": torch.zeros(2, 15, 9)}, ValueError, r"grad must be \(N, K \+ 2 L, h, w\), got \(2, 15, 9\)"),
+        ({"grad": torch.zeros(2, 14, 9, 8)}, ValueError, r"grad must be \(N, K \+ 2 L, h, w\), got \(2, 14, 9, 8\)"),
+        ({"grad": torch.zeros(2, 15, 9, 8).int()}, TypeError, "grad must be float32, .* got int32"),
         ({"keypoints": torch.zeros(2, 5, 2)}, ValueError, r"keypoints must be \(N, K, 3\) or .* got \(2, 5, 2\)"),
-        ({"limbs": [0, 1, 2], "grad_output": torch.zeros(2, 8, 9, 8)}, ValueError, "limbs must be pairs of joints, got 3 numbers"),
+        ({"limbs": [0, 1, 2], "grad": torch.zeros(2, 8, 9, 8)}, ValueError, "limbs must be pairs of joints, got 3 numbers"),
         ({"limbs": [0, 5] * 5}, ValueError, r"limbs must name two of the 5 joints, counted from 0, got \(0, 5\) at 0"),
     ],
 )  # fmt: skip
 def test_bad_arguments_of_the_gradient(change, error, message):
     arguments = {
-        "grad_output": torch.zeros(2, 15, 9, 8),
+        "grad": torch.zeros(2, 15, 9, 8),
         "keypoints": torch.zeros(2, 5, 3),
         "limbs": [0, 1] * 5,
     }

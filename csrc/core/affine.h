@@ -27,6 +27,12 @@ HOST_DEVICE Affine<double> load_affine(const T* matrix) {
           double(matrix[3]), double(matrix[4]), double(matrix[5])};
 }
 
+template <class T, class From>
+HOST_DEVICE void store_affine(const Affine<From>& m, T* matrix) {
+  const From entries[6] = {m.a, m.b, m.c, m.d, m.e, m.f};
+  for (int i = 0; i < 6; ++i) matrix[i] = T(entries[i]);
+}
+
 // p q - r s, rounded so that it is 0 whenever the exact value is, on every device.
 HOST_DEVICE double difference_of_products(double p, double q, double r, double s) {
   const double rs = r * s;

@@ -44,7 +44,9 @@ struct AffineAlignBackward {
 struct AffineAlignBackwardInputParams : AffineAlignBackward {
   void* grad_input;               // (batch, channels, height, width), contiguous or channels_last
   int64_t grad_input_strides[4];  // in elements: N, C, H, W
-  void* footprints;               // (instances,) AffineFootprint, from the first pass to the second
+
+  // Scratch of the CUDA kernels, from the first pass to the second.
+  void* footprints;  // (instances,) AffineFootprint
 
   // The first pass, one instance.
   template <class T>
@@ -63,7 +65,9 @@ struct AffineAlignBackwardMatricesParams : AffineAlignBackward {
   const void* input;         // (batch, channels, height, width), any strides
   int64_t input_strides[4];  // in elements: N, C, H, W
   void* grad_matrices;       // (instances, 2, 3) contiguous
-  Affine<double>* parts;     // (instances, tiles): gradients of the sampling transform, from pass to pass
+
+  // Scratch of the CUDA kernels, from the first pass to the second.
+  Affine<double>* parts;  // (instances, tiles): gradients of the sampling transform
 };
 
 // The tiles of output pixels that the first pass sums in CUDA.
@@ -78,9 +82,7 @@ HOST_DEVICE void store_matrix_gradient(const AffineAlignBackwardMatricesParams& 
                                        const Affine<double>& transform_gradient) {
   const Affine<double> m =
       sampling_transform_gradient(p.matrix<T>(instance), transform_gradient, p.convention, p.height, p.width);
-  T* grad = static_cast<T*>(p.grad_matrices) + instance * 6;
-  const double entries[6] = {m.a, m.b, m.c, m.d, m.e, m.f};
-  for (int i = 0; i < 6; ++i) grad[i] = T(entries[i]);
+  store_affine(m, static_cast<T*>(p.grad_matrices) + instance * 6);
 }
 
 void affine_align_backward_input_cpu(const AffineAlignBackwardInputParams& params);

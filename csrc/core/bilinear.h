@@ -4,13 +4,9 @@
 #include <cstdint>
 
 #include "core/host_device.h"
+#include "core/vector2.h"
 
 namespace pose2seg {
-
-template <class T>
-struct Gradient {
-  T x, y;
-};
 
 // The four pixels around a point and their weights. A tap outside the map is absent: it counts 0, and the
 // others are not renormalised. A point with no tap inside (or NaN, or infinite) has none present.
@@ -51,7 +47,7 @@ struct BilinearTaps {
 
   // How the interpolated value changes with the point: to the right of it and below where it lies on a row
   // or a column of pixels and the two sides differ. The value of an absent tap is to be 0.
-  HOST_DEVICE Gradient<T> gradient(T upper_left, T upper_right, T lower_left, T lower_right) const {
+  HOST_DEVICE Vector2<T> gradient(T upper_left, T upper_right, T lower_left, T lower_right) const {
     return {(1 - lower) * (upper_right - upper_left) + lower * (lower_right - lower_left),
             (1 - right) * (lower_left - upper_left) + right * (lower_right - upper_right)};
   }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/affine.h"
 #include "core/host_device.h"
 
 namespace pose2seg {
@@ -10,6 +11,8 @@ namespace pose2seg {
 // output.
 struct CentredResize {
   double scale, shift_x, shift_y;
+
+  HOST_DEVICE Affine<double> matrix() const { return {scale, 0, shift_x, 0, scale, shift_y}; }
 };
 
 HOST_DEVICE CentredResize centred_resize(double source_height, double source_width, double output_height,

@@ -54,17 +54,11 @@ HOST_DEVICE BestFit fit_template(const FitPoseTemplatesParams& params, int64_t p
 template <class T>
 HOST_DEVICE void store_fit(const FitPoseTemplatesParams& params, int64_t pose, const BestFit& best) {
   const double width = params.output_width, height = params.output_height;
-  Similarity m = best.transform;
-  T* matrix = static_cast<T*>(params.matrices) + pose * 6;
-  if (best.index >= 0) {
-    const double rows[6] = {m.a * width,   m.b * width,  m.tx * width,
-                            -m.b * height, m.a * height, m.ty * height};
-    for (int i = 0; i < 6; ++i) matrix[i] = T(rows[i]);
-  } else {
-    const CentredResize plain = params.letterbox();
-    const double rows[6] = {plain.scale, 0, plain.shift_x, 0, plain.scale, plain.shift_y};
-    for (int i = 0; i < 6; ++i) matrix[i] = T(rows[i]);
-  }
+  const Similarity& m = best.transform;
+  const Affine<double> matrix = best.index >= 0 ? Affine<double>{m.a * width,   m.b * width,  m.tx * width,
+                                                                 -m.b * height, m.a * height, m.ty * height}
+                                                : params.letterbox().matrix();
+  store_affine(matrix, static_cast<T*>(params.matrices) + pose * 6);
   params.index[pose] = best.index;
   static_cast<T*>(params.score)[pose] = T(best.score);
 }

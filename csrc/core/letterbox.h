@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/affine.h"
 #include "core/bilinear.h"
 #include "core/dtype.h"
 
@@ -67,8 +68,8 @@ HOST_DEVICE void letterbox_pixel(const LetterboxParams& params, const LetterboxI
 }
 
 HOST_DEVICE void store_matrix(const LetterboxParams& params, const LetterboxImage& image, int64_t index) {
-  const float rows[6] = {image.scale, 0, image.shift_x, 0, image.scale, image.shift_y};
-  for (int i = 0; i < 6; ++i) params.matrices[index * 6 + i] = rows[i];
+  store_affine(Affine<float>{image.scale, 0, image.shift_x, 0, image.scale, image.shift_y},
+               params.matrices + index * 6);
 }
 
 void letterbox_cpu(const LetterboxParams& params);

@@ -1,21 +1,11 @@
 #pragma once
 
 #include "core/skeleton_drawing.h"
+#include "core/vector2.h"
 
 // How the value of one cell moves with the joints. The edges of what is drawn are constants.
 
 namespace pose2seg {
-
-template <class T>
-struct Vector2 {
-  T x, y;
-
-  HOST_DEVICE Vector2& operator+=(const Vector2& other) {
-    x += other.x;
-    y += other.y;
-    return *this;
-  }
-};
 
 // What the gradient of one cell of joint k's confidence map contributes to that joint of `person`. Only the
 // person that supplied the value has a part in it; the value's sign is that of its derivative.

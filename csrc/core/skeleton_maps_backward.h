@@ -10,10 +10,10 @@ namespace pose2seg {
 
 struct SkeletonMapsBackwardParams {
   SkeletonDrawing drawing;
-  const void* grad_output;         // (maps, joints + 2 limbs, height, width), any strides
-  void* grad_keypoints;            // (maps, people, joints, 3) contiguous, of the keypoints' dtype
-  int64_t grad_output_strides[4];  // in elements
-  DType grad_output_dtype;
+  const void* grad;         // (maps, joints + 2 limbs, height, width), any strides
+  void* grad_keypoints;     // (maps, people, joints, 3) contiguous, of the keypoints' dtype
+  int64_t grad_strides[4];  // in elements
+  DType grad_dtype;
 };
 
 void skeleton_maps_backward_cpu(const SkeletonMapsBackwardParams& params);

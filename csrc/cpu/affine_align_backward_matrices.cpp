@@ -32,7 +32,7 @@ class MatrixGradient {
       : p_(params),
         channels_last_(channels_last),
         band_(rows, {{0, p_.height, p_.width, p_.input_strides[2], p_.input_strides[3]}, p_.out_width}),
-        pixels_(rows, std::vector<Gradient<Compute>>(p_.out_width)),
+        pixels_(rows, std::vector<Vector2<Compute>>(p_.out_width)),
         columns_(p_.out_width),
         columns_by_row_(p_.out_width) {}
 
@@ -42,7 +42,7 @@ class MatrixGradient {
     if (image < 0 || image >= p_.batch) return {};
     for (int64_t i = 0; i < rows; ++i) {
       band_[i].find(p_.to_input<Compute>(task.map), task.first + i);
-      std::fill(pixels_[i].begin(), pixels_[i].end(), Gradient<Compute>{});
+      std::fill(pixels_[i].begin(), pixels_[i].end(), Vector2<Compute>{});
     }
     input_ = static_cast<const T*>(p_.input) + image * p_.input_strides[0];
     grad_ = static_cast<const T*>(p_.grad) + task.map * p_.grad_strides[0] + task.first * p_.grad_strides[2];
@@ -74,8 +74,7 @@ class MatrixGradient {
                                      value(taps.has_lower && taps.has_right, x + 1, y + 1));
     const auto by =
         Compute(grad_[i * p_.grad_strides[2] + channel * p_.grad_strides[1] + column * p_.grad_strides[3]]);
-    pixels_[i][column].x += by * slope.x;
-    pixels_[i][column].y += by * slope.y;
+    pixels_[i][column] += {by * slope.x, by * slope.y};
   }
 
   // visit(column) for the columns of a row that have some taps, but not all.
@@ -86,8 +85,8 @@ class MatrixGradient {
   }
 
   // How the sums of each tap times the gradient, over some channels, move the pixel.
-  static Gradient<Compute> slope(const RowTaps<Compute>& row, int64_t column, Compute upper_left,
-                                 Compute upper_right, Compute lower_left, Compute lower_right) {
+  static Vector2<Compute> slope(const RowTaps<Compute>& row, int64_t column, Compute upper_left,
+                                Compute upper_right, Compute lower_left, Compute lower_right) {
     const BilinearTaps<Compute> taps = {0, 0, row.right[column], row.lower[column], true, true, true, true};
     return taps.gradient(upper_left, upper_right, lower_left, lower_right);
   }
@@ -112,9 +111,7 @@ class MatrixGradient {
         ll += by * Compute(lower[c * plane]);
         lr += by * Compute(lower[c * plane + right]);
       }
-      const auto moved = slope(row, column, ul, ur, ll, lr);
-      pixels_[i][column].x += moved.x;
-      pixels_[i][column].y += moved.y;
+      pixels_[i][column] += slope(row, column, ul, ur, ll, lr);
     }
   }
 
@@ -152,15 +149,13 @@ class MatrixGradient {
   }
 
   Affine<double> sum_of_pixels(const Task& task) {
-    std::fill(columns_.begin(), columns_.end(), Gradient<double>{});
-    std::fill(columns_by_row_.begin(), columns_by_row_.end(), Gradient<double>{});
+    std::fill(columns_.begin(), columns_.end(), Vector2<double>{});
+    std::fill(columns_by_row_.begin(), columns_by_row_.end(), Vector2<double>{});
     for (int64_t row = task.first; row < task.last; ++row)
       for (int64_t column = 0; column < p_.out_width; ++column) {
         const auto& pixel = pixels_[row - task.first][column];
-        columns_[column].x += pixel.x;
-        columns_[column].y += pixel.y;
-        columns_by_row_[column].x += double(row) * pixel.x;
-        columns_by_row_[column].y += double(row) * pixel.y;
+        columns_[column] += {pixel.x, pixel.y};
+        columns_by_row_[column] += {double(row) * pixel.x, double(row) * pixel.y};
       }
     Affine<double> sum = {};
     for (int64_t column = 0; column < p_.out_width; ++column) {
@@ -175,8 +170,8 @@ class MatrixGradient {
   const bool channels_last_;
   const T *input_ = nullptr, *grad_ = nullptr;  // of the task's image and first row
   std::vector<RowTaps<Compute>> band_;
-  std::vector<std::vector<Gradient<Compute>>> pixels_;      // of the band, summed over channels
-  std::vector<Gradient<double>> columns_, columns_by_row_;  // summed over rows; and times the row
+  std::vector<std::vector<Vector2<Compute>>> pixels_;      // of the band, summed over channels
+  std::vector<Vector2<double>> columns_, columns_by_row_;  // summed over rows; and times the row
 };
 
 }  // namespace

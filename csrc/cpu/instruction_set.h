@@ -11,7 +11,7 @@ enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
 // ATEN_CPU_CAPABILITY=default or =avx2 asks for less.
 InstructionSet instruction_set();
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#ifdef __x86_64__
 #define POSE2SEG_COMPILE_FOR(...) [[gnu::target(__VA_ARGS__), gnu::flatten]]
 
 template <class Body>

@@ -19,9 +19,9 @@ struct PersonGradient {
   T* const grad_keypoints;  // (joints, 3)
 
   T grad(int64_t channel, int64_t column, int64_t row) const {
-    const int64_t* strides = p.grad_output_strides;
+    const int64_t* strides = p.grad_strides;
     return T(static_cast<const Grad*>(
-        p.grad_output)[map * strides[0] + channel * strides[1] + row * strides[2] + column * strides[3]]);
+        p.grad)[map * strides[0] + channel * strides[1] + row * strides[2] + column * strides[3]]);
   }
 
   void add(int k, const Vector2<T>& gradient) const {
@@ -75,7 +75,7 @@ void gradient(const SkeletonMapsBackwardParams& p) {
 }  // namespace
 
 void skeleton_maps_backward_cpu(const SkeletonMapsBackwardParams& params) {
-  dispatch_floating(params.grad_output_dtype, [&](auto type) {
+  dispatch_floating(params.grad_dtype, [&](auto type) {
     using Grad = decltype(type);
     params.drawing.keypoints_dtype == DType::kDouble ? gradient<double, Grad>(params)
                                                      : gradient<float, Grad>(params);

@@ -50,9 +50,9 @@ __device__ Share<Index> share_of_thread(bool channels_last, int lane, int warp, 
 
 // The gradient of a point by the slopes of kVector channels; `input` is where its upper left tap would be.
 template <class T, class Index, int kVector>
-__device__ Gradient<accumulate_t<T>> gradient_of_vector(const T* input, const T* grad,
-                                                        const BilinearTaps<accumulate_t<T>, Index>& taps,
-                                                        Index right, Index lower) {
+__device__ Vector2<accumulate_t<T>> gradient_of_vector(const T* input, const T* grad,
+                                                       const BilinearTaps<accumulate_t<T>, Index>& taps,
+                                                       Index right, Index lower) {
   using Compute = accumulate_t<T>;
   using Channels = Vector<T, kVector>;
   const auto load = [&](bool present, Index offset) {
@@ -63,13 +63,12 @@ __device__ Gradient<accumulate_t<T>> gradient_of_vector(const T* input, const T*
                  upper_right = load(taps.has_upper && taps.has_right, right),
                  lower_left = load(taps.has_lower && taps.has_left, lower),
                  lower_right = load(taps.has_lower && taps.has_right, lower + right);
-  Gradient<Compute> sum = {};
+  Vector2<Compute> sum = {};
 #pragma unroll
   for (int i = 0; i < kVector; ++i) {
     const auto slope = taps.gradient(Compute(upper_left.of[i]), Compute(upper_right.of[i]),
                                      Compute(lower_left.of[i]), Compute(lower_right.of[i]));
-    sum.x += Compute(by.of[i]) * slope.x;
-    sum.y += Compute(by.of[i]) * slope.y;
+    sum += {Compute(by.of[i]) * slope.x, Compute(by.of[i]) * slope.y};
   }
   return sum;
 }
@@ -100,13 +99,10 @@ __device__ Affine<accumulate_t<T>> gradient_of_thread(const Params& p, const Ori
     if (!taps.any()) continue;
     const T* upper_left = origin.input + (taps.y * lower + taps.x * right);
     const T* by = origin.grad + (row * Index(p.grad_strides[2]) + column * Index(p.grad_strides[3]));
-    Gradient<Compute> pixel = {};
-    for (Index channel = share.channel; channel < p.channels; channel += share.channel_step) {
-      const auto some = gradient_of_vector<T, Index, kVector>(upper_left + channel * plane,
-                                                              by + channel * grad_plane, taps, right, lower);
-      pixel.x += some.x;
-      pixel.y += some.y;
-    }
+    Vector2<Compute> pixel = {};
+    for (Index channel = share.channel; channel < p.channels; channel += share.channel_step)
+      pixel += gradient_of_vector<T, Index, kVector>(upper_left + channel * plane, by + channel * grad_plane,
+                                                     taps, right, lower);
     const auto c = Compute(in_column), r = Compute(in_row);
     sum = sum + Affine<Compute>{c * pixel.x, r * pixel.x, pixel.x, c * pixel.y, r * pixel.y, pixel.y};
   }

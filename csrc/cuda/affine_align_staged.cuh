@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kChannelsLastThreads, 4)
         sample(pixel, vector, kOne, std::false_type{});
     __syncwarp();
     T* output = at_byte<T>(p.output, samples.offsets[pixel].output) + first * kVector;
-    if (vectors == kChunk)
+    if (vectors == kChunk)  // of a length that the compiler knows: unrolled
       store_from_sectors(stage->of, output, kChunk * kVector, lane);
     else
       store_from_sectors(stage->of, output, vectors * kVector, lane);

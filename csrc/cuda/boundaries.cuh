@@ -2,6 +2,7 @@
 
 #include "core/mask_boundaries.h"
 #include "cuda/launch.cuh"
+#include "cuda/vector.cuh"
 
 // Boundaries of masks in two kernels, each with a block per stripe of 32 columns: a lane per column, and the
 // rows shared out to 8 warps, so that a warp looks at neighbouring pixels of a row. The first kernel counts
@@ -106,8 +107,9 @@ __device__ void store_stripe(const Pixels& pixels, const MaskBoundaries& output,
       rank += __popc(of_column);
     });
     __syncthreads();
-    // Warps begin at whole sectors of 8 numbers, wherever this piece begins.
-    const int skew = int(reinterpret_cast<uintptr_t>(boundaries + before + start) / sizeof(uint32_t) % 8);
+    // Warps begin at whole sectors, wherever this piece begins.
+    const int skew = int(reinterpret_cast<uintptr_t>(boundaries + before + start) / sizeof(uint32_t) %
+                         (kSectorBytes / sizeof(uint32_t)));
     const int last = int(min(kAtOnce, count - start));
     for (int i = int(threadIdx.x) - skew; i < last; i += kStripeThreads) {
       const int64_t place = int64_t(before) + start + i;

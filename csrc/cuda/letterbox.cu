@@ -1,8 +1,7 @@
-#include <algorithm>
-
 #include "core/letterbox.h"
 #include "cuda/dispatch.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/launch_list.cuh"
 
 // Must move: every image, read once, or where it shrinks to less than half, its sectors under the taps; and
 // the output, written once. Does move: the output once; four taps of 3 bytes an output pixel, of which caches
@@ -15,11 +14,7 @@ namespace pose2seg {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kImagesPerLaunch = 40;  // kernel arguments are at most 4 KiB
-
-struct ImageList {
-  LetterboxImage images[kImagesPerLaunch];
-};
+using ImageList = LaunchList<LetterboxImage, 40>;
 
 // Index: int32_t where it can number the pixels of an output, since 64-bit divisions are slow.
 // kInterleaved: the channels of a pixel lie next to each other, and pixel follows on pixel.
@@ -27,7 +22,7 @@ template <class Out, class Index, bool kInterleaved>
 __global__ void __launch_bounds__(kThreads)
     letterbox_images(const LetterboxParams params, const ImageList list, int64_t first) {
   __shared__ Out interleaved[kInterleaved ? kThreads * 3 : 1];
-  const LetterboxImage& image = list.images[blockIdx.y];
+  const LetterboxImage& image = list.items[blockIdx.y];
   const int64_t index = first + blockIdx.y, start = int64_t(blockIdx.x) * kThreads;
   const int64_t pixel = start + threadIdx.x, pixels = params.height * params.width;
   if (pixel == 0) store_matrix(params, image, index);
@@ -50,13 +45,11 @@ void launch_images(const LetterboxParams& params, cudaStream_t stream) {
   const int64_t* strides = params.output_strides;
   const bool interleaved = strides[1] == 1 && strides[3] == 3 && strides[2] == 3 * params.width;
   const auto kernel = interleaved ? letterbox_images<Out, Index, true> : letterbox_images<Out, Index, false>;
-  for (int64_t first = 0; first < params.image_count; first += kImagesPerLaunch) {
-    const int64_t count = std::min(kImagesPerLaunch, params.image_count - first);
-    ImageList list = {};
-    std::copy_n(params.images + first, count, list.images);
-    const dim3 grid(blocks_for(params.height * params.width, kThreads), static_cast<unsigned int>(count));
-    launch(kernel, grid, dim3(kThreads), stream, params, list, first);
-  }
+  ImageList::for_each(
+      params.images, params.image_count, [&](const ImageList& list, int64_t first, int64_t count) {
+        const dim3 grid(blocks_for(params.height * params.width, kThreads), static_cast<unsigned int>(count));
+        launch(kernel, grid, dim3(kThreads), stream, params, list, first);
+      });
 }
 
 }  // namespace

@@ -1,28 +1,11 @@
 #pragma once
 
-#include <algorithm>
-
 #include "core/paste.h"
+#include "cuda/launch_list.cuh"
 
 namespace pose2seg {
 
-// Where the masks go is known on the host and travels with the launch, so that nothing waits for a copy.
-constexpr int64_t kTargetsPerLaunch = 64;
-
-struct TargetList {
-  PasteTarget targets[kTargetsPerLaunch];
-};
-
-// Calls body(list, first, count) for up to kTargetsPerLaunch targets at a time.
-template <class Body>
-void for_each_list(const PasteParams& params, const Body& body) {
-  for (int64_t first = 0; first < params.target_count; first += kTargetsPerLaunch) {
-    const int64_t count = std::min(kTargetsPerLaunch, params.target_count - first);
-    TargetList list = {};
-    std::copy_n(params.targets + first, count, list.targets);
-    body(list, first, count);
-  }
-}
+using TargetList = LaunchList<PasteTarget, 64>;
 
 // What the pixels of one person have in common.
 template <class Coordinate>

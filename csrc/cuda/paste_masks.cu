@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/paste_masks.h"
 #include "cuda/dispatch.cuh"
 #include "cuda/launch.cuh"
@@ -18,7 +20,7 @@ constexpr int kWordBytes = 8;
 // Index: int32_t where it can number the pixels of a mask, since 64-bit divisions are slow.
 template <class T, class Index>
 __global__ void __launch_bounds__(kThreads) paste(const PasteParams params, const TargetList list) {
-  const PasteTarget& target = list.targets[blockIdx.y];
+  const PasteTarget& target = list.items[blockIdx.y];
   const auto& [image_to_roi, box] = block_geometry<T>(params, target);
   const T* roi = roi_pixels<T>(params, target.instance);
   bool* mask = target.mask;
@@ -52,15 +54,16 @@ __global__ void __launch_bounds__(kThreads) paste(const PasteParams params, cons
 void paste_masks_cuda(const PasteParams& params, cudaStream_t stream) {
   dispatch_cuda_floating(params.dtype, [&](auto type) {
     using T = decltype(type);
-    for_each_list(params, [&](const TargetList& list, int64_t, int64_t count) {
-      int64_t largest = 0;
-      for (int64_t i = 0; i < count; ++i)
-        largest = std::max(largest, list.targets[i].height * list.targets[i].width);
-      const dim3 grid(blocks_for(largest + kWordBytes - 1, kThreads * kWordBytes),
-                      static_cast<unsigned int>(count));
-      const auto kernel = largest < INT32_MAX - kWordBytes ? paste<T, int32_t> : paste<T, int64_t>;
-      launch(kernel, grid, dim3(kThreads), stream, params, list);
-    });
+    TargetList::for_each(
+        params.targets, params.target_count, [&](const TargetList& list, int64_t, int64_t count) {
+          int64_t largest = 0;
+          for (int64_t i = 0; i < count; ++i)
+            largest = std::max(largest, list.items[i].height * list.items[i].width);
+          const dim3 grid(blocks_for(largest + kWordBytes - 1, kThreads * kWordBytes),
+                          static_cast<unsigned int>(count));
+          const auto kernel = largest < INT32_MAX - kWordBytes ? paste<T, int32_t> : paste<T, int64_t>;
+          launch(kernel, grid, dim3(kThreads), stream, params, list);
+        });
   });
 }
 

@@ -42,13 +42,13 @@ __device__ PastedPixels<T> pasted_pixels(const PasteParams& params, const PasteT
 template <class T>
 __global__ void __launch_bounds__(kStripeThreads)
     count_pasted_boundaries(const PasteRleParams p, const TargetList list, int64_t first) {
-  count_stripe(pasted_pixels<T>(p, list.targets[blockIdx.y]), p.output, first + blockIdx.y, blockIdx.x);
+  count_stripe(pasted_pixels<T>(p, list.items[blockIdx.y]), p.output, first + blockIdx.y, blockIdx.x);
 }
 
 template <class T>
 __global__ void __launch_bounds__(kStripeThreads)
     store_pasted_boundaries(const PasteRleParams p, const TargetList list, int64_t first) {
-  store_stripe(pasted_pixels<T>(p, list.targets[blockIdx.y]), p.output, first + blockIdx.y, blockIdx.x);
+  store_stripe(pasted_pixels<T>(p, list.items[blockIdx.y]), p.output, first + blockIdx.y, blockIdx.x);
 }
 
 }  // namespace
@@ -56,12 +56,13 @@ __global__ void __launch_bounds__(kStripeThreads)
 void paste_rle_cuda(const PasteRleParams& params, cudaStream_t stream) {
   dispatch_cuda_floating(params.dtype, [&](auto type) {
     using T = decltype(type);
-    for_each_list(params, [&](const TargetList& list, int64_t first, int64_t count) {
-      const dim3 grid(blocks_for(params.output.stripes, 1), static_cast<unsigned int>(count));
-      const dim3 block(kStripeThreads);
-      launch(count_pasted_boundaries<T>, grid, block, stream, params, list, first);
-      launch(store_pasted_boundaries<T>, grid, block, stream, params, list, first);
-    });
+    TargetList::for_each(
+        params.targets, params.target_count, [&](const TargetList& list, int64_t first, int64_t count) {
+          const dim3 grid(blocks_for(params.output.stripes, 1), static_cast<unsigned int>(count));
+          const dim3 block(kStripeThreads);
+          launch(count_pasted_boundaries<T>, grid, block, stream, params, list, first);
+          launch(store_pasted_boundaries<T>, grid, block, stream, params, list, first);
+        });
   });
 }
 

@@ -1,6 +1,7 @@
 #include "core/skeleton_maps.h"
 #include "cuda/dispatch.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/vector.cuh"
 
 // Must move: the joints, read once, and every cell of the maps, written once. Does move: the cells once; the
 // joints once for every block, from cache: with one person under a hundredth of what the block writes. A
@@ -100,9 +101,7 @@ constexpr int kPlaneChannels = 20;
 
 template <class T, class Out, int kCells>
 __global__ void __launch_bounds__(kPlaneThreads) draw_planes(const SkeletonMapsParams p, int blocks_per_map) {
-  struct alignas(kCells * sizeof(Out) < 16 ? kCells * sizeof(Out) : 16) Packet {
-    Out values[kCells];
-  };
+  using Packet = Vector<Out, kCells>;
   const SkeletonDrawing& d = p.drawing;
   const int64_t map = blockIdx.x / blocks_per_map;
   const int64_t cell = (int64_t(blockIdx.x % blocks_per_map) * kPlaneThreads + threadIdx.x) * kCells;
@@ -114,7 +113,7 @@ __global__ void __launch_bounds__(kPlaneThreads) draw_planes(const SkeletonMapsP
   const int last = group_begin(d, blockIdx.y + 1, kPlaneChannels);
   draw_group<T, kPlaneThreads, kCells>(d, map, first, last, at, [&](int channel, const T(&values)[kCells]) {
     Packet packet;
-    for (int c = 0; c < kCells; ++c) packet.values[c] = Out(values[c]);
+    for (int c = 0; c < kCells; ++c) packet.of[c] = Out(values[c]);
     if (inside) *reinterpret_cast<Packet*>(origin + channel * p.output_strides[1]) = packet;
   });
 }
@@ -122,11 +121,11 @@ __global__ void __launch_bounds__(kPlaneThreads) draw_planes(const SkeletonMapsP
 template <class T, class Out>
 void launch_planes(const SkeletonMapsParams& p, cudaStream_t stream) {
   const SkeletonDrawing& d = p.drawing;
-  constexpr int kPacket = 16 / sizeof(Out);
+  constexpr int kPacket = kVectorBytes / sizeof(Out);
   const int64_t* strides = p.output_strides;
   const bool aligned = strides[0] % kPacket == 0 && strides[1] % kPacket == 0 && strides[2] % kPacket == 0 &&
                        strides[3] == 1 && d.width % kPacket == 0 &&
-                       reinterpret_cast<uintptr_t>(p.output) % 16 == 0;
+                       reinterpret_cast<uintptr_t>(p.output) % kVectorBytes == 0;
   const int cells = aligned ? kPacket : 1;
   const int blocks_per_map = int(blocks_for(int64_t(d.height) * d.width, kPlaneThreads * cells));
   const dim3 grid(blocks_for(d.maps * blocks_per_map, 1), blocks_for(d.channels(), kPlaneChannels));
@@ -172,7 +171,7 @@ template <class T, class Out>
 void launch_channels_last(const SkeletonMapsParams& p, cudaStream_t stream) {
   const SkeletonDrawing& d = p.drawing;
   const int blocks_per_map = int(blocks_for(int64_t(d.height) * d.width, kTileCells));
-  const dim3 grid(blocks_for(d.maps * blocks_per_map, 1), blocks_for(d.channels() + 1, kTileChannels));
+  const dim3 grid(blocks_for(d.maps * blocks_per_map, 1), blocks_for(d.channels(), kTileChannels));
   launch(draw_channels_last<T, Out>, grid, dim3(kTileCells), stream, p, blocks_per_map);
 }
 

@@ -42,10 +42,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
   const SkeletonDrawing& d = p.drawing;
   const int k = int(blockIdx.x % d.joints);
   const int64_t person = blockIdx.x / d.joints % d.people, map = blockIdx.x / d.joints / d.people;
-  const Grad* grad_map = static_cast<const Grad*>(p.grad_output) + map * p.grad_output_strides[0];
+  const Grad* grad_map = static_cast<const Grad*>(p.grad) + map * p.grad_strides[0];
   const auto grad = [&](int channel, int column, int row) {
-    return T(grad_map[channel * p.grad_output_strides[1] + row * p.grad_output_strides[2] +
-                      column * p.grad_output_strides[3]]);
+    return T(grad_map[channel * p.grad_strides[1] + row * p.grad_strides[2] + column * p.grad_strides[3]]);
   };
 
   const auto joint = drawn_joint<T>(d, map, person, k);
@@ -82,7 +81,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
 void skeleton_maps_backward_cuda(const SkeletonMapsBackwardParams& params, cudaStream_t stream) {
   const SkeletonDrawing& d = params.drawing;
   const dim3 grid(blocks_for(d.maps * d.people * d.joints, 1));
-  dispatch_cuda_floating(params.grad_output_dtype, [&](auto type) {
+  dispatch_cuda_floating(params.grad_dtype, [&](auto type) {
     using Grad = decltype(type);
     const auto kernel =
         d.keypoints_dtype == DType::kDouble ? sum_gradient<double, Grad> : sum_gradient<float, Grad>;

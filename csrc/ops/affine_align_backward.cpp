@@ -53,10 +53,8 @@ at::Tensor affine_align_backward_input(const at::Tensor& grad, const at::Tensor&
                     "input_size must be (B, C, H, W), C as in grad, got ", input_size);
   const auto options = grad.options().memory_format(channels_last ? at::MemoryFormat::ChannelsLast
                                                                   : at::MemoryFormat::Contiguous);
-  if (grad.numel() == 0)
-    return at::zeros(input_size, grad.options()).contiguous(*options.memory_format_opt());
   const auto grad_input = fresh_output(input_size, options);
-  if (grad_input.numel() == 0) return grad_input;
+  if (grad.numel() == 0 || grad_input.numel() == 0) return grad_input.zero_();
 
   const auto grad_settled = settled(grad), matrices_dense = dense(matrices), index_dense = dense(batch_index);
   const int64_t footprint_bytes =

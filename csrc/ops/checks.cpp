@@ -104,15 +104,16 @@ void check_size(at::IntArrayRef size, const char* name) {
                     " must be a positive (height, width), got ", shape_text(size));
 }
 
-void check_no_gradient(const at::Tensor& tensor, const char* name, const char* op) {
-  TORCH_CHECK_NOT_IMPLEMENTED(!(tensor.requires_grad() && at::GradMode::is_enabled()), op,
-                              " has no gradient, and ", name,
-                              " requires one: detach it, or use pose2seg_ops.reference.", op);
-}
-
 void check_no_tangent(const at::Tensor& tensor, const char* name) {
   TORCH_CHECK_NOT_IMPLEMENTED(!tensor._fw_grad(/*level=*/0).defined(), name,
                               " carries a tangent, and pose2seg_ops has no forward mode AD");
+}
+
+void check_no_gradient(const at::Tensor& tensor, const char* name, const char* op) {
+  check_no_tangent(tensor, name);
+  TORCH_CHECK_NOT_IMPLEMENTED(!(tensor.requires_grad() && at::GradMode::is_enabled()), op,
+                              " has no gradient, and ", name,
+                              " requires one: detach it, or use pose2seg_ops.reference.", op);
 }
 
 Convention parse_convention(std::string_view name) {

@@ -35,11 +35,11 @@ void check_same_device(const at::Tensor& tensor, const char* name, const at::Ten
 // A positive (height, width).
 void check_size(at::IntArrayRef size, const char* name);
 
-// Asking for a gradient that an op does not have is an error, not a silent zero.
-void check_no_gradient(const at::Tensor& tensor, const char* name, const char* op);
-
-// Nor is a tangent of forward mode lost in silence.
+// A tangent of forward mode, which no op has, is an error, and not lost in silence.
 void check_no_tangent(const at::Tensor& tensor, const char* name);
+
+// Nor is asking for a gradient that an op does not have a silent zero.
+void check_no_gradient(const at::Tensor& tensor, const char* name, const char* op);
 
 // One of the names that affine_align documents.
 Convention parse_convention(std::string_view name);

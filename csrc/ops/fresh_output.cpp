@@ -1,26 +1,21 @@
 #include "ops/fresh_output.h"
 
 #include <ATen/ops/empty.h>
+#include <sys/mman.h>
 
 #include <cstdint>
-
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
 
 namespace pose2seg {
 namespace {
 
 // Only whole huge pages within the memory, so that no more of it is used than without them. A refusal does no
 // harm.
-void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] size_t bytes) {
-#ifdef __linux__
+void ask_for_huge_pages(void* memory, size_t bytes) {
   constexpr uintptr_t kHugePage = 2 << 20;
   const auto begin = reinterpret_cast<uintptr_t>(memory);
   const uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
   const uintptr_t last = (begin + bytes) / kHugePage * kHugePage;
   if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-#endif
 }
 
 }  // namespace

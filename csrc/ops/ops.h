@@ -27,9 +27,9 @@ at::Tensor skeleton_maps(const at::Tensor& keypoints, at::IntArrayRef output_siz
                          double sigma, double limb_width, int64_t stride, bool signed_visibility,
                          std::string_view limb_overlap, std::optional<at::ScalarType> dtype);
 
-at::Tensor skeleton_maps_backward(const at::Tensor& grad_output, const at::Tensor& keypoints,
-                                  at::IntArrayRef limbs, double sigma, double limb_width, int64_t stride,
-                                  bool signed_visibility, std::string_view limb_overlap);
+at::Tensor skeleton_maps_backward(const at::Tensor& grad, const at::Tensor& keypoints, at::IntArrayRef limbs,
+                                  double sigma, double limb_width, int64_t stride, bool signed_visibility,
+                                  std::string_view limb_overlap);
 
 at::Tensor align_with_skeleton(const at::Tensor& input, const at::Tensor& keypoints,
                                const at::Tensor& matrices, const at::Tensor& batch_index,
