@@ -82,7 +82,9 @@ class InputGradient {
     for (int64_t column = taps.begin; column < taps.end; ++column) {
       const Compute* slice = &slices_[column * kSlice];
       taps.visit(column, [&](int64_t offset, Compute weight) {
-        if (weight == 0) return;  // or an infinite gradient would be NaN here, and nothing on a GPU
+        // Or an infinite gradient would be NaN here, and nothing on a GPU.
+        if (weight == 0) [[unlikely]]
+          return;
 #pragma omp simd
         for (int c = 0; c < kSlice; ++c) sums[offset + c] += weight * slice[c];
       });
