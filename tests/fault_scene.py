@@ -95,7 +95,7 @@ class Scene:
         assert code == 0, said
         assert {call.args[0].stem for call in read.call_args_list} == left
         assert self.results() == expected
-        names = {path.name for path in self.folder.iterdir()} - {"said", "said.peak", "pictures"}
+        names = {path.name for path in self.folder.iterdir()} - {"said", "said.peak", "pictures", "openpose"}
         assert names == {"images", "poses.json", "model.safetensors", *expected}
         return said
 

@@ -1,5 +1,6 @@
 """Predictions that are stopped, and go on."""
 
+import json
 import os
 import random
 import signal
@@ -8,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import stopped
-from fault_scene import Fault, Outcome, Scene, drawing
+from fault_scene import Fault, Outcome, Scene, drawing, pose
+from pose2seg.files import write_png
 
 
 def started(folder: Path, *more: str, images: int = 8) -> tuple[Scene, dict[str, str]]:
@@ -124,16 +126,61 @@ def full_device(folder: Path) -> Outcome:
     return Outcome(code, said, "")
 
 
-def stopped_before(folder: Path, *resumed: str, begun: tuple[str, ...] = ()) -> tuple[int, str]:
+def after_one(folder: Path, *begun: str) -> tuple[Scene, dict[str, str]]:
+    """A prediction that is killed when the first of three images is done, and what it would have given."""
     scene, expected = started(folder, *begun, images=3)
     kill = before_image(signal.SIGKILL, 2)
     assert stopped.run(scene.arguments(*begun), folder / "said", kill) == -signal.SIGKILL
-    before = stopped.finished_images(scene.output)
-    assert len(before) == 1
+    assert stopped.finished_images(scene.output) == {"image0"}
+    return scene, expected
+
+
+def stopped_before(
+    folder: Path, *resumed: str, begun: tuple[str, ...] = (), moved: str | None = None
+) -> tuple[int, str]:
+    """What is said to who goes on with a prediction in another way, or without a file."""
+    scene, expected = after_one(folder, *begun)
+    if moved is not None:
+        (folder / moved).rename(folder / "pictures")
     outcome = scene.predict(*resumed)
-    assert stopped.finished_images(scene.output) == before
+    assert stopped.finished_images(scene.output) == {"image0"}
+    if moved is not None:
+        (folder / "pictures").rename(folder / moved)
     scene.resume(expected, *begun)
     return outcome
+
+
+def other_folder_of_poses(folder: Path) -> Outcome:
+    (folder / "openpose").mkdir()
+    people = {"people": [{"pose_keypoints_2d": [*pose(), 5, 5, 1]}]}
+    for i in range(3):
+        (folder / "openpose" / f"image{i}.json").write_text(json.dumps(people))
+    poses = "--poses", str(folder / "openpose")
+    outcome = stopped_before(folder, "--resume", *poses, begun=poses, moved="openpose/image2.json")
+    return Outcome(*outcome, "nothing is lost")
+
+
+def photograph_gone(folder: Path) -> Outcome:
+    outcome = stopped_before(folder, "--resume", moved="images/image0.png")
+    return Outcome(*outcome, "nothing is lost; `--resume` goes on when it is back")
+
+
+def photograph_replaced(folder: Path) -> Outcome:
+    scene, _ = after_one(folder)
+    write_png(scene.images / "image0.png", drawing(20, 20))
+    code, said = scene.predict("--resume")
+    assert scene.sizes()["image0"] == [20, 20]
+    return Outcome(code, said, "it is done again")
+
+
+def picture_gone(folder: Path) -> Outcome:
+    pictures = folder / "pictures"
+    scene, expected = after_one(folder, "--overlays", str(pictures))
+    (pictures / "image0.png").unlink()
+    code, said = scene.predict("--resume", "--overlays", str(pictures))
+    assert scene.results() == expected
+    assert len(list(pictures.iterdir())) == 3
+    return Outcome(code, said, "it is made again")
 
 
 def other_pictures(folder: Path) -> Outcome:
@@ -172,11 +219,15 @@ STOPS = [
     Fault("Ctrl-C", interrupted),
     Fault("a full disk: here, a limit to the size of files", full_disk),
     Fault("a full device", full_device),
-    Fault("a second one to the same output while one is at work", second_one),
+    Fault("a second prediction to the same output while one is running", second_one),
     Fault("begun again without --resume", lambda folder: Outcome(*stopped_before(folder), "nothing is lost")),
     Fault(
         "resumed with another threshold",
         lambda folder: Outcome(*stopped_before(folder, "--resume", "--threshold", "0.25"), "nothing is lost"),
     ),
     Fault("resumed with another folder of pictures", other_pictures),
+    Fault("resumed with other files in the folder of poses", other_folder_of_poses),
+    Fault("resumed without a photograph that was done", photograph_gone),
+    Fault("resumed with another photograph in place of one that was done", photograph_replaced),
+    Fault("resumed without a picture that was written", picture_gone),
 ]

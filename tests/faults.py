@@ -52,10 +52,20 @@ def of_16_bits(form: str, image: Image) -> bytes:
     return cv2.imencode(form, image.astype(np.uint16) * 257)[1].tobytes()
 
 
+def bomb() -> bytes:
+    """A PNG of 125 KB that decodes to 3 GB."""
+    side = 32_000
+    header, rows = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0), bytes(side * (1 + side // 8))
+    return png(header, zlib.compress(rows))
+
+
 def declared_size(width: int, height: int) -> bytes:
     """A PNG that is said to be of this size, and holds nothing."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    return png(struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), zlib.compress(b""))
+
+
+def png(header: bytes, pixels: bytes) -> bytes:
+    chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
     parts = [struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
@@ -74,9 +84,14 @@ def spoil_jpeg(path: Path) -> None:
     cut(path)
 
 
-def replace_by_link(path: Path) -> None:
+def replace_by_link(path: Path, target: str = "nowhere") -> None:
     path.unlink()
-    path.symlink_to("nowhere")
+    path.symlink_to(target)
+
+
+def replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 def replace_by_folder(path: Path) -> None:
@@ -111,6 +126,10 @@ LEFT_OUT = [
     image_is_left_out(
         "60,000 x 60,000 pixels", "bad.png", lambda path: path.write_bytes(declared_size(60_000, 60_000))
     ),
+    image_is_left_out("125 KB of 32,000 x 32,000 pixels", "bad.png", lambda path: path.write_bytes(bomb())),
+    image_is_left_out("200 GB", "bad.jpg", lambda path: os.truncate(path, 200 * 10**9)),
+    image_is_left_out("a link to /dev/zero", "bad.jpg", lambda path: replace_by_link(path, "/dev/zero")),
+    image_is_left_out("a pipe that nobody writes to", "bad.png", replace_by_pipe),
     image_is_left_out("a link to nowhere", "bad.png", replace_by_link),
     image_is_left_out("a folder named as an image", "bad.png", replace_by_folder),
     image_is_left_out("a line break in its name", "bad\nimage.png", cut),
@@ -167,6 +186,28 @@ def crowd(folder: Path) -> Outcome:
     return Outcome(0, said, "less than 150 MB more than for 16 people")
 
 
+def picture_that_no_png_can_be(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add("good.png", drawing())
+    scene.add("wide.bmp", cv2.imencode(".bmp", drawing(1, 1_040_000))[1].tobytes())
+    code, said = scene.predict("--overlays", str(folder / "pictures"))
+    assert scene.sizes() == {"good": [40, 30], "wide": [1, 1_040_000]}
+    assert [path.name for path in (folder / "pictures").iterdir()] == ["good.png"]
+    return Outcome(code, said, "masks of both; libpng adds lines of its own")
+
+
+def open_file_as_output(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add("good.png", drawing())
+    log = folder / "log"
+    log.write_text("older\n")
+    with log.open("a") as file:
+        scene.output.symlink_to(f"/dev/fd/{file.fileno()}")
+        code, said = scene.predict()
+    assert log.read_text().startswith("older\n[\n{")
+    return Outcome(code, said, "the masks are after what was there")
+
+
 class _RunsCode:
     def __init__(self, command: str) -> None:
         self.command = command
@@ -197,11 +238,19 @@ def path_that_leaves_the_folder(folder: Path) -> Outcome:
     return Outcome(code, said, "`pose2seg evaluate`; `predict` opens no path of a file of poses")
 
 
+def other_folder(scene: Scene) -> None:
+    folder = scene.folder / "masks.json.unfinished"
+    folder.mkdir()
+    (folder / "settings.json").write_text("something else")
+
+
 PEOPLE_AND_FILES = [
     Fault("an image of another size than its poses", other_size),
     Fault("no image can be read", no_image_can_be_read),
     Fault("strange names", names),
     Fault("2,000 people on an image", crowd),
+    Fault("a photograph too wide for a PNG, with `--overlays`", picture_that_no_png_can_be),
+    Fault("an output that is open, as `/dev/stdout` after `>> log`", open_file_as_output),
     Fault("weights that run code", weights_with_code),
     Fault("an annotation whose path leaves the folder", path_that_leaves_the_folder),
     refused(
@@ -213,6 +262,8 @@ PEOPLE_AND_FILES = [
     refused("weights cut off", prepare=lambda s: cut(s.folder / "model.safetensors")),
     refused("an output that is an input", "--output", "{}/poses.json"),
     refused("an output that is a folder", "--output", "{}/images"),
+    refused("an output that is named as a folder", "--output", "{}/results/"),
+    refused("a folder of something else where the journal belongs", prepare=other_folder),
     refused("pictures among the photographs", "--overlays", "{}/images"),
     refused("an output in a file", "--output", "{}/model.safetensors/masks.json"),
 ]
@@ -228,8 +279,9 @@ HEAD = """\
 # Faults
 
 What `pose2seg predict` does when something goes wrong. `tests/test_faults.py` brings each fault about and
-holds this page against what happens; `python tests/faults.py` writes it. Exit codes: 0 done, 2 something to
-put right, 3 done but for images that were left out, 130 interrupted.
+holds this page against what happens; `python tests/faults.py` writes it. The lines really begin with
+`pose2seg: `, and the times in the summary are left out here. Exit codes: 0 done, 2 an error that you can fix,
+3 done, but some images were left out, 130 interrupted.
 
 | fault | exit code | what is said | and |
 | --- | --- | --- | --- |

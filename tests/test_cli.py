@@ -88,6 +88,12 @@ def test_the_command_tells_the_version(capsys: pytest.CaptureFixture[str]) -> No
             {"output": "a\0b"},
             r"argument --output: must be a path, which holds no NUL byte, got 'a\x00b'",
         ),
+        (
+            ("1.png",),
+            {"output": "folder/"},
+            "argument --output: folder/ is the name of a folder, expected that of a file",
+        ),
+        (("1.png",), {"report": "folder/"}, "argument --report: folder/ is the name of a folder"),
         (("1.png",), {"output": "x" * 5000}, f"{'x' * 5000}: File name too long"),
         (("1.png",), {"device": "gpu"}, "--device must be auto, cpu, cuda or cuda:N, got gpu"),
         (("1.png",), {"device": "meta"}, "--device must be auto, cpu, cuda or cuda:N, got meta"),
@@ -169,6 +175,17 @@ def test_poses_come_from_a_pose_estimator(
     assert capsys.readouterr().err.startswith(f"{files}/masks.json: 2 masks from 2 images in ")
     results = json.loads((files / "masks.json").read_text())
     assert [(result["image_id"], result["score"]) for result in results] == [(1, 0.25), (2, 0.25)]
+
+
+@pytest.mark.parametrize(("inputs", "absent"), [("", True), ("1.png", False)])
+def test_images_of_the_poses_that_are_not_found_are_counted(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], inputs: str, absent: bool
+) -> None:
+    poses = json.loads((files / "poses.json").read_text())
+    poses += [{**poses[0], "image_id": name} for name in ("gone", "gone too", "2")]
+    (tmp_path / "poses.json").write_text(json.dumps(poses))
+    assert cli.main(arguments(files, inputs, poses=str(tmp_path / "poses.json"))) == 0
+    assert capsys.readouterr().err.endswith("; 2 images of the poses not found\n") == absent
 
 
 def test_the_masks_can_go_to_the_standard_output(files: Path) -> None:

@@ -1,16 +1,19 @@
 """Writing files, and progress: the reading is tested where each kind of file is read."""
 
+import errno
 import io
 import json
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from pose2seg import InputError, files, records
-from pose2seg.files import atomic_writer, read_json, write_png
+from pose2seg.files import atomic_writer, read_image, read_json, write_png
 
 
 def write(path: Path, content: bytes = b"new") -> None:
@@ -62,6 +65,85 @@ def test_pipes_are_written_to(tmp_path: Path, linked: bool) -> None:
         assert os.read(received, 100) == b"new"
     finally:
         os.close(received)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_an_open_file_keeps_what_is_in_it(tmp_path: Path, linked: bool) -> None:
+    descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    path = Path(f"/dev/fd/{descriptor}")
+    if linked:
+        (tmp_path / "link").symlink_to(path)
+        path = tmp_path / "link"
+    os.write(descriptor, b"first ")
+    write(path)
+    os.write(descriptor, b" last")
+    os.close(descriptor)
+    assert (tmp_path / "log").read_bytes() == b"first new last"
+
+
+def test_a_mount_point_that_cannot_be_replaced_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(file: Path, target: Path) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(file), None, str(target))
+
+    mounted = tmp_path / "mounted"
+    mounted.write_bytes(b"older and longer")
+    monkeypatch.setattr(Path, "replace", busy)
+    write(mounted)
+    assert mounted.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [mounted]
+
+
+PICTURE = np.full((4, 3, 3), 90, np.uint8)
+
+
+def test_a_pipe_is_read_only_if_it_was_given_open(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InputError, match=r"pipe.png: is a pipe or a device, expected the file of an image"):
+        read_image(tmp_path / "pipe.png")
+    reading, writing = os.pipe()
+    os.write(writing, cv2.imencode(".png", PICTURE)[1].tobytes())
+    os.close(writing)
+    np.testing.assert_array_equal(read_image(Path(f"/dev/fd/{reading}")), PICTURE)
+    os.close(reading)
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.jpg"
+    path.touch()
+    os.truncate(path, 2**37)
+    with pytest.raises(InputError, match=r"has 137,438,953,472 bytes, expected an image of at most 1,073,"):
+        read_image(path)
+
+
+def test_an_image_that_is_too_large_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "large.png"
+    write_png(path, PICTURE)
+    monkeypatch.setattr(files, "LARGEST_IMAGE", 12)
+    np.testing.assert_array_equal(read_image(path), PICTURE)
+    monkeypatch.setattr(files, "LARGEST_IMAGE", 11)
+    with monkeypatch.context() as patch:
+        patch.delattr(cv2, "imdecode")
+        with pytest.raises(InputError, match=r"large.png: has 12 pixels, expected an image of at most 11"):
+            read_image(path)
+    monkeypatch.setattr(files, "declared_pixels", lambda encoded: 0)
+    with pytest.raises(InputError, match=r"large.png: has 12 pixels, expected an image of at most 11"):
+        read_image(path)
+
+
+def test_too_little_memory_is_not_the_fault_of_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        error = cv2.error("Failed to allocate")
+        error.code = cv2.Error.StsNoMem
+        raise error
+
+    write_png(tmp_path / "image.png", PICTURE)
+    monkeypatch.setattr(cv2, "imdecode", fail)
+    with pytest.raises(MemoryError):
+        read_image(tmp_path / "image.png")
 
 
 def test_the_longest_name_is_not_too_long(tmp_path: Path) -> None:

@@ -96,6 +96,29 @@ def test_a_damaged_line_is_as_one_that_is_not_there(output: Path, line: bytes) -
         assert list(journal.records(IN_ORDER)) == EXPECTED
 
 
+def test_what_was_done_last_counts(output: Path) -> None:
+    for again in range(20):
+        with open_journal(output, SETTINGS, resume=True) as journal:
+            journal.append([(1, again), (2, again)])
+        with open_journal(output, SETTINGS, resume=True) as journal:
+            assert list(journal.records(IN_ORDER)) == [again, *EXPECTED[1:3], again]
+
+
+def test_a_folder_of_another_kind_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "masks.json.unfinished"
+    folder.mkdir()
+    content = {folder / "settings.json": "mine", folder / "notes.jsonl": "mine too"}
+    for path, text in content.items():
+        path.write_text(text)
+    for resume in (False, True):
+        with (
+            pytest.raises(InputError, match=r"masks.json.unfinished: is not of a prediction: move it away"),
+            open_journal(tmp_path / "masks.json", SETTINGS, resume),
+        ):
+            pass
+    assert {path: path.read_text() for path in folder.iterdir()} == content
+
+
 def test_damaged_settings_are_told(output: Path) -> None:
     (journal_folder(output) / "settings.json").write_text("[0.5]")
     message = r"settings.json: expected the settings of a prediction \(an object\), got \[0.5\]"

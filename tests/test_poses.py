@@ -33,12 +33,12 @@ def write(folder: Path, content: Any) -> Path:
 def test_annotations_of_people_with_labelled_joints_are_read(tmp_path: Path) -> None:
     keypoints = [1, 2, 1, *POSE[3:]]
     left_out: list[dict[str, Any]] = [{"keypoints": nothing} for nothing in (NOBODY, [], None)]
-    left_out += [{"keypoints": POSE, "iscrowd": 1}, {}]
-    poses = read_poses(write(tmp_path, annotations(*left_out, {"keypoints": keypoints, "iscrowd": 0})))
+    left_out += [{"keypoints": POSE, "iscrowd": crowd} for crowd in (1, True)]
+    poses = read_poses(write(tmp_path, annotations({}, *left_out, {"keypoints": keypoints, "iscrowd": 0})))
     one = poses.find(Path("somewhere/a/one.jpg"))
     assert one is not None
     assert (one.image_id, one.size) == (7, (40, 30))
-    assert [p.annotation_id for p in one.people] == [75]
+    assert [p.annotation_id for p in one.people] == [76]
     assert one.people[0].score == 1
     np.testing.assert_array_equal(one.keypoints, np.array(keypoints, np.float32).reshape(1, 17, 3))
     two = poses.find(Path("two.jpg"))
@@ -67,6 +67,13 @@ def test_of_two_images_of_the_same_name_the_longer_match_wins(tmp_path: Path) ->
     poses = read_poses(write(tmp_path, {"images": images, "annotations": []}))
     found = [poses.find(Path(path)) for path in ("b/x.jpg", "a/x.jpg", "/b/a/x.jpg")]
     assert [image and image.image_id for image in found] == [0, 1, 2]
+
+
+def test_a_file_name_may_begin_with_a_dot_and_a_slash(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "./a.png"}, {"id": 2, "file_name": "b//./c.png"}]
+    poses = read_poses(write(tmp_path, {"images": images, "annotations": []}))
+    found = [poses.find(Path(path)) for path in ("x/a.png", "b/c.png", "c.png")]
+    assert [image and image.image_id for image in found] == [1, 2, None]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +124,10 @@ def test_real_annotations_agree_with_pycocotools() -> None:
 HUGE = 10**400
 
 
+NO_LISTS: list[Any] = [3, 0, False, "", {}]
+NO_INTEGERS: list[Any] = ["0", "no", "", [], 1.0]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -152,7 +163,20 @@ HUGE = 10**400
             annotations({}, {"keypoints": POSE[:-1]}),
             r'annotations\[1\]: "keypoints" must be 51 numbers, got 50',
         ),
-        (annotations({"keypoints": 3}), r'annotations\[0\]: "keypoints" must be a list, got 3'),
+        *(
+            (
+                annotations({"keypoints": wrong}),
+                r'annotations\[0\]: "keypoints" must be a list or absent, got ',
+            )
+            for wrong in NO_LISTS
+        ),
+        *(
+            (
+                annotations({"keypoints": POSE, "iscrowd": wrong}),
+                r'annotations\[0\]: "iscrowd" must be an integer or true or false or absent, got ',
+            )
+            for wrong in NO_INTEGERS
+        ),
         (annotations({"keypoints": ["1"] * 51}), r"annotations\[0\]: .* must be finite in float32, got '1'"),
         (
             annotations({"keypoints": [float("nan")] * 51}),

@@ -2,6 +2,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -171,33 +172,134 @@ def test_the_report_shows_every_photograph_with_its_people(model: Pose2Seg, fold
         assert re.search(r"\N{MIDDLE DOT} masks [\d.]+\s(ms|s)", article)
 
 
-def test_a_stopped_prediction_goes_on_with_the_same_poses_and_no_others(
-    model: Pose2Seg, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    poses, output = folder / "poses.json", folder / "masks.json"
-    photographs, _ = find_photographs([folder / "photographs"], read_poses(poses))
-    predict_rle = Pose2Seg.predict_rle
+class Stopped:
+    """A prediction of images 10, 11 and 12, stopped after the first one."""
 
-    def stop_after_one(*arguments: Any, **options: Any) -> Any:
-        if list(journal_folder(output).glob("*.jsonl")):
-            raise KeyboardInterrupt
-        return predict_rle(*arguments, **options)
+    def __init__(self, model: Pose2Seg, folder: Path, **options: Any) -> None:
+        self.model, self.folder, self.output, self.options = model, folder, folder / "masks.json", options
+        predict_rle = Pose2Seg.predict_rle
 
-    def predict(resume: bool) -> Prediction:
+        def stop_after_one(*arguments: Any, **options: Any) -> Any:
+            if list(journal_folder(self.output).glob("*.jsonl")):
+                raise KeyboardInterrupt
+            return predict_rle(*arguments, **options)
+
+        with mock.patch.object(Pose2Seg, "predict_rle", stop_after_one), pytest.raises(KeyboardInterrupt):
+            self.predict(resume=False)
+
+    def predict(self, resume: bool = True) -> Prediction:
+        poses = self.options.get("inputs", {}).get("poses", self.folder / "poses.json")
+        photographs, _ = find_photographs([self.folder / "photographs"], open_poses(poses))
         return predict_to_file(
-            model, photographs, output, batch_size=1, inputs={"poses": poses}, resume=resume
+            self.model, photographs, self.output, batch_size=1, resume=resume, **self.options
         )
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Pose2Seg, "predict_rle", stop_after_one)
-        with pytest.raises(KeyboardInterrupt):
-            predict(resume=False)
+    def sizes(self) -> list[list[int]]:
+        return [result["segmentation"]["size"] for result in json.loads(self.output.read_text())]
+
+
+def test_a_stopped_prediction_goes_on_with_the_same_poses_and_no_others(
+    model: Pose2Seg, folder: Path
+) -> None:
+    poses = folder / "poses.json"
+    stopped = Stopped(model, folder, inputs={"poses": poses})
     content = poses.read_text()
     poses.write_text(content + " ")
     with pytest.raises(InputError, match=r"is of a prediction with a checksum of poses \d+, not \d+$"):
-        predict(resume=True)
+        stopped.predict()
     poses.write_text(content)
-    assert predict(resume=True) == Prediction(masks=3, images=3, left_out=0, done_before=1)
+    assert stopped.predict() == Prediction(masks=3, images=3, left_out=0, done_before=1)
+
+
+def test_a_stopped_prediction_goes_on_with_the_same_folder_of_poses(model: Pose2Seg, folder: Path) -> None:
+    people = [{"pose_keypoints_2d": [10, 10, 1] * 25}]
+    poses = folder / "openpose"
+    poses.mkdir()
+    for i in range(3):
+        (poses / f"{i}_keypoints.json").write_text(json.dumps({"people": people}))
+    stopped = Stopped(model, folder, inputs={"poses": poses})
+    other, content = poses / "2_keypoints.json", (poses / "2_keypoints.json").read_bytes()
+    (poses / "rendered.png").touch()
+    for change in (lambda: other.write_text("{}"), lambda: other.rename(poses / "3.json")):
+        change()
+        with pytest.raises(InputError, match=r"is of a prediction with a checksum of poses \d+, not \d+$"):
+            stopped.predict()
+        other.write_bytes(content)
+    (poses / "3.json").unlink()
+    assert stopped.predict() == Prediction(masks=3, images=3, left_out=0, done_before=1)
+
+
+def test_a_photograph_that_is_done_must_still_be_there(model: Pose2Seg, folder: Path) -> None:
+    stopped = Stopped(model, folder)
+    first = folder / "photographs" / "0.png"
+    content = first.read_bytes()
+    first.unlink()
+    with pytest.raises(InputError, match=r"with 1 image not among the photographs, such as 10: put back"):
+        stopped.predict()
+    first.write_bytes(content)
+    assert stopped.predict().masks == 3
+
+
+def test_a_photograph_that_was_replaced_is_done_again(model: Pose2Seg, folder: Path) -> None:
+    content = json.loads((folder / "poses.json").read_text())
+    content["images"] = [{"id": image["id"], "file_name": image["file_name"]} for image in content["images"]]
+    (folder / "poses.json").write_text(json.dumps(content))
+    stopped = Stopped(model, folder)
+    cv2.imwrite(str(folder / "photographs" / "0.png"), np.zeros((33, 44, 3), np.uint8))
+    assert stopped.predict() == Prediction(masks=3, images=3, left_out=0, done_before=0)
+    assert stopped.sizes() == [[33, 44], [50, 30], [50, 30]]
+
+
+def test_a_picture_that_is_gone_is_made_again(model: Pose2Seg, folder: Path) -> None:
+    stopped = Stopped(model, folder, overlays=folder / "pictures")
+    (folder / "pictures" / "0.png").unlink()
+    assert stopped.predict().done_before == 0
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["0.png", "1.png", "2.png"]
+
+
+@pytest.mark.parametrize("report", [False, True])
+@pytest.mark.parametrize(
+    "record", [5, [], [[]], [[], None], ["", None, None], [[1], None, None], [[], [1], None], {"a": 1}]
+)
+def test_a_record_that_is_damaged_is_as_none(
+    model: Pose2Seg, folder: Path, report: bool, record: object
+) -> None:
+    stopped = Stopped(model, folder, report=folder / "page.html" if report else None)
+    (lines,) = journal_folder(stopped.output).glob("*.jsonl")
+    lines.write_text(json.dumps([[10, record]]) + "\n")
+    assert stopped.predict() == Prediction(masks=3, images=3, left_out=0, done_before=0)
+
+
+@pytest.mark.parametrize("name", ["a.jp2", "b.PPM", "c"])
+def test_an_image_in_a_folder_that_the_poses_name_may_have_any_ending(folder: Path, name: str) -> None:
+    poses = {
+        "annotations": {"images": [{"id": 1, "file_name": name}], "annotations": []},
+        "results": [{"image_id": name, "keypoints": pose(1, 1), "score": 1}],
+    }
+    for other in (name, f"{Path(name).stem}.txt", "notes"):
+        (folder / "photographs" / other).touch()
+    for content in poses.values():
+        (folder / "other.json").write_text(json.dumps(content))
+        photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "other.json"))
+        assert names(photographs) == [name]
+
+
+def test_a_picture_that_cannot_be_written_does_not_keep_the_masks_back(model: Pose2Seg, folder: Path) -> None:
+    images = [{"id": i, "file_name": name} for i, name in enumerate(("wide.png", "x" * 255, "0.png"), 1)]
+    people = [{"id": i, "image_id": i, "keypoints": pose(1, 1)} for i in (1, 2, 3)]
+    (folder / "poses.json").write_text(json.dumps({"images": images, "annotations": people}))
+    wide, long, good = (folder / "photographs" / str(image["file_name"]) for image in images)
+    wide.write_bytes(cv2.imencode(".bmp", np.zeros((1, 1_040_000, 3), np.uint8))[1].tobytes())
+    long.write_bytes(good.read_bytes())
+    photographs, _ = find_photographs([wide, long, good], read_poses(folder / "poses.json"))
+    with pytest.warns(DatasetWarning) as caught:
+        prediction = predict_to_file(model, photographs, folder / "masks.json", overlays=folder / "pictures")
+    assert prediction == Prediction(masks=3, images=3, left_out=0, done_before=0)
+    first, second = (str(each.message) for each in caught if each.category is DatasetWarning)
+    assert "a picture of 1040000 x 1 pixels cannot be a PNG; " in first
+    assert first.endswith("wide.png has masks, but no picture")
+    assert "x.png: File name too long; " in second
+    assert [path.name for path in (folder / "pictures").iterdir()] == ["0.png"]
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image"])

@@ -1,6 +1,6 @@
 """A prediction reads ahead, in bounded memory, and processes share it."""
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -48,39 +48,62 @@ def test_the_next_batch_is_read_while_one_is_used_and_no_more(tmp_path: Path) ->
 def test_an_image_that_cannot_be_read_does_not_keep_the_others_back(tmp_path: Path) -> None:
     notes = Notes("ab")
     write_png(tmp_path / "b.png", drawing())
-    ((first, second),) = read_ahead([[Photograph(tmp_path / f"{n}.png", n, notes) for n in "ab"]])
+    first, second = next(read_ahead([[Photograph(tmp_path / f"{n}.png", n, notes) for n in "ab"]]))
     assert first[1] == f"{tmp_path}/a.png: No such file or directory"
     assert isinstance(second[1], Content)
 
 
-class PausedPool(ThreadPoolExecutor):
-    """Its work goes on when it is shut down."""
-
-    go_on = Event()
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        super().shutdown(wait=False, cancel_futures=cancel_futures)
-        self.go_on.set()
-        super().shutdown(wait)
-
-
 class PausedNotes(Notes):
+    """One that reads the first image only, until it may go on."""
+
+    def __init__(self, names: str) -> None:
+        super().__init__(names)
+        self.go_on = Event()
+
     def find(self, image: Path) -> ImagePoses:
         if image.stem != "a":
-            PausedPool.go_on.wait()
+            self.go_on.wait(timeout=60)
         return super().find(image)
 
 
-def test_what_nobody_is_going_to_use_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pose2seg.photographs, "ThreadPoolExecutor", partial(PausedPool, 2))
-    notes = PausedNotes("abcdefghij")
+def test_what_nobody_is_going_to_use_is_neither_read_nor_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pose2seg.photographs, "_THREADS", 2)
+    notes, others = PausedNotes("abcdefghij"), set(threading.enumerate())
     photographs = [Photograph(tmp_path / f"{name}.png", name, notes) for name in notes.read]
     for photograph in photographs:
         write_png(photograph.path, drawing())
     batches = read_ahead([photographs[:1], photographs[1:]])
     next(batches)
+    readers = set(threading.enumerate()) - others
     batches.close()
+    assert [name for name, event in notes.read.items() if event.is_set()] == ["a"]
+    assert all(thread.daemon for thread in readers)  # the process ends without them
+    notes.go_on.set()
+    for thread in readers:
+        thread.join(timeout=60)
     assert sum(event.is_set() for event in notes.read.values()) <= 3
+
+
+def test_a_batch_is_forgotten_when_the_next_one_is_asked_for(tmp_path: Path) -> None:
+    notes = Notes("ab")
+    batches = read_ahead([[Photograph(tmp_path / f"{name}.png", name, notes)] for name in "ab"])
+    first = next(batches)
+    assert len(first) == 1
+    next(batches)
+    assert first == []
+
+
+def test_an_image_for_which_memory_is_too_small_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(pose2seg.photographs, "read_image", fail)
+    ((_, content),) = next(read_ahead([[Photograph(tmp_path / "a.png", "a", Notes("a"))]]))
+    assert content == f"{tmp_path}/a.png: there is not enough memory to read it"
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:

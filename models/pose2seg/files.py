@@ -1,8 +1,11 @@
 """Reading and writing files so that what goes wrong can be told in one line."""
 
+import errno
 import json
 import os
 import secrets
+import shutil
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +18,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from pose2seg.errors import InputError
+from pose2seg.image_size import declared_pixels
 
 
 def read_json(path: Path) -> Any:
@@ -61,17 +65,53 @@ def shown(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
+#: Of an image; decoded, it is 805 MB. A small file may hold a much larger one.
+LARGEST_IMAGE = 2**28  # pixels
+_LARGEST_FILE = 4 * LARGEST_IMAGE  # bytes, which the largest image takes uncompressed, with its opacity
+
+
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """A photograph, (H, W, 3) uint8 BGR. Raises InputError if it is not an image, OSError if unreadable."""
-    encoded = np.frombuffer(path.read_bytes(), np.uint8)
+    """A photograph, (H, W, 3) uint8 BGR.
+
+    Raises InputError if it is not an image, or one of more than `LARGEST_IMAGE` pixels, OSError if it is
+    unreadable, MemoryError if there is too little.
+    """
+    encoded = _read_encoded(path)
+    _require_pixels(path, declared_pixels(encoded))
     try:
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    except cv2.error as error:  # such as one of more pixels than OpenCV, or the memory, takes
-        why = f": {error.err}" if encoded.size else ""
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
+        why = f": {error.err}" if encoded else ""
         raise InputError(f"{path}: not an image that OpenCV can read{why}") from error
     if image is None:
         raise InputError(f"{path}: not an image that OpenCV can read")
+    _require_pixels(path, image.shape[0] * image.shape[1])
     return image.astype(np.uint8, copy=False)
+
+
+def _read_encoded(path: Path) -> bytes:
+    """What is in a file, or in a pipe that this process was given open; another one may never end."""
+    status = path.stat()
+    given = _descriptor(path) is not None
+    if not (given or stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise InputError(f"{path}: is a pipe or a device, expected the file of an image")
+    _require_bytes(path, status.st_size)
+    with path.open("rb") as file:
+        content = file.read(_LARGEST_FILE + 1 if given else -1)
+    _require_bytes(path, len(content))
+    return content
+
+
+def _require_bytes(path: Path, size: int) -> None:
+    if size > _LARGEST_FILE:
+        raise InputError(f"{path}: has {size:,} bytes, expected an image of at most {_LARGEST_FILE:,}")
+
+
+def _require_pixels(path: Path, pixels: int) -> None:
+    if pixels > LARGEST_IMAGE:
+        raise InputError(f"{path}: has {pixels:,} pixels, expected an image of at most {LARGEST_IMAGE:,}")
 
 
 def checksum(path: Path) -> int:
@@ -116,8 +156,28 @@ def require_no_folder(path: Path) -> None:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether it is a pipe or a device, which takes what is written at once and cannot be replaced."""
-    return path.exists() and not path.is_file()
+    """Whether it takes what is written at once, and cannot be replaced: a pipe, a device, or /dev/stdout."""
+    return _descriptor(path) is not None or (path.exists() and not path.is_file())
+
+
+def _descriptor(path: Path) -> int | None:
+    """The descriptor of an open file of this process that a path names, such as 1 of /dev/stdout.
+
+    What it is open on cannot be opened anew by that name without losing what is in it.
+    """
+    open_files = [os.path.realpath(folder) for folder in ("/dev/fd", "/proc/self/fd")]
+    while path.exists():
+        if os.path.realpath(path.parent) in open_files:
+            return int(path.name)
+        if not path.is_symlink():
+            break
+        path = path.parent / path.readlink()
+    return None
+
+
+def _open_stream(path: Path) -> BinaryIO:
+    descriptor = _descriptor(path)
+    return path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb")
 
 
 @contextmanager
@@ -127,12 +187,12 @@ def atomic_writer(path: Path, unfinished_in: Path | None = None) -> Iterator[Bin
     unfinished_in: a folder on the same file system to write it in; by default the one that it is going to be
         in, where a kill leaves what `remove_unfinished` removes.
 
-    Symbolic links are followed, missing parent folders are made. A pipe or a device that is there takes what
-    is written at once. Raises InputError for a folder, OSError for what else cannot be written.
+    Symbolic links are followed, missing parent folders are made. A stream (`is_stream`) takes what is written
+    at once. Raises InputError for a folder, OSError for what else cannot be written.
     """
     require_no_folder(path)
     if is_stream(path):
-        with _naming(path), path.open("wb") as file:
+        with _naming(path), _open_stream(path) as file:
             yield file
         return
     target = real_path(path)
@@ -145,10 +205,19 @@ def atomic_writer(path: Path, unfinished_in: Path | None = None) -> Iterator[Bin
         with _naming(path, unfinished):
             with unfinished.open("wb") as file:
                 yield file
-            unfinished.replace(target)
+            _move(unfinished, target)
     finally:
         if unfinished.exists():
             unfinished.unlink()
+
+
+def _move(file: Path, target: Path) -> None:
+    try:
+        file.replace(target)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        shutil.copyfile(file, target)  # nobody can replace a mount point, such as a file of docker run -v
 
 
 def append_line(path: Path, line: bytes) -> None:

@@ -44,7 +44,7 @@ def open_journal(output: Path, settings: Mapping[str, Any], resume: bool) -> Ite
     The journal for a pipe or a device is in a temporary folder, and cannot be resumed.
 
     Raises InputError if there is a journal and `resume` is not given, or one of other settings, or one that
-    another prediction is writing.
+    another prediction is writing; or if the folder is not a journal's.
     """
     with ExitStack() as stack:
         if not is_stream(output):
@@ -67,6 +67,8 @@ def open_journal(output: Path, settings: Mapping[str, Any], resume: bool) -> Ite
 def _locked(folder: Path) -> Iterator[None]:
     """Keep the folder, which is made, from other predictions; a kill gives it free."""
     make_folder(folder)
+    if any(folder.iterdir()) and not (folder / _LOCK).exists():
+        raise InputError(f"{folder}: is not of a prediction: move it away, or write to another output")
     with (folder / _LOCK).open("a") as file:
         if distributed.gather(distributed.rank() == 0 and _is_taken(file))[0]:
             raise InputError(f"{folder}: another prediction is writing there, to the same output")
@@ -86,12 +88,14 @@ class Journal:
     """A folder with the settings, and a file for each process, that grows by a line when a batch is done.
 
     A line is [[image id, record], ...]. One that is cut off, by a kill or a full disk, or otherwise damaged
-    does not count, and nothing is appended to it: a process that goes on has a file of its own.
+    does not count, and nothing is appended to it: a process that goes on has a file of its own. Of an image
+    that was done again, what was done last counts.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], resume: bool) -> None:
         self.folder = folder
-        self._file = folder / f"{secrets.token_hex(8)}.jsonl"
+        before = len(list(folder.glob(_LINES)))  # so that its file comes after these
+        self._file = folder / f"{before:08}{secrets.token_hex(4)}.jsonl"
         done = distributed.gather(set(self._find_lines()))  # by all, before the first one writes
         #: The images that were done when the journal was opened.
         self.finished: set[ImageId] = done[0]

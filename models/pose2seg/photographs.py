@@ -1,8 +1,11 @@
 """Photographs of people whose poses are known: finding them, and reading them ahead of their use."""
 
+import os
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +13,9 @@ import numpy.typing as npt
 
 from pose2seg.errors import InputError, in_one_line
 from pose2seg.files import read_image, real_path
-from pose2seg.poses import ImagePoses, PoseSource
+from pose2seg.poses import ImagePoses, PoseFile, PoseSource
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 
 
 class Photograph(NamedTuple):
@@ -33,15 +36,16 @@ class Content(NamedTuple):
 def find_photographs(inputs: Sequence[Path], poses: PoseSource) -> tuple[list[Photograph], list[Path]]:
     """The images that `inputs` name, each once whatever its path; and those without poses.
 
-    A folder stands for the images directly in it, in the order of their names; those that `poses` does not
-    know are the second list returned. An image named by itself must be in `poses`.
+    A folder stands for the images directly in it, in the order of their names: files with the suffix of an
+    image, and those that `poses` name with whatever they end in. Those that `poses` does not know are the
+    second list returned. An image named by itself must be in `poses`.
 
     Raises InputError for an input that does not exist, an unknown image, two files with the same entry in
     `poses`, or if no photograph is left.
     """
     found: dict[int | str, Photograph] = {}
     unknown: dict[Path, Path] = {}
-    for path, given in [(path, each) for each in inputs for path in _images_of(each)]:
+    for path, given in [(path, each) for each in inputs for path in _images_of(each, poses)]:
         image_id = poses.image_id(path)
         if image_id is not None:
             first = found.setdefault(image_id, Photograph(path, image_id, poses))
@@ -58,12 +62,17 @@ def find_photographs(inputs: Sequence[Path], poses: PoseSource) -> tuple[list[Ph
     return list(found.values()), list(unknown.values())
 
 
-def _images_of(given: Path) -> list[Path]:
+def _images_of(given: Path, poses: PoseSource) -> list[Path]:
     if not given.exists():
         raise InputError(f"{given}: no such file or folder")
     if not given.is_dir():
         return [given]
-    return sorted(path for path in given.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(path for path in given.iterdir() if _is_image(path, poses))
+
+
+def _is_image(path: Path, poses: PoseSource) -> bool:
+    is_named = isinstance(poses, PoseFile) and poses.names_file(path)
+    return is_named or path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def read_photograph(photograph: Photograph) -> Content:
@@ -89,17 +98,61 @@ def read_ahead(
 ) -> Generator[list[tuple[Photograph, Content | str]], None, None]:
     """Read photographs a batch at a time; threads read the next one while the caller works with one.
 
-    Gives the content of each photograph, or in one line why it cannot be read.
+    Gives the content of each photograph, or in one line why it cannot be read. A batch is emptied when the
+    next one is asked for, so that no more than two are in memory.
     """
-    pool = ThreadPoolExecutor()
+    to_read = [*batches, []]
+    readers = _Readers(min(_THREADS, 2 * max(map(len, to_read))))
     try:
         ahead: list[tuple[Photograph, Future[Content | str]]] = []
-        for batch in [*batches, []]:
-            ready, ahead = ahead, [(each, pool.submit(_try_to_read, each)) for each in batch]
+        for batch in to_read:
+            ready, ahead = ahead, [(each, readers.read(each)) for each in batch]
             if ready:
-                yield [(each, future.result()) for each, future in ready]
+                contents = [(each, future.result()) for each, future in ready]
+                ready.clear()
+                yield contents
+                contents.clear()
     finally:
-        pool.shutdown(cancel_futures=True)  # what nobody is going to use is not read
+        readers.close()
+
+
+_THREADS = min(32, (os.cpu_count() or 1) + 4)  # at most, of which some wait for the disk
+
+
+class _Readers:
+    """Threads that read photographs; the process ends without one that is blocked, as by a dead network."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._closed = count, False
+        self._asked: SimpleQueue[tuple[Photograph, Future[Content | str]] | None] = SimpleQueue()
+        for _ in range(count):
+            Thread(target=self._work, daemon=True).start()  # an executor's threads are waited for
+
+    def read(self, photograph: Photograph) -> Future[Content | str]:
+        future: Future[Content | str] = Future()
+        self._asked.put((photograph, future))
+        return future
+
+    def close(self) -> None:
+        """What nobody is going to use is not read."""
+        self._closed = True
+        for _ in range(self._count):
+            self._asked.put(None)
+
+    def _work(self) -> None:
+        while self._read_next():  # which leaves nothing behind while the thread waits
+            pass
+
+    def _read_next(self) -> bool:
+        asked = self._asked.get()
+        if asked is None or self._closed:
+            return False
+        photograph, future = asked
+        try:
+            future.set_result(_try_to_read(photograph))
+        except BaseException as error:  # for who waits for it
+            future.set_exception(error)
+        return True
 
 
 def _try_to_read(photograph: Photograph) -> Content | str:
@@ -107,3 +160,5 @@ def _try_to_read(photograph: Photograph) -> Content | str:
         return read_photograph(photograph)
     except (InputError, OSError) as error:
         return in_one_line(error)
+    except MemoryError:
+        return f"{photograph.path}: there is not enough memory to read it"

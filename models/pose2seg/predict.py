@@ -1,20 +1,23 @@
 """The work of `pose2seg predict`: photographs and poses in, COCO results out."""
 
+import errno
 import json
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from tqdm import tqdm
 
 from pose2seg import distributed
 from pose2seg.annotated_masks import DecodedMasks
+from pose2seg.counts import counted
 from pose2seg.dataset import DatasetWarning
-from pose2seg.errors import InputError
+from pose2seg.errors import InputError, in_one_line
 from pose2seg.files import (
     atomic_writer,
     checksum,
@@ -29,7 +32,7 @@ from pose2seg.journal import ImageId, Journal, open_journal
 from pose2seg.model import Pose2Seg
 from pose2seg.page import Entry, make_entry, page_writer
 from pose2seg.photographs import Content, Photograph, read_ahead
-from pose2seg.poses import ImagePoses
+from pose2seg.poses import ImagePoses, pose_files
 from pose2seg.visualize import draw_overlay
 from pose2seg_ops import RLE
 
@@ -65,7 +68,7 @@ def predict_to_file(
     """Write everybody's mask as a COCO results file, and a picture of each photograph into `overlays`.
 
     The people stand in the order of `photographs` and of their poses. The next batch is read while the
-    network works on one; no more than three are in memory. `output` appears whole, when all is done, and so
+    network works on one; no more than two are in memory. `output` appears whole, when all is done, and so
     does `report`, a page to look at (`pose2seg.page`). Until then a folder beside it,
     `journal_folder(output)`, holds what is: a prediction that was stopped, in whatever way, goes on from
     there with `resume`, and gives the file that it would have given.
@@ -73,14 +76,17 @@ def predict_to_file(
     Under torchrun, in a `distributed.joined` block, the processes share the batches, and all return the same.
 
     inputs: what the masks are made with, by names for messages. Files, and the files in folders, are never
-        replaced; files have to be the same to resume.
+        replaced, and have to be the same to resume; of the files in a folder, those that may hold poses.
 
     An image is left out with a DatasetWarning if it or its poses cannot be read, or if it is not of the size
-    that its poses are for.
+    that its poses are for. A picture that cannot be written, as it is too large or its name too long, is left
+    out with one too. An image that was done before is done again if its file is another one, or its picture
+    is not there.
 
     Raises InputError if all are; if `output`, `report` or a picture would replace another of them, a
     photograph or one of `inputs`; if a prediction was stopped and `resume` is not given, or it had other
-    settings; if another one is writing to `output`. Raises OSError for what cannot be written.
+    settings, or an image that is not among `photographs`; if another one is writing to `output`. Raises
+    OSError for what cannot be written.
     """
     for path in (output, report):
         if path is not None:
@@ -94,18 +100,97 @@ def predict_to_file(
             if resume and distributed.rank() == 0:
                 remove_unfinished(overlays)
             distributed.wait_for_all()
-        share = _predict_share(
-            model, photographs, journal, overlays, report is not None, batch_size, threshold
-        )
-        problems = {image: problem for part in distributed.gather(share) for image, problem in part.items()}
-        images = [photograph.image_id for photograph in photographs if photograph.image_id not in problems]
-        _tell(photographs, problems)
+        versions = {photograph.image_id: _version(photograph.path) for photograph in photographs}
+        work = _Work(model, threshold, overlays, report is not None, versions)
+        done = _find_done(work, photographs, journal)
+        shares = distributed.gather(_predict_share(work, photographs, done, journal, batch_size))
+        unread = _merge(share.unread for share in shares)
+        unpictured = _merge(share.unpictured for share in shares)
+        images = [photograph.image_id for photograph in photographs if photograph.image_id not in unread]
+        _tell(photographs, unread, unpictured)
         masks = 0
         if distributed.rank() == 0:
             facts = [f"{name}: {path.absolute().name}" for name, path in files.items()]
             masks = _write_results(journal, images, output, report, [*facts, f"threshold {threshold}"])
         masks = distributed.gather(masks)[0]
-    return Prediction(masks, len(images), len(problems), len(journal.finished.intersection(images)))
+    return Prediction(masks, len(images), len(unread), len(done))
+
+
+class _Work(NamedTuple):
+    """What is made of photographs; versions: of their files, before the first one is read."""
+
+    model: Pose2Seg
+    threshold: float
+    overlays: Path | None
+    report: bool
+    versions: Mapping[ImageId, "_Version"]
+
+
+_Version: TypeAlias = "list[int] | None"
+
+
+def _version(path: Path) -> _Version:
+    """What tells a file from one that takes its place; JSON can hold it."""
+    try:
+        status = path.stat()
+    except OSError:  # which is told when it is read
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+class _Problems(NamedTuple):
+    """Of images that cannot be read, and of those whose pictures cannot be written: why, in one line."""
+
+    unread: dict[ImageId, str]
+    unpictured: dict[ImageId, str]
+
+
+def _merge(parts: Iterable[Mapping[ImageId, str]]) -> dict[ImageId, str]:
+    return {image: problem for part in parts for image, problem in part.items()}
+
+
+class _Record(NamedTuple):
+    """What the journal keeps of an image; JSON can hold it. version: of the file that it was made from."""
+
+    results: list[dict[str, Any]]
+    entry: Entry | None
+    version: _Version
+
+
+def _is_record(record: Any, report: bool) -> bool:
+    """Whether it has the form of a _Record that came from JSON."""
+    if not (isinstance(record, list) and len(record) == len(_Record._fields)):
+        return False
+    results, entry, _ = record
+    entry_types = [type(part) for part in entry] if isinstance(entry, list) else None
+    return (
+        isinstance(results, list)
+        and all(isinstance(result, dict) for result in results)
+        and entry_types == ([str, int, dict] if report else None)
+    )
+
+
+def _find_done(work: _Work, photographs: Sequence[Photograph], journal: Journal) -> set[ImageId]:
+    """The images that need not be done again: their files are the same, and their pictures are there.
+
+    Raises InputError for one that is done, but not among the photographs: its masks would be lost.
+    """
+    absent = journal.finished - {photograph.image_id for photograph in photographs}
+    if absent:
+        raise InputError(
+            f"{journal.folder}: is of a prediction with {counted(len(absent), 'image', 'images')} not among "
+            f"the photographs, such as {min(map(str, absent))}: put back what is gone, or remove the folder"
+        )
+    finished = [photograph for photograph in photographs if photograph.image_id in journal.finished]
+    records = journal.records(photograph.image_id for photograph in finished)
+    done = {
+        photograph.image_id
+        for photograph, record in zip(finished, records, strict=True)
+        if _is_record(record, work.report)
+        and _Record(*record).version == work.versions[photograph.image_id]
+        and (work.overlays is None or os.path.exists(_overlay_path(photograph, work.overlays)))
+    }
+    return distributed.gather(done)[0]  # which all agree on, whatever happens to the files meanwhile
 
 
 def _settings(
@@ -114,19 +199,34 @@ def _settings(
     """What a prediction has in common with one that it goes on with."""
     # From the output, so that all of it may be moved.
     pictures = None if overlays is None else os.path.relpath(real_path(overlays), real_path(output).parent)
-    checksums = {f"a checksum of {name}": checksum(path) for name, path in inputs.items() if path.is_file()}
+    kept = {name: path for name, path in inputs.items() if path.is_file() or path.is_dir()}  # no pipe
+    checksums = {f"a checksum of {name}": _checksum(path) for name, path in kept.items()}
     return {"threshold": threshold, "overlays": pictures, "report": report is not None, **checksums}
 
 
-def _tell(photographs: Sequence[Photograph], problems: Mapping[ImageId, str]) -> None:
-    """Warn of the images that are left out, in their order. Raises InputError if all are."""
-    in_order = [problems[each.image_id] for each in photographs if each.image_id in problems]
+def _checksum(path: Path) -> int:
+    """Of a file, or of the names and contents of a folder's files that may hold poses."""
+    if not path.is_dir():
+        return checksum(path)
+    files = [(file.name, checksum(file)) for file in pose_files(path) if file.is_file()]
+    return zlib.crc32(json.dumps(files).encode())
+
+
+def _tell(
+    photographs: Sequence[Photograph], unread: Mapping[ImageId, str], unpictured: Mapping[ImageId, str]
+) -> None:
+    """Warn of what is left out, in the photographs' order. Raises InputError if all of them are."""
+    in_order = [unread[each.image_id] for each in photographs if each.image_id in unread]
     if len(in_order) == len(photographs) == 1:
         raise InputError(in_order[0])
     if len(in_order) == len(photographs) > 1:
         raise InputError(f"none of the {len(photographs)} images can be read: {in_order[0]}")
     for problem in in_order:
         warnings.warn(f"{problem}; it is left out", DatasetWarning, stacklevel=3)
+    for each in photographs:
+        if each.image_id in unpictured:
+            problem = f"{unpictured[each.image_id]}; {each.path} has masks, but no picture"
+            warnings.warn(problem, DatasetWarning, stacklevel=3)
 
 
 def _write_results(
@@ -137,64 +237,78 @@ def _write_results(
         # In the journal, what a kill leaves does not stay; a folder elsewhere may be of another file system.
         beside = real_path(report).parent == journal.folder.parent
         with page_writer(report, journal.folder if beside else None, facts) as page:
-            for _, entry in journal.records(images):
+            for _, entry, _ in journal.records(images):
                 page.add(Entry(*entry))
     with atomic_writer(output, journal.folder) as file:
-        results = chain.from_iterable(results for results, _ in journal.records(images))
+        results = chain.from_iterable(results for results, _, _ in journal.records(images))
         masks = _write_json_list(file, results)
     journal.remove()
     return masks
 
 
 def _predict_share(
-    model: Pose2Seg,
+    work: _Work,
     photographs: Sequence[Photograph],
+    done: Collection[ImageId],
     journal: Journal,
-    overlays: Path | None,
-    report: bool,
     batch_size: int,
-    threshold: float,
-) -> dict[ImageId, str]:
-    """Do what is left for this process. Returns the problems of images that cannot be read.
+) -> _Problems:
+    """Do what is left for this process.
 
     However many processes there are, and wherever they were stopped, the batches are the same, so that the
     masks are the same bits.
     """
-    problems: dict[ImageId, str] = {}
+    problems = _Problems({}, {})
     batches = [photographs[start : start + batch_size] for start in range(0, len(photographs), batch_size)]
-    left = [[each for each in batch if each.image_id not in journal.finished] for batch in batches]
+    left = [[each for each in batch if each.image_id not in done] for batch in batches]
     mine = [batch for batch in left if batch][distributed.rank() :: distributed.count()]
     hidden = None if distributed.rank() == 0 else True
     with tqdm(total=sum(map(len, mine)), desc="predict", unit="image", disable=hidden) as bar:
         for batch in read_ahead(mine):
-            problems.update((each.image_id, content) for each, content in batch if isinstance(content, str))
-            readable = [(each, content) for each, content in batch if isinstance(content, Content)]
-            if readable:
-                journal.append(_predict_batch(model, readable, overlays, report, threshold))
+            records = _predict_batch(work, batch, problems)
+            if records:
+                journal.append(records)
             bar.update(len(batch))
     return problems
 
 
 def _predict_batch(
-    model: Pose2Seg,
-    batch: Sequence[tuple[Photograph, Content]],
-    overlays: Path | None,
-    report: bool,
-    threshold: float,
-) -> Iterator[tuple[ImageId, tuple[list[dict[str, Any]], Entry | None]]]:
-    """The record of each image: its results, and its entry of the report."""
-    images, poses = zip(*(content for _, content in batch), strict=True)
+    work: _Work, batch: Sequence[tuple[Photograph, Content | str]], problems: _Problems
+) -> list[tuple[ImageId, _Record]]:
+    """The records of those images that can be read; notes the problems of the others."""
+    problems.unread.update((each.image_id, content) for each, content in batch if isinstance(content, str))
+    readable = [(each, content) for each, content in batch if isinstance(content, Content)]
+    if not readable:
+        return []
+    images, poses = zip(*(content for _, content in readable), strict=True)
     start = time.perf_counter()
-    masks = model.predict_rle(images, [each.keypoints for each in poses], threshold=threshold)
-    seconds = {"masks": (time.perf_counter() - start) / len(batch)}
-    for (photograph, content), of_image in zip(batch, masks, strict=True):
-        if overlays is not None:
-            picture = draw_overlay(content.image, DecodedMasks(of_image), content.poses.keypoints)
-            write_png(_overlay_path(photograph, overlays), picture)
+    masks = work.model.predict_rle(images, [each.keypoints for each in poses], threshold=work.threshold)
+    seconds = {"masks": (time.perf_counter() - start) / len(readable)}
+    records = []
+    for (photograph, content), of_image in zip(readable, masks, strict=True):
+        if work.overlays is not None:
+            problem = _write_picture(_overlay_path(photograph, work.overlays), content, of_image)
+            if problem is not None:
+                problems.unpictured[photograph.image_id] = problem
         entry = None
-        if report:
+        if work.report:
             entry = make_entry(photograph.path, content.image, content.poses.people, of_image, seconds)
-        yield photograph.image_id, (list(to_coco_results(content.poses, of_image)), entry)
+        results = list(to_coco_results(content.poses, of_image))
+        records.append((photograph.image_id, _Record(results, entry, work.versions[photograph.image_id])))
+    return records
+
+
+def _write_picture(path: Path, content: Content, masks: Sequence[RLE]) -> str | None:
+    """Returns in one line why this picture, and not every one, cannot be written."""
+    try:
+        write_png(path, draw_overlay(content.image, DecodedMasks(masks), content.poses.keypoints))
+    except InputError as error:
+        return in_one_line(error)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return in_one_line(error)
+    return None
 
 
 def to_coco_results(poses: ImagePoses, masks: Sequence[RLE]) -> Iterator[dict[str, Any]]:

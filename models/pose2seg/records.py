@@ -49,7 +49,14 @@ class Record:
         return records(self.get(name, list), f"{self.where}: {name}")
 
 
-_JSON_TYPES = {int: "an integer", str: "a string", list: "a list", dict: "an object", NoneType: "absent"}
+_JSON_TYPES = {
+    int: "an integer",
+    bool: "true or false",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+    NoneType: "absent",
+}
 
 
 _MANY = 20_000  # poses take about a second

@@ -16,8 +16,8 @@ from pose2seg.errors import InputError
 from pose2seg.files import real_path
 from pose2seg.inference import for_inference
 from pose2seg.journal import journal_folder
-from pose2seg.photographs import find_photographs
-from pose2seg.poses import PoseSource, open_poses
+from pose2seg.photographs import Photograph, find_photographs
+from pose2seg.poses import PoseFile, PoseSource, open_poses
 from pose2seg.poses.estimators import POSE_ESTIMATORS, EstimatedPoses
 from pose2seg.predict import Prediction, predict_to_file
 
@@ -65,8 +65,8 @@ examples:
 in two processes, one for each GPU where there are any, with the same result:
   torchrun --nproc-per-node 2 --no-python pose2seg predict ...
 
-exit codes: 0 done, 2 something to put right, told in one line, 3 done, but
-images were left out, 130 interrupted
+exit codes: 0 done, 2 an error that you can fix, told in one line, 3 done, but
+some images were left out, 130 interrupted
 """
 
 
@@ -98,7 +98,7 @@ def add_to(commands: arguments.Commands) -> None:
         help="find the poses in the photographs, with torchvision: pip install 'pose2seg_ops[estimators]'",
     )
     option = parser.add_argument
-    option("--output", required=True, type=arguments.path, metavar="FILE", help="COCO results to write")
+    option("--output", required=True, type=_file, metavar="FILE", help="COCO results to write")
     option(
         "--overlays",
         type=arguments.path,
@@ -107,7 +107,7 @@ def add_to(commands: arguments.Commands) -> None:
     )
     option(
         "--report",
-        type=arguments.path,
+        type=_file,
         metavar="PAGE",
         help="also write a page to look at, PAGE.html: photographs, masks that can be hidden, skeletons, "
         "scores and times in one file",
@@ -125,9 +125,17 @@ def add_to(commands: arguments.Commands) -> None:
     option(
         "--resume",
         action="store_true",
-        help="go on with a prediction that was stopped; the poses and the weights have to be the same",
+        help="go on with a prediction that was stopped; the poses and the weights have to be the same, "
+        "and the photographs that are done still be there",
     )
     parser.set_defaults(run=_run)
+
+
+def _file(text: str) -> Path:
+    """A name of a file to write; Path would drop what tells that a folder is meant."""
+    if text.endswith("/"):
+        raise argparse.ArgumentTypeError(f"{text} is the name of a folder, expected that of a file")
+    return arguments.path(text)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -168,6 +176,7 @@ def _predict(options: argparse.Namespace, device: torch.device) -> int:
         end = time.perf_counter()
         rate = (prediction.images - prediction.done_before) / (end - ready)
         skipped = f"; {len(unknown)} skipped that {options.poses} does not list" if unknown else ""
+        skipped += _tell_absent(poses, photographs, options.inputs)
         summary = _summarise(prediction, rate, end - start)
         print(f"{options.output}: {summary}{skipped}", file=sys.stderr)  # stdout may be the output
     return SOME_LEFT_OUT if prediction.left_out else 0
@@ -177,6 +186,15 @@ def _keep_pictures_apart(overlays: Path | None, inputs: Sequence[Path]) -> None:
     """Raise InputError if the next prediction would take pictures of this one for photographs."""
     if overlays is not None and real_path(overlays) in map(real_path, inputs):
         raise InputError(f"{overlays}: is the folder of the photographs, the pictures need one of their own")
+
+
+def _tell_absent(poses: PoseSource, photographs: Sequence[Photograph], inputs: Sequence[Path]) -> str:
+    """How many images a file of poses lists that are not there, where whole folders are to be done."""
+    if not isinstance(poses, PoseFile) or not all(path.is_dir() for path in inputs):
+        return ""
+    listed = {image.image_id for image in poses.images.values()}
+    absent = len(listed) - len(photographs)
+    return f"; {counted(absent, 'image', 'images')} of the poses not found" if absent else ""
 
 
 def _summarise(prediction: Prediction, rate: float, seconds: float) -> str:

@@ -15,10 +15,16 @@ __all__ = [
     "PoseSource",
     "labelled_keypoints",
     "open_poses",
+    "pose_files",
     "read_joint_names",
     "read_poses",
     "stack_poses",
 ]
+
+
+def pose_files(folder: Path) -> list[Path]:
+    """The files of a folder that may hold poses, in the order of their names."""
+    return sorted(file for file in folder.iterdir() if file.suffix in (".json", ".txt"))
 
 
 def open_poses(path: Path) -> PoseSource:
@@ -30,7 +36,7 @@ def open_poses(path: Path) -> PoseSource:
     """
     if not path.is_dir():
         return read_poses(path)
-    kinds = {file.suffix for file in path.iterdir()} & {".json", ".txt"}
+    kinds = {file.suffix for file in pose_files(path)}
     if len(kinds) != 1:
         found = "both" if kinds else "neither"
         raise InputError(f"{path}: expected a folder of OpenPose's .json or YOLO's .txt files, got {found}")

@@ -1,7 +1,7 @@
 """COCO annotation files and COCO keypoint result files, AlphaPose's among them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import NoneType
 
 import numpy as np
@@ -45,7 +45,7 @@ def _read_annotations(file: Record) -> dict[str, ImagePoses]:
         poses = ImagePoses(image_id, None if None in size else size)
         for name, key, images in (
             ("id", image_id, by_id),
-            ("file_name", image.get("file_name", str), by_name),
+            ("file_name", PurePosixPath(image.get("file_name", str)).as_posix(), by_name),  # without ./
         ):
             if images.setdefault(key, poses) is not poses:
                 raise InputError(f'{image.where}: another image has this "{name}" too, {shown(key)}')
@@ -84,7 +84,7 @@ def labelled_keypoints(annotation: Record, names: JointNames) -> npt.NDArray[np.
 
     Raises InputError if it is of another form.
     """
-    if annotation.content.get("iscrowd", 0) or not annotation.content.get("keypoints"):
+    if annotation.get("iscrowd", int, bool, NoneType) or not annotation.get("keypoints", list, NoneType):
         return None
     joints = names.get(annotation.get("category_id", int, NoneType), COCO_KEYPOINTS)
     listed = annotation.numbers("keypoints", 3 * len(joints)).reshape(-1, 3)

@@ -70,6 +70,10 @@ class PoseFile:
         """The poses of the image at a path, None if the file does not list it."""
         return next((self.images[name] for name in self.names(image) if name in self.images), None)
 
+    def names_file(self, image: Path) -> bool:
+        """Whether the file names the image at a path with its extension, not only without."""
+        return any(name.endswith(image.name) and name in self.images for name in self.names(image))
+
 
 @dataclass(frozen=True)
 class PoseFolder:

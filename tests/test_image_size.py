@@ -1,0 +1,39 @@
+"""How large an image is said to be."""
+
+import cv2
+import numpy as np
+import pytest
+from faults import declared_size, encoded
+from pose2seg.image_size import declared_pixels
+
+PICTURE = np.full((37, 51, 3), 90, np.uint8)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(cv2.imencode(suffix, PICTURE)[1].tobytes() for suffix in (".png", ".bmp", ".jpg", ".tif")),
+        *(encoded(form, PICTURE) for form in ("GIF", "TIFF", "BMP")),
+        encoded("JPEG", PICTURE, progressive=True, exif=b"Exif\0\0" + bytes(60_000)),
+        b"\xff\xd8\xff" + encoded("JPEG", PICTURE)[2:],
+        b"MM\0*" + bytes([0, 0, 0, 8, 0, 2]) + bytes([1, 0, 0, 3, 0, 0, 0, 1, 0, 51, 0, 0])
+        + bytes([1, 1, 0, 4, 0, 0, 0, 1, 0, 0, 0, 37]),
+    ],
+)  # fmt: skip
+def test_the_size_is_that_of_the_image(content: bytes) -> None:
+    assert declared_pixels(content) == 37 * 51
+
+
+def test_the_size_need_not_be_true() -> None:
+    assert declared_pixels(declared_size(60_000, 50_000)) == 3_000_000_000
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF", "BMP", "JPEG", "TIFF"])
+def test_what_is_cut_off_has_no_size_or_its_own(form: str) -> None:
+    content = encoded(form, PICTURE)
+    assert {declared_pixels(content[:size]) for size in range(len(content))} <= {0, 37 * 51}
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\xff\xd8\xff", b"II*\0" + bytes(100)])
+def test_what_is_no_image_has_no_size(content: bytes) -> None:
+    assert declared_pixels(content) == 0
