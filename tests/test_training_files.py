@@ -2,10 +2,12 @@
 
 import json
 import math
+import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.evaluate import Evaluation, evaluate
 from pose2seg.training import make_model, train
 from pose2seg.training.loader import Batch
+from pose2seg.training.log import Log
+from pose2seg.training.state import load_state, save_state
 from pose2seg.training.trainer import Trainer
 from tiny_training import TEMPLATES, TINY, assert_same_training, rows, train_tiny
 
@@ -164,6 +168,37 @@ def test_kill_9_in_the_middle_of_a_write_loses_nothing(images: list[PersonImage]
     assert_same_training(tmp_path / "killed", tmp_path / "whole")
     names = {path.name for path in (tmp_path / "killed").iterdir()}
     assert names == {path.name for path in (tmp_path / "whole").iterdir()}
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """What is written beyond so many bytes of a file fails, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_state_that_the_disk_does_not_take_is_told_with_its_name(tmp_path: Path) -> None:
+    """And leaves the last one."""
+    path = tmp_path / "state.pt"
+    save_state(path, {"steps": 1}, TINY, {})
+    with file_size_limit(10**6), pytest.raises(OSError, match=r"File too large: '.*state.pt'"):
+        save_state(path, {"weights": torch.zeros(10**6)}, TINY, {})
+    assert list(tmp_path.iterdir()) == [path]
+    assert load_state(path, TINY, {}) == {"steps": 1}
+
+
+def test_a_row_that_the_disk_does_not_take_is_told_with_its_name(tmp_path: Path) -> None:
+    log = Log(tmp_path, resume_from=None, tensorboard=False)
+    log.add_loss(1, 0.5, 1e-3)
+    with (
+        file_size_limit((tmp_path / "losses.csv").stat().st_size),
+        pytest.raises(OSError, match=r"File too large: '.*losses.csv'"),
+    ):
+        log.add_loss(2, 0.25, 1e-3)
 
 
 def test_curves_go_to_tensorboard_on_request(images: list[PersonImage], tmp_path: Path) -> None:
