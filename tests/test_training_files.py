@@ -233,6 +233,44 @@ def test_a_training_is_not_replaced(images: list[PersonImage], tmp_path: Path) -
     assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
+@pytest.mark.parametrize("name", ["last.safetensors", "losses.csv"])
+def test_a_training_whose_state_is_gone_is_not_replaced(
+    images: list[PersonImage], tmp_path: Path, name: str
+) -> None:
+    train_tiny(images, tmp_path / "whole")
+    (tmp_path / "run").mkdir()
+    shutil.copy(tmp_path / "whole" / name, tmp_path / "run")
+    before = (tmp_path / "run" / name).read_bytes()
+    with pytest.raises(InputError, match="run holds a training: resume it, or choose another folder"):
+        train_tiny(images, tmp_path / "run")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == {name: before}
+
+
+def test_what_ended_before_its_first_rows_is_no_training(images: list[PersonImage], tmp_path: Path) -> None:
+    Log(tmp_path / "run", resume_from=None, tensorboard=False)
+    train_tiny(images, tmp_path / "run")
+
+
+def test_two_trainings_at_once_do_not_share_a_folder(
+    images: list[PersonImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_step = Trainer.step
+    refused = []
+
+    def try_another_one(self: Trainer, batch: Batch) -> torch.Tensor:
+        monkeypatch.setattr(Trainer, "step", take_step)
+        for resume in (False, True):
+            with pytest.raises(InputError) as raised:
+                train_tiny(images, tmp_path / "run", resume=resume)
+            refused.append(str(raised.value))
+        return take_step(self, batch)
+
+    monkeypatch.setattr(Trainer, "step", try_another_one)
+    train_tiny(images, tmp_path / "run")
+    assert refused == [f"{tmp_path}/run: another training is writing there"] * 2
+    assert [int(row["step"]) for row in rows(tmp_path / "run/losses.csv")] == [1, 2, 3, 4, 5, 6]
+
+
 def test_what_the_weights_were_trained_with_is_noted_and_kept(
     images: list[PersonImage], tmp_path: Path
 ) -> None:
