@@ -116,11 +116,14 @@ def _draw_disc(canvas: Image, centre: tuple[int, int], radius: int, colour: Colo
 
 
 def draw_comparison(
-    image: Image, annotated: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_], caption: str
+    image: Image,
+    annotated: Collection[npt.NDArray[np.bool_]],
+    predicted: Collection[npt.NDArray[np.bool_]],
+    caption: str,
 ) -> Image:
     """The photograph, and beside it the same with the outlines of annotated and of predicted masks.
 
-    image: (H, W, 3) uint8 BGR; annotated, predicted: (n, H, W) and (m, H, W) bool.
+    image: (H, W, 3) uint8 BGR; annotated, predicted: any number of (H, W) bool.
     caption: a line of text to put below. Returns (H + 48, 2 W, 3) uint8 BGR.
     """
     outlined = image.copy()
