@@ -329,6 +329,27 @@ def test_interruption_is_exit_code_130(files: Path, monkeypatch: pytest.MonkeyPa
     assert cli.main(arguments(files, "1.png")) == 130
 
 
+@pytest.mark.parametrize(("ignored", "code"), [(False, -signal.SIGINT), (True, 0)])
+def test_interruption_of_the_imports_says_nothing(tmp_path: Path, ignored: bool, code: int) -> None:
+    """Unless it is ignored, as in the background."""
+    (tmp_path / "pose2seg.py").write_text(
+        "import os, signal, types\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "cli = types.SimpleNamespace(main=lambda: signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)\n"
+    )
+    main = (
+        "import sys; sys.path[:0] = sys.argv[1:]; import pose2seg_command; sys.exit(pose2seg_command.main())"
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", main, str(tmp_path), *sys.path], capture_output=True, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
 def test_help_names_every_option_and_its_default() -> None:
     run = [sys.executable, "-c", "from pose2seg.cli import main; main()", "predict", "--help"]
     help_text = subprocess.run(run, check=True, capture_output=True, text=True).stdout
