@@ -76,9 +76,13 @@ def test_there_must_be_as_many_different_poses_as_templates() -> None:
         cluster_poses(*people(STANDING, STANDING, STANDING), count=3)
 
 
-def test_without_scikit_learn_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
-    with pytest.raises(InputError, match=r"pip install 'pose2seg_ops\[train\]'"):
+@pytest.mark.parametrize("missing", ["sklearn.cluster", "sklearn.exceptions"])
+def test_without_scikit_learn_the_message_says_what_is_missing_and_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    message = rf"scikit-learn cannot be imported \(.*{missing}.*\): pip install 'pose2seg_ops\[train\]'"
+    with pytest.raises(InputError, match=message):
         cluster_poses(*people(STANDING), count=1)
 
 

@@ -67,5 +67,7 @@ def _open_tensorboard(folder: Path, resume_from: int | None) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise InputError("TensorBoard is not installed: pip install 'pose2seg_ops[train]'") from error
+        raise InputError(
+            f"TensorBoard cannot be imported ({error}): pip install 'pose2seg_ops[train]'"
+        ) from error
     return SummaryWriter(str(folder), purge_step=None if resume_from is None else resume_from + 1)
