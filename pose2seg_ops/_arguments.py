@@ -50,8 +50,13 @@ def flatten_pairs(pairs: Iterable[Sequence[int]], name: str) -> list[int]:
 
 
 def flatten_limbs(limbs: Sequence[tuple[int, int]]) -> Sequence[int]:
-    """One flat list; the usual limbs without a look at each, which took as long as a call."""
-    return _FLAT_COCO_LIMBS if limbs is COCO_LIMBS else flatten_pairs(limbs, "limbs")
+    """One flat list; the usual limbs without a look at each, which took as long as a call.
+
+    But for torch.compile, for which that takes nothing, and which cannot tell by `is` in older releases.
+    """
+    if not torch.compiler.is_compiling() and limbs is COCO_LIMBS:
+        return _FLAT_COCO_LIMBS
+    return flatten_pairs(limbs, "limbs")
 
 
 def as_geometry(tensor: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import pickle
 import warnings
@@ -307,6 +308,52 @@ def test_pickles_of_other_things_are_refused(tmp_path: Path, content: Any, got: 
     torch.save(content, path)
     with pytest.raises(InputError, match=rf"expected a state dict \(names and tensors\), {got}"):
         load_checkpoint(small_model(TEMPLATES), path)
+
+
+@pytest.mark.parametrize("name", ["model.SAFETENSORS", "model", "model.bin"])
+def test_safetensors_may_have_any_name(tmp_path: Path, name: str) -> None:
+    model = small_model(TEMPLATES)
+    save_checkpoint(model, tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").rename(tmp_path / name)
+    assert_same(load_model(tmp_path / name).state_dict(), model.state_dict())
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.bool])
+def test_safetensors_of_other_than_real_numbers_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(small_model(TEMPLATES), path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = safetensors.torch.load_file(path)
+    tensors["segnet.conv1.bias"] = tensors["segnet.conv1.bias"].to(dtype)
+    safetensors.torch.save_file(tensors, path, metadata)
+    with pytest.raises(InputError, match=r"of real numbers, segnet\.conv1\.bias is not"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("number", [math.nan, -math.inf])
+@pytest.mark.parametrize("key", ["segnet.conv1.bias", "backbone.bn1.running_var", "templates"])
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, key: str, number: float) -> None:
+    model, path = small_model(TEMPLATES), tmp_path / "model.safetensors"
+    if key == "templates":
+        model.templates = model.templates.clone()
+        model.templates[0, 3, 1] = number
+    else:
+        model.state_dict()[key][-1] = number
+    save_checkpoint(model, path)
+    with pytest.raises(InputError, match=f"model.safetensors: expected finite numbers, {key} has others"):
+        load_model(path)
+
+
+def test_numbers_that_are_infinite_in_float32_are_refused_and_change_nothing(tmp_path: Path) -> None:
+    weights = as_official(small_model(TEMPLATES).state_dict())
+    weights["segnet.conv1.bias"] = torch.full_like(weights["segnet.conv1.bias"], 1e300, dtype=torch.float64)
+    torch.save(weights, tmp_path / "other.pth")
+    model = small_model(TEMPLATES)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    with pytest.raises(InputError, match=r"finite numbers, segnet\.conv1\.bias has others"):
+        load_checkpoint(model, tmp_path / "other.pth")
+    assert_same(model.state_dict(), before)
 
 
 @pytest.mark.parametrize("kind", ["sparse", "meta", "complex"])

@@ -1,4 +1,7 @@
 import json
+import os
+import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -196,6 +199,57 @@ def test_the_masks_can_go_to_the_standard_output(files: Path) -> None:
     assert done.stderr.startswith("/dev/stdout: 1 mask from 1 image in ")
 
 
+def in_a_shell(redirection: str, words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with its standard streams as the shell makes them."""
+    main = [sys.executable, "-c", "import sys; from pose2seg.cli import main; sys.exit(main())"]
+    script = f"set -o pipefail; {shlex.join([*main, *words])} {redirection}"
+    run = ["bash", "-c", script]
+    return subprocess.run(run, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "0<&- 1>&- 2>&-", "2>/dev/full"])
+def test_a_standard_error_that_takes_nothing_does_not_keep_the_work_from_being_done(
+    files: Path, tmp_path: Path, redirection: str
+) -> None:
+    done = in_a_shell(redirection, arguments(files, "1.png", output=str(tmp_path / "masks.json")))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert [result["image_id"] for result in json.loads((tmp_path / "masks.json").read_text())] == [1]
+
+
+def test_an_error_keeps_its_exit_code_where_nobody_is_told(files: Path) -> None:
+    assert in_a_shell("2>/dev/full", arguments(files, "no.png")).returncode == 2
+
+
+def demo(files: Path, tmp_path: Path, picture: str = "picture.png") -> list[str]:
+    """A command that prints, which needs matplotlib."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    return ["demo", "--weights", str(files / "model.safetensors"), "--output", str(tmp_path / picture)]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_standard_output_that_is_full_is_told_by_its_name(
+    files: Path, tmp_path: Path, unbuffered: str
+) -> None:
+    done = in_a_shell(">/dev/full", demo(files, tmp_path), PYTHONUNBUFFERED=unbuffered)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "pose2seg: error: standard output: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_gone_is_no_error(files: Path, tmp_path: Path, unbuffered: str) -> None:
+    done = in_a_shell("| true", demo(files, tmp_path), PYTHONUNBUFFERED=unbuffered)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_name_that_the_encoding_lacks_is_printed_escaped(files: Path, tmp_path: Path) -> None:
+    done = in_a_shell("", demo(files, tmp_path, "写真.png"), PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith(f"{tmp_path}/\\u5199\\u771f.png: a mask of ")
+    assert (tmp_path / "写真.png").exists()
+
+
 @pytest.mark.parametrize(
     ("kernels", "gpus", "expected"),
     [("13.0", 1, "cuda"), ("13.0", 0, "cpu"), (None, 1, "cpu"), (None, 0, "cpu")],
@@ -290,6 +344,27 @@ def test_interruption_is_exit_code_130(files: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(predict, "predict_to_file", interrupt)
     assert cli.main(arguments(files, "1.png")) == 130
+
+
+@pytest.mark.parametrize(("ignored", "code"), [(False, -signal.SIGINT), (True, 0)])
+def test_interruption_of_the_imports_says_nothing(tmp_path: Path, ignored: bool, code: int) -> None:
+    """Unless it is ignored, as in the background."""
+    (tmp_path / "pose2seg.py").write_text(
+        "import os, signal, types\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "cli = types.SimpleNamespace(main=lambda: signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)\n"
+    )
+    main = (
+        "import sys; sys.path[:0] = sys.argv[1:]; import pose2seg_command; sys.exit(pose2seg_command.main())"
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", main, str(tmp_path), *sys.path], capture_output=True, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (done.returncode, done.stderr) == (code, "")
 
 
 def test_help_names_every_option_and_its_default() -> None:

@@ -76,9 +76,13 @@ def test_there_must_be_as_many_different_poses_as_templates() -> None:
         cluster_poses(*people(STANDING, STANDING, STANDING), count=3)
 
 
-def test_without_scikit_learn_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
-    with pytest.raises(InputError, match=r"pip install 'pose2seg_ops\[train\]'"):
+@pytest.mark.parametrize("missing", ["sklearn.cluster", "sklearn.exceptions"])
+def test_without_scikit_learn_the_message_says_what_is_missing_and_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    message = rf"scikit-learn cannot be imported \(.*{missing}.*\): pip install 'pose2seg_ops\[train\]'"
+    with pytest.raises(InputError, match=message):
         cluster_poses(*people(STANDING), count=1)
 
 
@@ -168,6 +172,10 @@ def test_the_command_writes_templates_and_a_picture_of_them(
             {"annotations": [{"keypoints": [1, 1, 2] * 17, "bbox": [0, 0, 9, 0]}]},
             'annotations[0]: "bbox" must have a width and a height above 0',
         ),
+        (  # above 0 in float64 only
+            {"annotations": [{"keypoints": [1, 1, 2] * 17, "bbox": [10, 10, 1e-50, 1e-50]}]},
+            'annotations[0]: "bbox" must have a width and a height above 0',
+        ),
         (
             {"annotations": [{"keypoints": [1, 1, 2]}]},
             'annotations[0]: "keypoints" must be 51 numbers, got 3',
@@ -194,6 +202,17 @@ def test_annotations_are_never_replaced(
     words = ["templates", str(path), "--output", str(tmp_path / "t.json"), option, str(path)]
     assert cli.main(words) == 2
     assert f"would replace the input {path}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--output", "--picture"])
+def test_a_folder_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    output = tmp_path / "t.json"
+    words = ["templates", str(tmp_path / "none.json"), "--output", str(output), option, str(tmp_path)]
+    assert cli.main(words) == 2
+    error = f"pose2seg: error: {tmp_path}: is a folder, expected the name of a file\n"
+    assert capsys.readouterr().err == error
 
 
 def test_joints_of_other_skeletons_are_found_by_their_names(tmp_path: Path) -> None:

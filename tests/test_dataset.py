@@ -173,6 +173,11 @@ def test_real_datasets_agree_with_pycocotools() -> None:
             '"counts" .* must cover 40 x 30 pixels',
         ),
         ({"segmentation": {"size": [40, 30], "counts": [1200]}}, '"segmentation" covers no pixel'),
+        *(
+            ({"segmentation": wrong}, f'"segmentation" must be polygons or run lengths, got {wrong!r}')
+            for wrong in (0, False, "")
+        ),
+        ({"segmentation": {}}, '"segmentation" must be of size .*, got nothing'),
         ({"area": "large"}, """"area" must be finite in float32, got 'large'"""),
         ({"bbox": [1, 2]}, '"bbox" must be 4 numbers, got 2'),
         ({"bbox": [1, 2, 3, 0]}, '"bbox" must have a width and a height above 0'),

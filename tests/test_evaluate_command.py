@@ -1,3 +1,4 @@
+import errno
 import json
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from file_identity import identity
 from known_masks import intricate_model
 from people import draw_dataset, write_annotations
 from pose2seg import cli, save_checkpoint
+from pose2seg.commands import evaluate as evaluate_command
 from pose2seg.evaluate import evaluate
 
 
@@ -170,6 +172,45 @@ def test_inputs_are_never_replaced(
     assert cli.main(arguments(folder, "--output", str(tmp_path), annotations=str(path))) == 2
     assert f"{path}: the {path.stem} would replace the input {path}" in capsys.readouterr().err
     assert identity(path) == before
+
+
+@pytest.mark.parametrize(
+    ("in_the_way", "message"),
+    [
+        ("worst", "worst: is a file, expected a folder"),
+        ("masks.json/", "masks.json: is a folder, expected the name of a file"),
+        ("scores.json/", "scores.json: is a folder, expected the name of a file"),
+        ("worst/002.png/", "002.png: is a folder, expected the name of a file"),
+    ],
+)
+def test_what_is_in_the_way_of_a_report_is_told_before_the_work(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    in_the_way: str,
+    message: str,
+) -> None:
+    if in_the_way.endswith("/"):
+        (tmp_path / in_the_way).mkdir(parents=True)
+    else:
+        (tmp_path / in_the_way).write_text("mine")
+    monkeypatch.setattr(evaluate_command, "evaluate", None)
+    assert cli.main(arguments(folder, "--output", str(tmp_path))) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_scores_are_printed_where_the_report_cannot_be_written(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "masks.json")
+
+    monkeypatch.setattr(evaluate_command, "write_report", fail)
+    assert cli.main(arguments(folder, "--output", str(tmp_path))) == 2
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[0].startswith("    AP    AP50")
+    assert captured.err.endswith("pose2seg: error: masks.json: No space left on device\n")
 
 
 def test_help_names_every_option_and_what_is_accepted(capsys: pytest.CaptureFixture[str]) -> None:

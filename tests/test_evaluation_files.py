@@ -1,26 +1,28 @@
 import csv
 import itertools
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from file_identity import identity
 from known_masks import intricate_model, known_masks
 from people import draw_dataset
 from pose2seg import InputError, Pose2Seg
 from pose2seg.average_precision import AveragePrecision
-from pose2seg.dataset import PersonImage
+from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.evaluate import Evaluation, ImageEvaluation, evaluate
 from pose2seg.evaluation_files import report_files, write_report
-from pose2seg.files import read_image
-from pose2seg.poses import ImagePoses
+from pose2seg.files import read_image, write_png
+from pose2seg.poses import ImagePoses, Person
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from shared_data import real_images, shared_path
+
+from pose2seg_ops import RLE
 
 
 @pytest.fixture(scope="module")
@@ -182,14 +184,52 @@ def test_nothing_but_the_named_files_is_written(
     assert written == sorted(path for path, _ in report_files(folder, 2))
 
 
-def test_a_photograph_that_is_gone_leaves_the_earlier_scores(
+def test_a_photograph_that_is_gone_costs_its_picture_only(
     model: Pose2Seg, images: list[PersonImage], tmp_path: Path
 ) -> None:
     folder = tmp_path / "report"
     evaluated = evaluate(model, images)
     write_report(evaluated, folder, worst=3)
-    before = identity(folder / "scores.json")
-    images[1].path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"1.png: not an image that OpenCV can read"):
-        write_report(evaluated, folder, worst=3)
-    assert identity(folder / "scores.json") == before
+    place = 1 + [row.image for row in evaluated.worst_first()].index(images[1])
+    images[1].path.unlink()
+    message = r"1.png: No such file or directory; there is no picture of image 1$"
+    with pytest.warns(DatasetWarning, match=message):
+        write_report(evaluated._replace(mean_iou=0.75), folder, worst=3)
+    assert json.loads((folder / "scores.json").read_text())["mean_iou"] == 0.75
+    assert names(folder / "worst") == [f"{i:03}.png" for i in (1, 2, 3) if i != place]
+    write_report(evaluated._replace(images=evaluated.images[:1]), folder, worst=3)
+    assert names(folder / "worst") == ["001.png"]
+
+
+@pytest.mark.parametrize("unwritable", ["masks.json", "images.csv", "worst/001.png"])
+def test_the_scores_are_written_before_what_cannot_be(
+    model: Pose2Seg, images: list[PersonImage], tmp_path: Path, unwritable: str
+) -> None:
+    (tmp_path / "report" / unwritable).mkdir(parents=True)
+    with pytest.raises((InputError, OSError)):
+        write_report(evaluate(model, images), tmp_path / "report", worst=3)
+    assert json.loads((tmp_path / "report/scores.json").read_text())["images"] == 3
+
+
+def test_pictures_take_a_mask_at_a_time(images: list[PersonImage], tmp_path: Path) -> None:
+    """However many people there are."""
+    height, width = 360, 480
+    path = tmp_path / "crowd.png"
+    write_png(path, np.full((height, width, 3), 90, np.uint8))
+    person = replace(images[0].people[0], segmentation=_square(height, width))
+    crowd = PersonImage("crowd", path, (height, width), [person] * 500)
+    scored = evaluation([crowd], (0.5, [0.7] * 500))
+    poses = ImagePoses("crowd", people=[Person(person.keypoints)] * 500)
+    scored = scored._replace(images=[scored.images[0]._replace(poses=poses)])
+    tracemalloc.start()
+    write_report(scored, tmp_path / "report", worst=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50 * height * width, "which is fifty masks"
+
+
+def _square(height: int, width: int) -> RLE:
+    mask = np.zeros((height, width), np.uint8, order="F")
+    mask[9:99, 9:99] = 1
+    rle: RLE = coco_mask.encode(mask)
+    return rle

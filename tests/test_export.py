@@ -15,7 +15,7 @@ import torch
 from golden import load_golden
 from golden_model import golden_model
 from pose2seg import Pose2Seg, cli, load_templates, save_checkpoint
-from pose2seg.export import FORMATS, INPUTS, Core, export_core, in_standard_operators
+from pose2seg.export import FORMATS, INPUTS, Core, _reason, export_core, in_standard_operators
 from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE, Convention
 from small_model import small_model
 from torch import Tensor
@@ -281,6 +281,36 @@ def test_without_a_compiler_aotinductor_is_one_line(weights: Path, tmp_path: Pat
     done = subprocess.run(run, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     assert re.fullmatch("pose2seg: error: AOTInductor needs a C\\+\\+ compiler: .*no-such.*\n", done.stderr)
+    assert not (tmp_path / "core.pt2").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (
+            "a.cpp: In function f:\na.cpp:1:9: error: no f\n   1 | f\ncompilation terminated.\n",
+            "a.cpp:1:9: error: no f",
+        ),
+        ("first\nld returned 1\n", "ld returned 1"),
+        ("\n", "it says nothing"),
+    ],
+)
+def test_the_line_of_a_compiler_that_tells_most(output: str, reason: str) -> None:
+    assert _reason(output) == reason
+
+
+def test_a_compiler_that_fails_is_one_line(weights: Path, tmp_path: Path) -> None:
+    compiler = tmp_path / "failing"
+    compiler.write_text(
+        '#!/bin/sh\nif [ $# -le 2 ]; then exec c++ "$@"; fi\necho c++: disk full >&2; exit 1\n'
+    )
+    compiler.chmod(0o755)
+    words = ["export", "--weights", str(weights), "--format", "aoti", "--output", str(tmp_path / "core.pt2")]
+    run = [sys.executable, "-c", "import sys; from pose2seg.cli import main; sys.exit(main())", *words]
+    environment = os.environ | {"CXX": str(compiler), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(run, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "pose2seg: error: AOTInductor's C++ compiler has failed: c++: disk full\n"
     assert not (tmp_path / "core.pt2").exists()
 
 

@@ -2,10 +2,12 @@
 
 import json
 import math
+import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.evaluate import Evaluation, evaluate
 from pose2seg.training import make_model, train
 from pose2seg.training.loader import Batch
+from pose2seg.training.log import Log
+from pose2seg.training.state import load_state, save_state
 from pose2seg.training.trainer import Trainer
 from tiny_training import TEMPLATES, TINY, assert_same_training, rows, train_tiny
 
@@ -166,6 +170,37 @@ def test_kill_9_in_the_middle_of_a_write_loses_nothing(images: list[PersonImage]
     assert names == {path.name for path in (tmp_path / "whole").iterdir()}
 
 
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """What is written beyond so many bytes of a file fails, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_state_that_the_disk_does_not_take_is_told_with_its_name(tmp_path: Path) -> None:
+    """And leaves the last one."""
+    path = tmp_path / "state.pt"
+    save_state(path, {"steps": 1}, TINY, {})
+    with file_size_limit(10**6), pytest.raises(OSError, match=r"File too large: '.*state.pt'"):
+        save_state(path, {"weights": torch.zeros(10**6)}, TINY, {})
+    assert list(tmp_path.iterdir()) == [path]
+    assert load_state(path, TINY, {}) == {"steps": 1}
+
+
+def test_a_row_that_the_disk_does_not_take_is_told_with_its_name(tmp_path: Path) -> None:
+    log = Log(tmp_path, resume_from=None, tensorboard=False)
+    log.add_loss(1, 0.5, 1e-3)
+    with (
+        file_size_limit((tmp_path / "losses.csv").stat().st_size),
+        pytest.raises(OSError, match=r"File too large: '.*losses.csv'"),
+    ):
+        log.add_loss(2, 0.25, 1e-3)
+
+
 def test_curves_go_to_tensorboard_on_request(images: list[PersonImage], tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -185,7 +220,7 @@ def test_a_lack_of_tensorboard_is_told_at_once(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(
-        InputError, match=r"TensorBoard is not installed: pip install 'pose2seg_ops\[train\]'"
+        InputError, match=r"TensorBoard cannot be imported \(.*\): pip install 'pose2seg_ops\[train\]'"
     ):
         train_tiny(images, tmp_path, tensorboard=True)
 
@@ -196,6 +231,44 @@ def test_a_training_is_not_replaced(images: list[PersonImage], tmp_path: Path) -
     with pytest.raises(InputError, match="run holds a training: resume it, or choose another folder"):
         train_tiny(images, tmp_path / "run")
     assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["last.safetensors", "losses.csv"])
+def test_a_training_whose_state_is_gone_is_not_replaced(
+    images: list[PersonImage], tmp_path: Path, name: str
+) -> None:
+    train_tiny(images, tmp_path / "whole")
+    (tmp_path / "run").mkdir()
+    shutil.copy(tmp_path / "whole" / name, tmp_path / "run")
+    before = (tmp_path / "run" / name).read_bytes()
+    with pytest.raises(InputError, match="run holds a training: resume it, or choose another folder"):
+        train_tiny(images, tmp_path / "run")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == {name: before}
+
+
+def test_what_ended_before_its_first_rows_is_no_training(images: list[PersonImage], tmp_path: Path) -> None:
+    Log(tmp_path / "run", resume_from=None, tensorboard=False)
+    train_tiny(images, tmp_path / "run")
+
+
+def test_two_trainings_at_once_do_not_share_a_folder(
+    images: list[PersonImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_step = Trainer.step
+    refused = []
+
+    def try_another_one(self: Trainer, batch: Batch) -> torch.Tensor:
+        monkeypatch.setattr(Trainer, "step", take_step)
+        for resume in (False, True):
+            with pytest.raises(InputError) as raised:
+                train_tiny(images, tmp_path / "run", resume=resume)
+            refused.append(str(raised.value))
+        return take_step(self, batch)
+
+    monkeypatch.setattr(Trainer, "step", try_another_one)
+    train_tiny(images, tmp_path / "run")
+    assert refused == [f"{tmp_path}/run: another training is writing there"] * 2
+    assert [int(row["step"]) for row in rows(tmp_path / "run/losses.csv")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_what_the_weights_were_trained_with_is_noted_and_kept(

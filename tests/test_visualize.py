@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import numpy.typing as npt
 from pose2seg.visualize import draw_comparison, draw_overlay, draw_templates
@@ -69,6 +71,12 @@ def test_templates_stand_side_by_side_without_their_rare_joints() -> None:
     assert not drawn[280:310, 140:180].any(), "a joint that is rarely visible"
     assert not drawn[40:310, 330:630].any(), "a template without joints"
     assert drawn[:40, 5:60].any(), "its caption"
+
+
+def test_templates_with_joints_at_any_distance_are_survived() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_templates(np.full((1, 17, 3), 3e38), ["far"])
 
 
 def test_a_comparison_outlines_both_masks_beside_the_photograph() -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -46,7 +47,7 @@ class _Checkpoint(NamedTuple):
 def load_model(path: Path | str = BUNDLED_WEIGHTS, templates: Tensor | None = None) -> Pose2Seg:
     """The model that a checkpoint is of, in evaluation mode on the CPU.
 
-    path: as in `load_checkpoint`. A `.safetensors` file tells the size of its model and holds the templates
+    path: as in `load_checkpoint`. A safetensors file tells the size of its model and holds the templates
         that it was trained with; official weights are of the original's size. The default is the small
         model that comes with this package.
     templates: in place of those in the file; official weights need them (`load_templates`).
@@ -68,14 +69,14 @@ def load_model(path: Path | str = BUNDLED_WEIGHTS, templates: Tensor | None = No
 def load_checkpoint(model: Pose2Seg, path: Path | str) -> None:
     """Give `model` the weights of a checkpoint, and the sampling convention that belongs to them.
 
-    A file named `.safetensors` is one that `save_checkpoint` wrote. Any other is a state dict that the
-    original Pose2Seg saved with torch.save, in torch 1.x or later; its head may be `segnet` or
+    A safetensors file, whatever its name, is one that `save_checkpoint` wrote. Any other is a state dict that
+    the original Pose2Seg saved with torch.save, in torch 1.x or later; its head may be `segnet` or
     `pose2seg.seg_branch`.
 
     A pickle of this model's own state dict is refused, because it does not tell the convention.
 
-    Raises InputError if the file is neither, or if a key is missing, unexpected or of another shape; the
-    model is then unchanged. Raises OSError if the file cannot be read.
+    Raises InputError if the file is neither, if a key is missing, unexpected or of another shape, or if a
+    number is not finite; the model is then unchanged. Raises OSError if the file cannot be read.
     """
     path = Path(path)
     checkpoint = _read(path)
@@ -131,9 +132,17 @@ def load_imagenet_weights(backbone: Backbone, path: Path | str) -> None:
 
 
 def _read(path: Path) -> _Checkpoint:
-    if path.suffix == ".safetensors":
+    if _is_safetensors(path):
         return _read_safetensors(path)
     return _Checkpoint(_from_official(_read_pickle(path), path), "pose2seg")
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By its name, or by its beginning: a length of 8 bytes and a JSON object."""
+    if path.suffix.lower() == ".safetensors":
+        return True
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
 
 
 def _official_name(key: str) -> str:
@@ -175,15 +184,23 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             raise InputError(
                 f"{path}: expected a state dict (names and tensors), {key!r} is {type(tensor).__name__}"
             )
-        if not _is_dense(tensor):
-            raise InputError(f"{path}: expected dense tensors of real numbers, {key} is not")
+    _require_dense(weights, path)
     return weights
 
 
-def _is_dense(tensor: Tensor) -> bool:
-    """Whether its numbers are there, one by one; a parameter cannot be copied from anything else."""
-    other = tensor.is_nested or tensor.is_quantized or tensor.is_meta or tensor.is_complex()
-    return tensor.layout == torch.strided and not other
+def _require_dense(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Raise InputError if the numbers of a tensor are not there, one by one, or not real."""
+    for key, tensor in weights.items():
+        other = tensor.is_nested or tensor.is_quantized or tensor.is_meta or tensor.is_complex()
+        if other or tensor.layout != torch.strided or tensor.dtype == torch.bool:
+            raise InputError(f"{path}: expected dense tensors of real numbers, {key} is not")
+
+
+def _require_finite(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Raise InputError if a number is not finite in float32, in which the model computes."""
+    for key, tensor in weights.items():
+        if not np.isfinite(tensor.float().numpy(force=True)).all():  # in a quarter of torch's time
+            raise InputError(f"{path}: expected finite numbers, {key} has others")
 
 
 def _read_safetensors(path: Path) -> _Checkpoint:
@@ -196,6 +213,7 @@ def _read_safetensors(path: Path) -> _Checkpoint:
     except (SafetensorError, TypeError) as error:  # torch's TypeError is of a size beyond 64 bits
         reason = str(error).partition("\n")[0]
         raise InputError(f"{path}: not a safetensors file: {reason}") from error
+    _require_dense(weights, path)
     convention: Any = metadata.get("convention")
     if convention not in get_args(Convention):
         expected = ", ".join(get_args(Convention))
@@ -206,6 +224,7 @@ def _read_safetensors(path: Path) -> _Checkpoint:
     if templates is None or templates.ndim != 3 or templates.shape[1:] != (KEYPOINTS, 3):
         got = "nothing" if templates is None else tuple(templates.shape)
         raise InputError(f'{path}: expected "{_TEMPLATES}" to be (T, {KEYPOINTS}, 3), got {got}')
+    _require_finite({_TEMPLATES: templates}, path)
     return _Checkpoint(weights, convention, templates, _read_architecture(metadata, path))
 
 
@@ -227,8 +246,9 @@ def _read_architecture(metadata: Mapping[str, str], path: Path) -> Architecture:
 def _fill(
     module: nn.Module, weights: Mapping[str, Tensor], path: Path, optional: tuple[str, ...] = ()
 ) -> None:
-    """load_state_dict, with a readable error. Keys that start with one of `optional` may be missing."""
+    """load_state_dict, with readable errors. Keys that start with one of `optional` may be missing."""
     _require_fit(module, weights, path, optional)
+    _require_finite(weights, path)
     module.load_state_dict(weights, strict=False)
 
 

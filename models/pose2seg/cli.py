@@ -11,6 +11,7 @@ from pose2seg import distributed
 from pose2seg.commands import demo, evaluate, export, predict, templates, train
 from pose2seg.commands.arguments import Parser
 from pose2seg.errors import InputError, in_one_line
+from pose2seg.streams import dependable_streams
 from pose2seg_ops import __version__
 
 _COMMANDS = (demo, evaluate, export, predict, templates, train)
@@ -22,10 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A command that returns a number has an exit code of its own.
     """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged image is reported by us
+    with dependable_streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = argparse.Namespace()
     try:
         _parser().parse_args(arguments, options)
-        return options.run(options) or 0
+        code = options.run(options) or 0
+        sys.stdout.flush()  # while an error can still be told
+        return code
     except (InputError, OSError) as error:
         return _failed(in_one_line(error))
     except (MemoryError, RuntimeError) as error:

@@ -72,13 +72,15 @@ def cluster_poses(
     seed: of the starts; the same seed gives the same clusters.
 
     Raises InputError if fewer than `count` poses have `minimum_joints`, if fewer are different, or if
-    scikit-learn is not installed.
+    scikit-learn cannot be imported.
     """
     try:
         from sklearn.cluster import KMeans
         from sklearn.exceptions import ConvergenceWarning
     except ImportError as error:
-        raise InputError("scikit-learn is not installed: pip install 'pose2seg_ops[train]'") from error
+        raise InputError(
+            f"scikit-learn cannot be imported ({error}): pip install 'pose2seg_ops[train]'"
+        ) from error
 
     enough = (keypoints[:, :, 2] > 0).sum(axis=1) >= minimum_joints
     if enough.sum() < count:

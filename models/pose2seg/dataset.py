@@ -148,7 +148,7 @@ def _read_people(file: Record, images: dict[int | str, PersonImage]) -> None:
         if image_id not in images:
             raise InputError(f'{annotation.where}: no image has the id {image_id!r} that "image_id" names')
         keypoints = labelled_keypoints(annotation, joints)
-        if keypoints is not None and annotation.content.get("segmentation"):
+        if keypoints is not None and annotation.content.get("segmentation") not in (None, []):
             annotation_id = annotation.get("id", int)
             try:
                 person = _read_person(annotation, annotation_id, keypoints, images[image_id].size)

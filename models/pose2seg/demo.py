@@ -20,12 +20,14 @@ _POSES = Path(__file__).with_name("demo.json")
 def demo_photograph() -> Photograph:
     """The photograph of Grace Hopper among matplotlib's sample data, with a pose annotated by hand.
 
-    Raises InputError where matplotlib is not installed, OSError where it comes without its sample data.
+    Raises InputError where matplotlib cannot be imported, OSError where it comes without its sample data.
     """
     try:
         from matplotlib.cbook import get_sample_data
     except ImportError as error:
-        raise InputError("matplotlib is not installed: pip install 'pose2seg_ops[demo]'") from error
+        raise InputError(
+            f"matplotlib cannot be imported ({error}): pip install 'pose2seg_ops[demo]'"
+        ) from error
     path = Path(get_sample_data("grace_hopper.jpg", asfileobj=False))
     (photograph,), _ = find_photographs([path], read_poses(_POSES))
     return photograph

@@ -4,15 +4,16 @@ import csv
 import io
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pose2seg.annotated_masks import decode
+from pose2seg.annotated_masks import DecodedMasks
+from pose2seg.dataset import DatasetWarning
+from pose2seg.errors import InputError, in_one_line
 from pose2seg.evaluate import Evaluation, ImageEvaluation
-from pose2seg.files import atomic_writer, write_png
+from pose2seg.files import atomic_writer, make_folder, require_no_folder, write_png
 from pose2seg.predict import to_coco_results
 from pose2seg.visualize import Image, draw_comparison
 
@@ -23,31 +24,33 @@ def report_files(folder: Path, worst: int) -> list[tuple[Path, str]]:
     """The files that `write_report` may write, and what each holds."""
     pictures = [(_picture(folder, place), "a picture") for place in range(1, worst + 1)]
     return [
-        (folder / "masks.json", "the masks"),
-        (folder / "images.csv", "the table"),
         (folder / "scores.json", "the scores"),
+        (folder / "images.csv", "the table"),
+        (folder / "masks.json", "the masks"),
         *pictures,
     ]
+
+
+def require_writable(folder: Path, worst: int) -> None:
+    """Make the folder of a report. Raises InputError if a file or a folder is in the way of another."""
+    make_folder(folder)
+    make_folder(_pictures(folder))
+    for path, _ in report_files(folder, worst):
+        require_no_folder(path)
 
 
 def write_report(evaluation: Evaluation, folder: Path, *, worst: int) -> None:
     """Write an evaluation into a folder, in place of an earlier one:
 
-    masks.json: COCO results, as `pose2seg predict` writes them.
+    scores.json: the scores, null for those that are not defined.
     images.csv: a row for each image, the worst first (`Evaluation.worst_first`).
-    worst/001.png ...: pictures of the first rows, with the outlines of annotated and predicted masks.
-    scores.json: the scores, null for those that are not defined. It is written last.
+    masks.json: COCO results, as `pose2seg predict` writes them.
+    worst/001.png ...: pictures of the first rows, with the outlines of annotated and predicted masks. One is
+        left out with a DatasetWarning if its photograph can no longer be read.
 
-    Every file appears whole or not at all. Raises OSError for what cannot be written, and InputError for a
-    photograph that can no longer be read.
+    Every file appears whole or not at all. Raises OSError for what cannot be written.
     """
     rows = evaluation.worst_first()
-    results = [result for row in evaluation.images for result in to_coco_results(row.poses, row.masks)]
-    _write_json(folder / "masks.json", results)
-    _write_table(folder / "images.csv", rows)
-    for place, row in enumerate(rows[:worst], start=1):
-        write_png(_picture(folder, place), _draw(row))
-    _remove_pictures_from(min(worst, len(rows)) + 1, folder)
     scores = {name: None if math.isnan(score) else score for name, score in evaluation.scores.items()}
     counts = {
         "images": len(rows),
@@ -55,25 +58,41 @@ def write_report(evaluation: Evaluation, folder: Path, *, worst: int) -> None:
         "predictions": sum(len(row.masks) for row in rows),
     }
     _write_json(folder / "scores.json", {**scores, **counts})
+    _write_table(folder / "images.csv", rows)
+    results = [result for row in evaluation.images for result in to_coco_results(row.poses, row.masks)]
+    _write_json(folder / "masks.json", results)
+    _remove_pictures(folder)
+    for place, row in enumerate(rows[:worst], start=1):
+        try:
+            photograph = row.image.read()
+        except (InputError, OSError) as error:
+            problem = f"{in_one_line(error)}; there is no picture of image {row.image.image_id!r}"
+            warnings.warn(problem, DatasetWarning, stacklevel=2)
+        else:
+            write_png(_picture(folder, place), _draw(row, photograph))
+
+
+def _pictures(folder: Path) -> Path:
+    return folder / "worst"
 
 
 def _picture(folder: Path, place: int) -> Path:
-    return folder / "worst" / f"{place:03}.png"
+    return _pictures(folder) / f"{place:03}.png"
 
 
-def _remove_pictures_from(place: int, folder: Path) -> None:
+def _remove_pictures(folder: Path) -> None:
     """Those that an earlier evaluation has left."""
-    while (picture := _picture(folder, place)).exists():
-        picture.unlink()
-        place += 1
+    for path in _pictures(folder).glob("*.png"):
+        if path.stem.isdecimal() and path == _picture(folder, int(path.stem)):
+            path.unlink()
 
 
-def _draw(row: ImageEvaluation) -> Image:
+def _draw(row: ImageEvaluation, photograph: Image) -> Image:
     iou = f", mean IoU {row.mean_iou:.3f}" if row.ious else ""
     return draw_comparison(
-        row.image.read(),
-        row.image.masks.view(np.bool_),
-        decode(row.masks, row.image.size).view(np.bool_),
+        photograph,
+        DecodedMasks([person.segmentation for person in row.image.people]),
+        DecodedMasks(row.masks),
         f"image {row.image.image_id}: F1 {row.f1:.3f}{iou}",
     )
 

@@ -135,10 +135,10 @@ def as_torch(program: ExportedProgram) -> bytes:
 def as_aoti(program: ExportedProgram) -> bytes:
     """A package of AOTInductor in standard operators: machine code for this kind of processor and this torch.
 
-    Raises InputError where there is no C++ compiler.
+    Raises InputError where there is no C++ compiler, or one that fails.
     """
     from torch._inductor.cpp_builder import get_cpp_compiler  # slow to import, and only wanted here
-    from torch._inductor.exc import InvalidCxxCompiler
+    from torch._inductor.exc import CppCompileError, InductorError, InvalidCxxCompiler
 
     try:
         get_cpp_compiler()
@@ -149,8 +149,20 @@ def as_aoti(program: ExportedProgram) -> bytes:
         "aot_inductor.precompile_headers": False,  # nothing else is compiled with them
     }
     standard, buffer = in_standard_operators(program), io.BytesIO()
-    torch._inductor.aoti_compile_and_package(standard, package_path=buffer, inductor_configs=configs)
+    try:
+        torch._inductor.aoti_compile_and_package(standard, package_path=buffer, inductor_configs=configs)
+    except InductorError as error:
+        if not isinstance(error.inner_exception, CppCompileError):
+            raise
+        reason = _reason(error.inner_exception.output)
+        raise InputError(f"AOTInductor's C++ compiler has failed: {reason}") from error
     return buffer.getvalue()
+
+
+def _reason(output: str) -> str:
+    """The line of a compiler's output that tells most."""
+    lines = output.strip().splitlines() or ["it says nothing"]
+    return next((line for line in lines if "error" in line), lines[-1])
 
 
 def as_onnx(program: ExportedProgram) -> bytes:

@@ -1,13 +1,12 @@
 """What a prediction has finished, so that nothing of it is done twice after a stop."""
 
-import fcntl
 import json
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import Any, get_args
 
 from pose2seg import distributed
 from pose2seg.errors import InputError
@@ -15,16 +14,16 @@ from pose2seg.files import (
     append_line,
     atomic_writer,
     is_stream,
-    make_folder,
     read_json,
     real_path,
     remove_unfinished,
     shown,
 )
+from pose2seg.lock import LOCK, locked
 
 ImageId = int | str
 
-_SETTINGS, _LOCK, _LINES = "settings.json", "lock", "*.jsonl"
+_SETTINGS, _LINES = "settings.json", "*.jsonl"
 
 
 def journal_folder(output: Path) -> Path:
@@ -54,7 +53,8 @@ def open_journal(output: Path, settings: Mapping[str, Any], resume: bool) -> Ite
         else:
             temporary = stack.enter_context(tempfile.TemporaryDirectory())
             folder = Path(distributed.gather(temporary)[0], "journal")
-        stack.enter_context(_locked(folder))
+        _require_ours(folder)
+        stack.enter_context(locked(folder, "another prediction is writing there, to the same output"))
         journal = Journal(folder, settings, resume)
         try:
             yield journal
@@ -63,25 +63,10 @@ def open_journal(output: Path, settings: Mapping[str, Any], resume: bool) -> Ite
                 journal.remove()
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep the folder, which is made, from other predictions; a kill gives it free."""
-    make_folder(folder)
-    if any(folder.iterdir()) and not (folder / _LOCK).exists():
+def _require_ours(folder: Path) -> None:
+    """Raises InputError for a folder of somebody else, whose files the journal would remove in the end."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).exists():
         raise InputError(f"{folder}: is not of a prediction: move it away, or write to another output")
-    with (folder / _LOCK).open("a") as file:
-        if distributed.gather(distributed.rank() == 0 and _is_taken(file))[0]:
-            raise InputError(f"{folder}: another prediction is writing there, to the same output")
-        yield
-
-
-def _is_taken(file: IO[str]) -> bool:
-    """Whether another process holds the lock of a file; if not, this one does until the file is closed."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:  # of another kind where the file system has no locks
-        return isinstance(error, BlockingIOError)
-    return False
 
 
 class Journal:
@@ -136,7 +121,7 @@ class Journal:
     def remove(self) -> None:
         """Forget everything. What else is in the folder stays there."""
         self._clear()
-        (self.folder / _LOCK).unlink(missing_ok=True)
+        (self.folder / LOCK).unlink(missing_ok=True)
         if self.folder.exists() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 

@@ -38,10 +38,9 @@ class Record:
 
     def box(self, name: str) -> tuple[float, float, float, float]:
         """A member that is x, y, width and height. Raises InputError for another, or an empty box."""
-        self.numbers(name, 4)  # or InputError
-        x, y, width, height = map(float, self.content[name])
-        if not (width > 0 and height > 0):
+        if not (self.numbers(name, 4)[2:] > 0).all():  # float32: some use it so
             raise InputError(f'{self.where}: "{name}" must have a width and a height above 0')
+        x, y, width, height = map(float, self.content[name])
         return x, y, width, height
 
     def list_of_records(self, name: str) -> Iterator["Record"]:

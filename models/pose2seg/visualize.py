@@ -89,6 +89,7 @@ def draw_templates(means: npt.NDArray[Any], captions: Sequence[str]) -> Image:
         cv2.rectangle(panel, (0, 0), (_PANEL - 1, _PANEL - 1), _GREY)
         cv2.putText(panel, caption, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, _GREY, 1, cv2.LINE_AA)
         pose = np.where(template[:, 2:] > 0, template * (_PANEL, _PANEL, 0) + (0, 0, 2), 0)
+        pose[:, :2] = within_reach(pose[:, :2], panel.shape)
         _draw_skeleton(panel, pose.astype(np.float32), person_colour(i), line=3)
         panels.append(panel)
     return np.hstack(panels)
@@ -116,11 +117,14 @@ def _draw_disc(canvas: Image, centre: tuple[int, int], radius: int, colour: Colo
 
 
 def draw_comparison(
-    image: Image, annotated: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_], caption: str
+    image: Image,
+    annotated: Collection[npt.NDArray[np.bool_]],
+    predicted: Collection[npt.NDArray[np.bool_]],
+    caption: str,
 ) -> Image:
     """The photograph, and beside it the same with the outlines of annotated and of predicted masks.
 
-    image: (H, W, 3) uint8 BGR; annotated, predicted: (n, H, W) and (m, H, W) bool.
+    image: (H, W, 3) uint8 BGR; annotated, predicted: any number of (H, W) bool.
     caption: a line of text to put below. Returns (H + 48, 2 W, 3) uint8 BGR.
     """
     outlined = image.copy()

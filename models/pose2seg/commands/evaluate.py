@@ -11,8 +11,8 @@ from pose2seg.commands.messages import dataset_warnings
 from pose2seg.counts import counted
 from pose2seg.dataset import PersonImage, read_dataset
 from pose2seg.evaluate import Evaluation, evaluate, match_poses
-from pose2seg.evaluation_files import report_files, write_report
-from pose2seg.files import make_folder, require_distinct_files
+from pose2seg.evaluation_files import report_files, require_writable, write_report
+from pose2seg.files import require_distinct_files
 from pose2seg.poses import open_poses
 
 _DESCRIPTION = """\
@@ -102,9 +102,9 @@ def _run(options: argparse.Namespace) -> None:
             model.to(device), images, poses=poses, batch_size=options.batch_size, progress=True
         )
         if distributed.rank() == 0:
+            _print(evaluation, time.perf_counter() - start)  # first: not all reports can be written
             if options.output is not None:
                 write_report(evaluation, options.output, worst=options.worst)
-            _print(evaluation, time.perf_counter() - start)
 
 
 def _prepare_output(options: argparse.Namespace, images: list[PersonImage]) -> None:
@@ -112,11 +112,9 @@ def _prepare_output(options: argparse.Namespace, images: list[PersonImage]) -> N
     if options.output is None:
         return
     inputs = [options.annotations, options.weights, options.templates, options.poses]
-    require_distinct_files(
-        [*inputs, *(image.path for image in images)],
-        report_files(options.output, min(options.worst, len(images))),
-    )
-    make_folder(options.output)
+    worst = min(options.worst, len(images))
+    require_distinct_files([*inputs, *(image.path for image in images)], report_files(options.output, worst))
+    require_writable(options.output, worst)
 
 
 def _print(evaluation: Evaluation, seconds: float) -> None:

@@ -6,7 +6,7 @@ import time
 
 from pose2seg.cluster import cluster_poses, read_annotated_people
 from pose2seg.commands import arguments
-from pose2seg.files import require_distinct_files, write_png
+from pose2seg.files import require_distinct_files, require_no_folder, write_png
 from pose2seg.templates import save_templates
 from pose2seg.visualize import draw_templates
 
@@ -74,6 +74,8 @@ def _run(options: argparse.Namespace) -> None:
     written = [(options.output, "the templates")]
     if options.picture is not None:
         written.append((options.picture, "the picture"))
+    for path, _ in written:
+        require_no_folder(path)
     require_distinct_files(options.annotations, written)
     keypoints, boxes = read_annotated_people(options.annotations)
     means, sizes = cluster_poses(

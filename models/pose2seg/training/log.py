@@ -1,20 +1,19 @@
 """The curves of a training: CSV files, and TensorBoard on request."""
 
-import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pose2seg.errors import InputError
-from pose2seg.files import atomic_writer
+from pose2seg.files import append_line, atomic_writer
 
 
 class Log:
     """losses.csv and metrics.csv in a folder, and the same curves in tensorboard/ on request.
 
     resume_from: the last step whose rows stay, where the files exist; None to begin anew.
-    Raises InputError if TensorBoard is asked for and not installed.
+    Raises InputError if TensorBoard is asked for and cannot be imported.
     """
 
     def __init__(self, folder: Path, resume_from: int | None, tensorboard: bool) -> None:
@@ -50,11 +49,9 @@ class _Table:
         self._is_empty = not lines
 
     def add(self, row: Mapping[str, float]) -> None:
-        with self._path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row, lineterminator="\n")
-            if self._is_empty:
-                writer.writeheader()
-            writer.writerow(row)
+        lines = [",".join(row)] if self._is_empty else []
+        lines.append(",".join(map(str, row.values())))
+        append_line(self._path, "\n".join(lines).encode())
         self._is_empty = False
 
 
@@ -70,5 +67,7 @@ def _open_tensorboard(folder: Path, resume_from: int | None) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise InputError("TensorBoard is not installed: pip install 'pose2seg_ops[train]'") from error
+        raise InputError(
+            f"TensorBoard cannot be imported ({error}): pip install 'pose2seg_ops[train]'"
+        ) from error
     return SummaryWriter(str(folder), purge_step=None if resume_from is None else resume_from + 1)

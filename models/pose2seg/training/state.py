@@ -1,5 +1,6 @@
 """The file that holds the state of a training, so that it can go on."""
 
+import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -18,8 +19,10 @@ def save_state(path: Path, state: dict[str, Any], recipe: Recipe, data: dict[str
     data: numbers that tell the data of the training from others.
     """
     content = {"state": state, "recipe": json.dumps(asdict(recipe)), "data": data}
+    buffer = io.BytesIO()  # torch, where it writes to a file, does not tell why it cannot
+    torch.save(content, buffer)
     with atomic_writer(path) as file:
-        torch.save(content, file)
+        file.write(buffer.getbuffer())
 
 
 def load_state(path: Path, recipe: Recipe, data: dict[str, int]) -> dict[str, Any]:

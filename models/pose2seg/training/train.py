@@ -20,7 +20,8 @@ from pose2seg.checkpoint import save_checkpoint
 from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.errors import InputError
 from pose2seg.evaluate import evaluate
-from pose2seg.files import atomic_writer, make_folder, remove_unfinished
+from pose2seg.files import atomic_writer, remove_unfinished
+from pose2seg.lock import LOCK, locked
 from pose2seg.model import Pose2Seg
 from pose2seg.training.loader import Batch, BatchSampler, make_loader
 from pose2seg.training.log import Log
@@ -87,8 +88,9 @@ def train(
     Returns the model to keep, in evaluation mode: `model`, or the average of its weights.
 
     Raises InputError if `output` holds a training and `resume` is not given, or one of another recipe, other
-    templates or other images, or is not the same folder for all processes; if the loss is not finite; and if
-    no image can be read. An image that cannot be read is replaced by the next one, with a DatasetWarning.
+    templates or other images, or one that is still at work, or is not the same folder for all processes; if
+    the loss is not finite; and if no image can be read. An image that cannot be read is replaced by the next
+    one, with a DatasetWarning.
     """
     if recipe.batch_size < distributed.count():
         raise InputError(
@@ -96,10 +98,16 @@ def train(
             f"got {recipe.batch_size}"
         )
     recipe = replace(recipe, architecture=model.architecture, convention=model.convention)
-    run = _Run(model, images, recipe, output, torch.device(device), workers, resume, tensorboard)
-    for epoch in range(run.epoch, recipe.epochs):
-        run.train_epoch(epoch, save_every)
-        run.finish_epoch(validation)
+    run = _Run(model, images, recipe, output, torch.device(device), workers)
+    with locked(output, "another training is writing there"):
+        try:
+            run.open_files(resume, tensorboard)
+            for epoch in range(run.epoch, recipe.epochs):
+                run.train_epoch(epoch, save_every)
+                run.finish_epoch(validation)
+        finally:
+            if distributed.rank() == 0:
+                (output / LOCK).unlink(missing_ok=True)
     return run.switch_to_evaluation()
 
 
@@ -114,8 +122,6 @@ class _Run:
         output: Path,
         device: torch.device,
         workers: int,
-        resume: bool,
-        tensorboard: bool,
     ) -> None:
         self._recipe, self._output = recipe, output
         people = [len(image.people) for image in images]
@@ -132,14 +138,16 @@ class _Run:
         self._reported: set[str] = set()
         self._losses: list[tuple[int, float, Tensor]] = []
         self._epoch_losses: list[float] = []
-        self._load(resume)
         self._log: Log | None = None  # of the one process that writes
+
+    def open_files(self, resume: bool, tensorboard: bool) -> None:
+        """Go on from the last state with `resume`, and be ready to write."""
+        self._load(resume)
         if distributed.rank() == 0:
-            make_folder(output)
-            remove_unfinished(output)
-            self._log = Log(output, self._trainer.steps if resume else None, tensorboard)
-            with atomic_writer(output / "recipe.json") as file:
-                file.write(json.dumps(asdict(recipe), indent=2).encode() + b"\n")
+            remove_unfinished(self._output)
+            self._log = Log(self._output, self._trainer.steps if resume else None, tensorboard)
+            with atomic_writer(self._output / "recipe.json") as file:
+                file.write(json.dumps(asdict(self._recipe), indent=2).encode() + b"\n")
 
     @property
     def epoch(self) -> int:
@@ -229,9 +237,9 @@ class _Run:
 
     def _load(self, resume: bool) -> None:
         path = self._output / "state.pt"
-        found = distributed.gather(path.exists())  # by all, before the first one writes
-        if any(found) and not resume:
+        if not resume and any(distributed.gather(self._holds_training())):
             raise InputError(f"{self._output} holds a training: resume it, or choose another folder")
+        found = distributed.gather(path.exists())  # by all, before the first one writes
         if any(found) and not all(found):
             raise InputError(f"{path}: not all processes see it: they need a folder that they share")
         if all(found):
@@ -239,3 +247,8 @@ class _Run:
             self._best = state["best"]
             self._trainer.load_state_dict(state)
         distributed.wait_for_all()
+
+    def _holds_training(self) -> bool:
+        """Also where the state is gone; one that was stopped before its first rows has left nothing."""
+        paths = [self._output / name for name in ("state.pt", "last.safetensors", "losses.csv")]
+        return any(path.exists() and path.stat().st_size > 0 for path in paths)
