@@ -359,11 +359,7 @@ def test_numbers_that_are_infinite_in_float32_are_refused_and_change_nothing(tmp
 @pytest.mark.parametrize("kind", ["sparse", "meta", "complex"])
 def test_pickled_tensors_that_are_not_dense_are_refused(tmp_path: Path, kind: str) -> None:
     dense = small_model(TEMPLATES).state_dict()["backbone.conv1.weight"]
-    tensors = {
-        "sparse": dense.to_sparse(),
-        "meta": dense.to("meta"),
-        "complex": dense.to(torch.complex64),
-    }
+    tensors = {"sparse": dense.to_sparse(), "meta": dense.to("meta"), "complex": dense.to(torch.complex64)}
     path = tmp_path / "other.pth"
     torch.save({"backbone.conv1.weight": tensors[kind]}, path)
     with pytest.raises(InputError, match="expected dense tensors of real numbers, "):

@@ -83,14 +83,13 @@ def predict_to_file(
     out with one too. An image that was done before is done again if its file is another one, or its picture
     is not there.
 
-    Raises InputError if all are; if `output`, `report` or a picture would replace another of them, a
-    photograph or one of `inputs`; if a prediction was stopped and `resume` is not given, or it had other
-    settings, or an image that is not among `photographs`; if another one is writing to `output`. Raises
-    OSError for what cannot be written.
+    Raises InputError if no image can be read; if `output`, `report` or a picture would replace another of
+    them, a photograph or one of `inputs`; if a prediction was stopped and `resume` is not given, or it had
+    other settings, or an image that is not among `photographs`; if another one is writing to `output`.
+    Raises OSError for what cannot be written.
     """
-    for path in (output, report):
-        if path is not None:
-            require_no_folder(path)
+    for path in filter(None, (output, report)):
+        require_no_folder(path)
     files = {name: path for name, path in (inputs or {}).items() if path is not None}
     _require_distinct_files(photographs, output, overlays, report, files.values())
     settings = _settings(output, overlays, report, threshold, files)
