@@ -71,7 +71,9 @@ def as_geometry(tensor: Tensor) -> Tensor:
 
 
 def _has_autocast(device: str) -> bool:
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    # Older releases cannot compile the question whether it is available, which cpu and cuda need not.
+    is_available = device in ("cpu", "cuda") or torch.amp.is_autocast_available(device)
+    return is_available and torch.is_autocast_enabled(device)
 
 
 def names_bad_arguments(op: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:

@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # Last: here and in spawned processes, what is installed is imported, not the packages that lie beside these.
 sys.path += [str(ROOT), str(ROOT / "tools"), str(ROOT / "examples")]
 
+if torch.__version__ < "2.13":  # where it is not the default, as docs/using_the_ops.md tells
+    torch._dynamo.config.capture_dynamic_output_shape_ops = True
+
 # The same cases in every run; `pytest --hypothesis-profile=explore` draws others.
 hypothesis.settings.register_profile("reproducible", derandomize=True)
 hypothesis.settings.register_profile("explore", derandomize=False)

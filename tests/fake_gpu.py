@@ -70,5 +70,5 @@ def _moved(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 def _check_devices(func: Any, values: list[Any]) -> None:
     """As CUDA: tensors of two devices meet only as indices, in a copy, or where one is a number."""
     plain = [v for v in values if isinstance(v, Tensor) and not isinstance(v, OnGpu) and v.ndim]
-    if plain and func not in (Tensor.__getitem__, Tensor.copy_):
+    if plain and func not in (Tensor.__getitem__, Tensor.copy_, torch.ops.pose2seg_ops.paste_masks):
         raise RuntimeError(f"{func.__name__} expects all tensors on the same device, found cuda and cpu")

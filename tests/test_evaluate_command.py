@@ -89,8 +89,14 @@ def test_two_processes_give_the_result_of_one(folder: Path, tmp_path: Path) -> N
         words = arguments(folder, "--batch-size", "1", "--output", str(output))
         command = [sys.executable, *torchrun, "-c", main, *words]
         runs.append(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300))
-    assert runs[0].stdout == runs[1].stdout
-    assert len(runs[0].stdout.splitlines()) == 2
+    scores = [
+        [
+            line for line in run.stdout.splitlines() if "[Gloo]" not in line
+        ]  # which older releases of torch print
+        for run in runs
+    ]
+    assert scores[0] == scores[1]
+    assert len(scores[0]) == 2
     assert runs[1].stderr.count("9 people in 5 images in ") == 1
     assert runs[1].stderr.count("image 3 is left out") == 1
     assert contents(one) == contents(two)

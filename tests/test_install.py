@@ -148,9 +148,14 @@ def test_a_wheel_has_the_packages_with_all_their_files_and_nothing_else(isolated
     subprocess.run(
         [*isolated_python[:-1], "setup.py", *commands], check=True, cwd=source, capture_output=True
     )
-    packages = files_in(source / "pose2seg_ops") | files_in(source / "models" / "pose2seg")
-    assert files_in(wheel / "pose2seg_ops") | files_in(wheel / "pose2seg") == packages
-    assert {path.name for path in wheel.iterdir()} == {"pose2seg_ops", "pose2seg"}
+    packages = {
+        "pose2seg_ops": source / "pose2seg_ops",
+        "pose2seg": source / "models" / "pose2seg",
+        "pose2seg_command": source / "models" / "pose2seg_command",
+    }
+    assert {path.name for path in wheel.iterdir()} == packages.keys()
+    for name, folder in packages.items():
+        assert files_in(wheel / name) == files_in(folder)
 
 
 # Compilers

@@ -151,10 +151,11 @@ def as_aoti(program: ExportedProgram) -> bytes:
     standard, buffer = in_standard_operators(program), io.BytesIO()
     try:
         torch._inductor.aoti_compile_and_package(standard, package_path=buffer, inductor_configs=configs)
-    except InductorError as error:
-        if not isinstance(error.inner_exception, CppCompileError):
+    except (InductorError, CppCompileError) as error:  # the latter in older releases
+        cause = error.inner_exception if isinstance(error, InductorError) else error
+        if not isinstance(cause, CppCompileError):
             raise
-        reason = _reason(error.inner_exception.output)
+        reason = _reason(cause.output)
         raise InputError(f"AOTInductor's C++ compiler has failed: {reason}") from error
     return buffer.getvalue()
 
