@@ -1,5 +1,7 @@
 """How large an image is said to be."""
 
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ PICTURE = np.full((37, 51, 3), 90, np.uint8)
         b"\xff\xd8\xff" + encoded("JPEG", PICTURE)[2:],
         b"MM\0*" + bytes([0, 0, 0, 8, 0, 2]) + bytes([1, 0, 0, 3, 0, 0, 0, 1, 0, 51, 0, 0])
         + bytes([1, 1, 0, 4, 0, 0, 0, 1, 0, 0, 0, 37]),
+        b"BM" + struct.pack("<IHHIIHHHH", 26 + 37 * 156, 0, 0, 26, 12, 51, 37, 1, 24) + bytes(37 * 156),
     ],
 )  # fmt: skip
 def test_the_size_is_that_of_the_image(content: bytes) -> None:

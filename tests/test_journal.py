@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,22 @@ def test_two_predictions_at_once_do_not_share_a_journal(output: Path) -> None:
         ):
             pass
         assert list(journal.records(IN_ORDER)) == EXPECTED
+
+
+def test_a_forked_worker_does_not_keep_the_journal(output: Path) -> None:
+    ready, begun = os.pipe()
+    with open_journal(output, SETTINGS, resume=True):
+        worker = os.fork()
+        if worker == 0:
+            os.write(begun, b"!")
+            signal.pause()
+    try:
+        assert os.read(ready, 1) == b"!"
+        with open_journal(output, SETTINGS, resume=True) as journal:
+            assert journal.finished
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
 
 
 def test_a_folder_is_not_seen_by_processes_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,7 @@ def test_an_image_in_a_folder_that_the_poses_name_may_have_any_ending(folder: Pa
     }
     for other in (name, f"{Path(name).stem}.txt", "notes"):
         (folder / "photographs" / other).touch()
+    (folder / "photographs" / "1").mkdir()  # by its name, image 1
     for content in poses.values():
         (folder / "other.json").write_text(json.dumps(content))
         photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "other.json"))

@@ -1,6 +1,7 @@
 """A prediction reads ahead, in bounded memory, and processes share it."""
 
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -66,10 +67,11 @@ class PausedNotes(Notes):
         return super().find(image)
 
 
-def test_what_nobody_is_going_to_use_is_neither_read_nor_waited_for(
+def test_what_nobody_is_going_to_use_is_neither_read_nor_waited_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pose2seg.photographs, "_THREADS", 2)
+    monkeypatch.setattr(pose2seg.photographs, "_LONGEST_DECODING", 0.1)
     notes, others = PausedNotes("abcdefghij"), set(threading.enumerate())
     photographs = [Photograph(tmp_path / f"{name}.png", name, notes) for name in notes.read]
     for photograph in photographs:
@@ -84,6 +86,22 @@ def test_what_nobody_is_going_to_use_is_neither_read_nor_waited_for(
     for thread in readers:
         thread.join(timeout=60)
     assert sum(event.is_set() for event in notes.read.values()) <= 3
+
+
+def test_what_is_being_decoded_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python aborts where it ends while a thread of its own is within OpenCV."""
+    decoded = []
+
+    def decode_slowly(photograph: Photograph) -> str:
+        time.sleep(0.3)
+        decoded.append(photograph.image_id)
+        return "no image"
+
+    monkeypatch.setattr(pose2seg.photographs, "_try_to_read", decode_slowly)
+    batches = read_ahead([[Photograph(tmp_path / name, name, Notes(""))] for name in "ab"])
+    next(batches)
+    batches.close()
+    assert decoded == ["a", "b"]
 
 
 def test_a_batch_is_forgotten_when_the_next_one_is_asked_for(tmp_path: Path) -> None:

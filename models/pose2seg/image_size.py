@@ -9,6 +9,9 @@ def declared_pixels(encoded: bytes) -> int:
     Of the other formats that OpenCV reads, WebP has too small a limit of its own to matter.
     """
     try:
+        if encoded.startswith(b"BM") and encoded[14:18] == _OS2_HEADER:
+            width, height = struct.unpack_from("<HH", encoded, 18)
+            return int(width * height)
         for beginning, place, numbers in _FIXED_PLACES:
             if encoded.startswith(beginning):
                 width, height = struct.unpack_from(numbers, encoded, place)
@@ -24,6 +27,9 @@ def declared_pixels(encoded: bytes) -> int:
 
 # How the file begins, and where width and height are.
 _FIXED_PLACES = ((b"\x89PNG", 16, ">II"), (b"GIF8", 6, "<HH"), (b"BM", 18, "<ii"))
+
+# How long the header of a BMP of OS/2 is, which has shorter numbers.
+_OS2_HEADER = struct.pack("<I", 12)
 
 # The markers of a frame: C0 to CF, but for those of tables (C4, CC) and of an extension (C8).
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}

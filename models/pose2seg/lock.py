@@ -1,6 +1,7 @@
 """A folder that only one prediction or training at a time writes to."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,17 @@ from pose2seg.errors import InputError
 from pose2seg.files import make_folder
 
 LOCK = "lock"
+
+# A lock is held until all processes have closed its file: forked workers would keep it beyond a kill.
+_held: set[IO[str]] = set()
+
+
+def _close_in_child() -> None:
+    for file in _held:
+        file.close()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 @contextmanager
@@ -23,7 +35,11 @@ def locked(folder: Path, taken: str) -> Iterator[None]:
     with (folder / LOCK).open("a") as file:
         if distributed.gather(distributed.rank() == 0 and _is_taken(file))[0]:
             raise InputError(f"{folder}: {taken}")
-        yield
+        _held.add(file)
+        try:
+            yield
+        finally:
+            _held.remove(file)
 
 
 def _is_taken(file: IO[str]) -> bool:

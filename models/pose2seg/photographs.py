@@ -1,6 +1,7 @@
 """Photographs of people whose poses are known: finding them, and reading them ahead of their use."""
 
 import os
+import time
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -71,7 +72,7 @@ def _images_of(given: Path, poses: PoseSource) -> list[Path]:
 
 
 def _is_image(path: Path, poses: PoseSource) -> bool:
-    is_named = isinstance(poses, PoseFile) and poses.names_file(path)
+    is_named = isinstance(poses, PoseFile) and poses.names_file(path) and path.is_file()
     return is_named or path.suffix.lower() in IMAGE_SUFFIXES
 
 
@@ -116,6 +117,7 @@ def read_ahead(
         readers.close()
 
 
+_LONGEST_DECODING = 10.0  # seconds, of the largest image
 _THREADS = min(32, (os.cpu_count() or 1) + 4)  # at most, of which some wait for the disk
 
 
@@ -123,10 +125,11 @@ class _Readers:
     """Threads that read photographs; the process ends without one that is blocked, as by a dead network."""
 
     def __init__(self, count: int) -> None:
-        self._count, self._closed = count, False
+        self._closed = False
         self._asked: SimpleQueue[tuple[Photograph, Future[Content | str]] | None] = SimpleQueue()
-        for _ in range(count):
-            Thread(target=self._work, daemon=True).start()  # an executor's threads are waited for
+        self._threads = [Thread(target=self._work, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
 
     def read(self, photograph: Photograph) -> Future[Content | str]:
         future: Future[Content | str] = Future()
@@ -134,10 +137,13 @@ class _Readers:
         return future
 
     def close(self) -> None:
-        """What nobody is going to use is not read."""
+        """What is not wanted is not read. What is being decoded is waited for, or Python would abort."""
         self._closed = True
-        for _ in range(self._count):
+        for _ in self._threads:
             self._asked.put(None)
+        end = time.monotonic() + _LONGEST_DECODING
+        for thread in self._threads:
+            thread.join(max(0, end - time.monotonic()))
 
     def _work(self) -> None:
         while self._read_next():  # which leaves nothing behind while the thread waits

@@ -7,6 +7,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
@@ -262,8 +263,12 @@ def _predict_share(
     left = [[each for each in batch if each.image_id not in done] for batch in batches]
     mine = [batch for batch in left if batch][distributed.rank() :: distributed.count()]
     hidden = None if distributed.rank() == 0 else True
-    with tqdm(total=sum(map(len, mine)), desc="predict", unit="image", disable=hidden) as bar:
-        for batch in read_ahead(mine):
+    total = sum(map(len, mine))
+    with (
+        tqdm(total=total, desc="predict", unit="image", disable=hidden) as bar,
+        closing(read_ahead(mine)) as ready,  # at once, whatever stops it
+    ):
+        for batch in ready:
             records = _predict_batch(work, batch, problems)
             if records:
                 journal.append(records)
