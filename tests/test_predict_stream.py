@@ -90,18 +90,21 @@ def test_what_nobody_is_going_to_use_is_neither_read_nor_waited_for_long(
 
 def test_what_is_being_decoded_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python aborts where it ends while a thread of its own is within OpenCV."""
-    decoded = []
+    begun, decoded = Event(), Event()
 
     def decode_slowly(photograph: Photograph) -> str:
-        time.sleep(0.3)
-        decoded.append(photograph.image_id)
+        if photograph.image_id == "b":
+            begun.set()
+            time.sleep(0.3)
+            decoded.set()
         return "no image"
 
     monkeypatch.setattr(pose2seg.photographs, "_try_to_read", decode_slowly)
     batches = read_ahead([[Photograph(tmp_path / name, name, Notes(""))] for name in "ab"])
     next(batches)
+    assert begun.wait(timeout=60)
     batches.close()
-    assert decoded == ["a", "b"]
+    assert decoded.is_set()
 
 
 def test_a_batch_is_forgotten_when_the_next_one_is_asked_for(tmp_path: Path) -> None:
