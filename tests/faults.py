@@ -180,7 +180,8 @@ def crowd(folder: Path) -> Outcome:
         scene = Scene(folder / str(people))
         scene.add("crowd.png", drawing(360, 480), people)
         words = scene.arguments("--overlays", str(scene.folder / "pictures"))
-        peaks.append(stopped.peak_memory(words, scene.folder / "said"))
+        # The smaller of two, since huge pages and arenas of threads differ by tens of MB from run to run.
+        peaks.append(min(stopped.peak_memory(words, scene.folder / name) for name in ("said", "again")))
     assert peaks[1] - peaks[0] < 150, peaks
     said = scene.shortened((scene.folder / "said").read_text())
     return Outcome(0, said, "less than 150 MB more than for 16 people")
