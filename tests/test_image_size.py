@@ -1,6 +1,7 @@
 """How large an image is said to be."""
 
 import struct
+import time
 
 import cv2
 import numpy as np
@@ -35,6 +36,14 @@ def test_the_size_need_not_be_true() -> None:
 def test_what_is_cut_off_has_no_size_or_its_own(form: str) -> None:
     content = encoded(form, PICTURE)
     assert {declared_pixels(content[:size]) for size in range(len(content))} <= {0, 37 * 51}
+
+
+@pytest.mark.parametrize("filling", [b"\xff", b"\0"])
+def test_a_long_file_of_markers_takes_no_time(filling: bytes) -> None:
+    content = b"\xff\xd8" + filling * 50_000_000
+    start = time.thread_time()
+    assert declared_pixels(content) == 0
+    assert time.thread_time() - start < 0.5
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\xff\xd8\xff", b"II*\0" + bytes(100)])

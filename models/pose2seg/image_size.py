@@ -33,16 +33,18 @@ _OS2_HEADER = struct.pack("<I", 12)
 
 # The markers of a frame: C0 to CF, but for those of tables (C4, CC) and of an extension (C8).
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_MOST_MARKERS = 10_000
 
 
 def _jpeg_pixels(encoded: bytes) -> int:
     place = 2
-    while True:
+    for _ in range(_MOST_MARKERS):  # a file of nothing but markers would take minutes
         marker, length = struct.unpack_from(">xBH", encoded, place)
         if marker in _FRAMES:
             height, width = struct.unpack_from(">HH", encoded, place + 5)
             return int(width * height)
         place += 1 if marker == 0xFF else 2 + length  # any number of bytes FF may stand before a marker
+    return 0
 
 
 def _tiff_pixels(encoded: bytes) -> int:
