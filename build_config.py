@@ -13,6 +13,8 @@ from pathlib import Path
 # The compute capabilities of the GPU generations that PyTorch's own binaries support.
 CUDA_ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 
+NVCC_FLAGS = ["-O3", "-std=c++17", "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra"]
+
 
 class BuildError(SystemExit):
     """Ends the build with a message for the user: as a SystemExit it is shown without a traceback."""
@@ -84,9 +86,9 @@ def wanted_toolkit(environment: Mapping[str, str]) -> CudaToolkit | None:
     toolkit = None if switch == "0" else find_cuda_toolkit(environment)
     if switch == "1" and toolkit is None:
         raise BuildError(
-            "POSE2SEG_CUDA=1, but no working nvcc was found, neither in CUDA_HOME nor on PATH. Install a CUDA\n"
-            "toolkit (https://developer.nvidia.com/cuda-downloads, or conda install -c conda-forge cuda-toolkit),\n"
-            "or set CUDA_HOME to the folder of one."
+            "POSE2SEG_CUDA=1, but no working nvcc was found, neither in CUDA_HOME nor on PATH. Install a\n"
+            "CUDA toolkit (https://developer.nvidia.com/cuda-downloads, or\n"
+            "conda install -c conda-forge cuda-toolkit), or set CUDA_HOME to the folder of one."
         )
     return toolkit
 

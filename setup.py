@@ -11,10 +11,12 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-import build_config
-import build_extension
+sys.path.append(str(Path(__file__).parent))  # which setuptools leaves out
 
-CSRC = build_extension.CSRC
+import build_config
+import compile_extension
+
+CSRC = compile_extension.CSRC
 
 
 class BuildWithNinja(build_ext):
@@ -24,7 +26,7 @@ class BuildWithNinja(build_ext):
         compiler = os.environ.get("CXX", "c++")
         build_config.check_compiler(compiler, Path(sysconfig.get_path("include")))
         toolkit = build_config.wanted_toolkit(os.environ)
-        described = build_extension.Extension(
+        described = compile_extension.Extension(
             "_C",
             sources=[*sorted(CSRC.glob("ops/*.cpp")), *sorted(CSRC.glob("cpu/*.cpp"))],
             flags=["-O3", "-g0", *build_config.inlining_flags(compiler)],
@@ -33,14 +35,16 @@ class BuildWithNinja(build_ext):
             print("\n*** pose2seg_ops is built WITHOUT CUDA kernels\n", file=sys.stderr)
         else:
             self._add_cuda(described, toolkit)
-        folder = Path("build", f"{sysconfig.get_config_var('SOABI')}-{'cuda' if toolkit else 'cpu'}").resolve()
+        folder = Path(
+            "build", f"{sysconfig.get_config_var('SOABI')}-{'cuda' if toolkit else 'cpu'}"
+        ).resolve()
         try:
             library = Path(self.get_ext_fullpath(extension.name))
-            build_extension.build(described, folder, library, build_config.max_jobs(os.environ))
+            compile_extension.build(described, folder, library, build_config.max_jobs(os.environ))
         except subprocess.CalledProcessError as error:
             raise build_config.BuildError("pose2seg_ops did not compile: see above") from error
 
-    def _add_cuda(self, described: build_extension.Extension, toolkit: build_config.CudaToolkit) -> None:
+    def _add_cuda(self, described: compile_extension.Extension, toolkit: build_config.CudaToolkit) -> None:
         architectures = build_config.cuda_architectures(os.environ.get("TORCH_CUDA_ARCH_LIST"), toolkit)
         print(f"\n*** CUDA {toolkit.version} kernels for {' '.join(architectures)}\n", file=sys.stderr)
         described.nvcc = toolkit.nvcc

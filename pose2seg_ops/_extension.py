@@ -14,7 +14,7 @@ if importlib.util.find_spec("pose2seg_ops._C") is None:
         "    pip install -e ."
     )
 
-from . import _C
+from . import _C as _C
 
 _C.initialize(torch)
 

@@ -159,5 +159,5 @@ def test_a_cuda_tensor_without_cuda_kernels_is_told_why():
     if pose2seg_ops.CUDA_VERSION is not None or not torch.cuda.is_available():
         pytest.skip("needs a GPU and a build without CUDA kernels")
     arguments = good_arguments("affine_align", "cuda")
-    with pytest.raises(RuntimeError, match="^input is on cuda:0, but .* was built without CUDA kernels"):
+    with pytest.raises(RuntimeError, match=r"^input is on cuda:0, but .* was built without CUDA kernels"):
         pose2seg_ops.affine_align(**arguments)

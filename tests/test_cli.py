@@ -264,7 +264,12 @@ def test_the_device_is_cuda_where_there_are_a_gpu_and_kernels_for_it(
 @pytest.mark.parametrize(
     ("kernels", "gpus", "name", "message"),
     [
-        (None, 1, "cuda", "--device cuda: pose2seg_ops is built without CUDA kernels; build it where nvcc is on PATH"),
+        (
+            None,
+            1,
+            "cuda",
+            "--device cuda: pose2seg_ops is built without CUDA kernels; build it where nvcc is on PATH",
+        ),
         ("13.0", 0, "cuda", "--device cuda: torch sees 0 CUDA devices"),
         ("13.0", 2, "cuda:2", "--device cuda:2: torch sees 2 CUDA devices"),
     ],

@@ -16,7 +16,18 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scheduler, kernels = twins.EMULATION / "run_grid.cpp", twins.EMULATION / "self_test.cu"
     launch = twins.CSRC / "cuda" / "launch.cu"
     includes = [f"-I{twins.EMULATION / 'include'}", f"-I{twins.CSRC}"]
-    command = ["g++", "-std=c++17", *includes, str(scheduler), "-x", "c++", str(kernels), str(launch), "-o", str(path)]
+    command = [
+        "g++",
+        "-std=c++17",
+        *includes,
+        str(scheduler),
+        "-x",
+        "c++",
+        str(kernels),
+        str(launch),
+        "-o",
+        str(path),
+    ]
     subprocess.run(command, check=True)
     return path
 
@@ -55,7 +66,10 @@ def test_an_impossible_launch_is_refused(program):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        ("old_driver", "built with CUDA 13.0, and the installed driver supports CUDA 12.4: update the driver"),
+        (
+            "old_driver",
+            "built with CUDA 13.0, and the installed driver supports CUDA 12.4: update the driver",
+        ),
         ("other_gpu", "has no kernels for this GPU: build it with TORCH_CUDA_ARCH_LIST"),
     ],
 )

@@ -11,9 +11,9 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
 import build_config  # noqa: E402
-import build_extension  # noqa: E402
+import compile_extension  # noqa: E402
 
-CSRC = build_extension.CSRC
+CSRC = compile_extension.CSRC
 EMULATION = ROOT / "tests" / "cuda_emulation"
 
 # An error ends the process: a test run cannot overlook it.
@@ -22,7 +22,11 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno
 
 def load_emulated(sanitize: bool) -> ModuleType:
     """The CUDA kernels compiled by the host compiler against stand-in CUDA headers; see cuda_emulation."""
-    kernels = [*sorted(CSRC.glob("cuda/*.cu")), CSRC / "cpu" / "parallel.cpp", CSRC / "cpu" / "instruction_set.cpp"]
+    kernels = [
+        *sorted(CSRC.glob("cuda/*.cu")),
+        CSRC / "cpu" / "parallel.cpp",
+        CSRC / "cpu" / "instruction_set.cpp",
+    ]
     return _load("emulated", [*kernels, *sorted(EMULATION.glob("*.cpp"))], sanitize)
 
 
@@ -32,10 +36,10 @@ def load_sanitized_cpu() -> ModuleType:
 
 
 def _load(kind: str, kernels: list[Path], sanitize: bool) -> ModuleType:
-    """Builds (half a minute; afterwards only what has changed) and imports an extension with these kernels."""
+    """Builds an extension with these kernels (half a minute; then only what has changed) and imports it."""
     name = f"pose2seg_ops_{kind}"  # of the extension, and of its operators under torch.ops
     folder = ROOT / "build" / f"{kind}{'-sanitized' * sanitize}-{sysconfig.get_config_var('SOABI')}"
-    extension = build_extension.Extension(
+    extension = compile_extension.Extension(
         name,
         sources=[*sorted(CSRC.glob("ops/*.cpp")), *kernels],
         include=[EMULATION / "include"],
@@ -43,7 +47,7 @@ def _load(kind: str, kernels: list[Path], sanitize: bool) -> ModuleType:
         link_flags=SANITIZERS[:1] * sanitize,
     )
     library = folder / f"{name}.so"
-    build_extension.build(extension, folder, library, build_config.max_jobs({}))
+    compile_extension.build(extension, folder, library, build_config.max_jobs({}))
     spec = importlib.util.spec_from_file_location(name, library)
     assert spec is not None
     assert spec.loader is not None

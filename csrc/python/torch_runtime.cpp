@@ -117,9 +117,8 @@ std::shared_ptr<void> owned(py::object object) {
 PyObject* python_object(const Tensor& tensor) { return static_cast<PyObject*>(tensor.object.get()); }
 
 // Tensors whose elements the table cannot show: what is known of them otherwise.
-Tensor view_without_elements(py::handle object) {
+Tensor view_without_elements(py::handle object, std::shared_ptr<void> owner) {
   Tensor tensor;
-  tensor.object = borrowed(object.ptr());
   tensor.dtype = pose2seg::scalar_type(object.attr("dtype")).value_or(ScalarType::kOther);
   if (object.attr("is_nested").cast<bool>()) {
     tensor.not_dense = "a nested one";
@@ -129,19 +128,20 @@ Tensor view_without_elements(py::handle object) {
     tensor.not_dense = "one without memory of its own";
   } else {
     struct Shape {
-      PyObject* object;
+      std::shared_ptr<void> owner;
       std::vector<int64_t> sizes, strides;
     };
     const auto shape = std::make_shared<Shape>();
-    shape->object = object.ptr();
+    shape->owner = std::move(owner);
     for (const py::handle size : object.attr("shape")) shape->sizes.push_back(size.cast<int64_t>());
     for (const py::handle stride : object.attr("stride")()) shape->strides.push_back(stride.cast<int64_t>());
     tensor.device = {DeviceType::kMeta, 0};
     tensor.dimensions = static_cast<int32_t>(shape->sizes.size());
     tensor.sizes_begin = shape->sizes.data();
     tensor.strides_begin = shape->strides.data();
-    tensor.object = {shape, object.ptr()};
+    owner = {shape, object.ptr()};  // the tensor, which now keeps its sizes, too
   }
+  tensor.object = std::move(owner);
   return tensor;
 }
 
@@ -150,7 +150,7 @@ Tensor view(PyObject* object, std::shared_ptr<void> owner) {
   DLTensor described;
   if (torch.api->dltensor_from_py_object_no_sync(object, &described) != 0) {
     PyErr_Clear();
-    return view_without_elements(object);
+    return view_without_elements(object, std::move(owner));
   }
   Tensor tensor;
   tensor.data = static_cast<char*>(described.data) + described.byte_offset;
