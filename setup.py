@@ -13,6 +13,7 @@ from setuptools import setup
 import build_config
 
 REQUIREMENTS = [
+    "filelock>=3.30",  # older ones leave locks to forked workers
     "numpy",
     "opencv-python-headless",
     "pycocotools",

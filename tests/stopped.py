@@ -7,7 +7,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest import mock
@@ -64,6 +65,17 @@ def _run(arguments: list[str], said: Path, prepare: Preparation) -> None:
 def limit_file_size(size: int) -> None:
     """What is written beyond so many bytes of a file fails, as on a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """What is written beyond so many bytes of a file fails, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def be_one_of(count: int, rank: int, port: int) -> None:

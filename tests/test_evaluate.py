@@ -108,7 +108,7 @@ def test_images_that_cannot_be_read_are_left_out_with_a_warning(
     messages = [str(warning.message) for warning in caught]
     assert messages == [
         f"{images[1].path}: not an image that OpenCV can read; image 1 is left out",
-        f"[Errno 2] No such file or directory: '{images[3].path}'; image 3 is left out",
+        f"{images[3].path}: No such file or directory; image 3 is left out",
     ]
     assert all(warning.filename == __file__ for warning in caught)
     assert rows(evaluation) == rows(expected)

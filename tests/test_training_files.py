@@ -2,12 +2,10 @@
 
 import json
 import math
-import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from pose2seg.training.loader import Batch
 from pose2seg.training.log import Log
 from pose2seg.training.state import load_state, save_state
 from pose2seg.training.trainer import Trainer
+from stopped import file_size_limit
 from tiny_training import TEMPLATES, TINY, assert_same_training, rows, train_tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -168,17 +167,6 @@ def test_kill_9_in_the_middle_of_a_write_loses_nothing(images: list[PersonImage]
     assert_same_training(tmp_path / "killed", tmp_path / "whole")
     names = {path.name for path in (tmp_path / "killed").iterdir()}
     assert names == {path.name for path in (tmp_path / "whole").iterdir()}
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """What is written beyond so many bytes of a file fails, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_state_that_the_disk_does_not_take_is_told_with_its_name(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ def read(path: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "settings.json").write_bytes(settings)
     (folder / "0.jsonl").write_bytes(lines)
-    journal = Journal(folder, {"threshold": 0.5}, resume=True)
+    journal = Journal(folder, {"threshold": 0.5}, [], resume=True)
     assert len(list(journal.records(journal.finished))) == len(journal.finished)
 
 

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from pose2seg.annotated_masks import decode
 from pose2seg.dataset import PersonImage
 from pose2seg.errors import InputError
+from pose2seg.gone import problem_with
 from pose2seg.model import ALIGN_SIZE
 from pose2seg.training.augmentation import Crop, Matrix, compose, inverse, is_inside, transform_poses
 from pose2seg.training.paste import Scene, draw_place, paste
@@ -130,7 +131,10 @@ class BatchSampler(Sampler[list[Draw]]):
 
 
 class TrainingSamples(Dataset[Sample]):
-    """The samples of draws. One whose image cannot be read is replaced by that of the next image."""
+    """The samples of draws. One whose image cannot be read is replaced by that of the next image.
+
+    Raises GoneError for an image that `read_dataset` had found.
+    """
 
     def __init__(self, images: Sequence[PersonImage], recipe: Recipe) -> None:
         self._images = images
@@ -201,8 +205,9 @@ class TrainingSamples(Dataset[Sample]):
         return paste(scene, photograph, mask, person.keypoints, compose(inverse(to_input), place), rng)
 
 
-def _problem(image: PersonImage, error: Exception) -> str:
-    return f"{error}; image {image.image_id!r} is left out"
+def _problem(image: PersonImage, error: InputError | OSError) -> str:
+    problem = problem_with(image.path, image.version, error, "resume")
+    return f"{problem}; image {image.image_id!r} is left out"
 
 
 def make_loader(
@@ -215,7 +220,7 @@ def make_loader(
 ) -> DataLoader[Batch]:
     """Batches of the sampler, made by so many worker processes; by this process for 0.
 
-    Iterating raises InputError if no image can be read.
+    Iterating raises InputError if no image can be read, or a worker dies, and GoneError as `TrainingSamples`.
     """
     return _Loader(
         TrainingSamples(images, recipe),  # type: ignore[arg-type]
