@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from fuzzing import fuzz, mutate_json
-from pose2seg.journal import Journal
+from pose2seg.journal import ImageId, Journal
+
+_IMAGES: list[ImageId] = [*range(10), "0", "1", "a"]  # which the corpus has
 
 
 def read(path: Path) -> None:

@@ -167,7 +167,7 @@ def _predict_share(
                 try:
                     photographs[i] = images[i].read()
                 except (InputError, OSError) as error:
-                    problem = problem_with(images[i].path, images[i].version, error, "run it again")
+                    problem = problem_with(images[i].path, images[i].version, error)
                     share.problems[i] = f"{problem}; image {images[i].image_id!r} is left out"
             if photographs:
                 keypoints = [poses[i].keypoints for i in photographs]

@@ -11,6 +11,10 @@ from pose2seg.errors import InputError, in_one_line
 Version: TypeAlias = "list[int] | None"
 
 
+#: What to do when it is back; an evaluation cannot be resumed.
+AGAIN = "resume or start again"
+
+
 class GoneError(InputError):
     """What was there when a run began is not there any more.
 
@@ -30,11 +34,10 @@ def version_of(path: Path) -> Version:
     return [status.st_size, status.st_mtime_ns]
 
 
-def problem_with(path: Path, version: Version, error: InputError | OSError, then: str) -> str:
+def problem_with(path: Path, version: Version, error: InputError | OSError) -> str:
     """In one line, why a file is left out.
 
     version: of the file when the run began; without one it may never have been readable.
-    then: what to do when a file is back.
 
     Raises GoneError for a file that could be read then, or that was another one.
     """
@@ -42,4 +45,4 @@ def problem_with(path: Path, version: Version, error: InputError | OSError, then
     if version is None or (isinstance(error, InputError) and version == version_of(path)):
         return problem
     was = "another file" if isinstance(error, InputError) else "there"
-    raise GoneError(f"{problem}, though it was {was} when the run began: put it back, and {then}") from error
+    raise GoneError(f"{problem}, though it was {was} when the run began: put it back, and {AGAIN}") from error

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pose2seg.errors import InputError
 from pose2seg.files import read_image, real_path
-from pose2seg.gone import GoneError, Version, problem_with, version_of
+from pose2seg.gone import AGAIN, GoneError, Version, problem_with, version_of
 from pose2seg.poses import ImagePoses, PoseFile, PoseSource
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
@@ -91,7 +91,7 @@ def read_photograph(photograph: Photograph) -> Content:
     image = read_image(path)
     poses = photograph.source.find(path)
     if poses is None:
-        raise GoneError(f"{path}: its poses are not there any more: put them back, and resume")
+        raise GoneError(f"{path}: its poses are not there any more: put them back, and {AGAIN}")
     height, width = image.shape[:2]
     if poses.size is not None and poses.size != (height, width):
         expected = f"{poses.size[1]} x {poses.size[0]}"
@@ -174,6 +174,6 @@ def _try_to_read(photograph: Photograph) -> Content | str:
     except GoneError:
         raise
     except (InputError, OSError) as error:
-        return problem_with(photograph.path, photograph.version, error, "resume")
+        return problem_with(photograph.path, photograph.version, error)
     except MemoryError:
         return f"{photograph.path}: there is not enough memory to read it"

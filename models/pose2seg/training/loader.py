@@ -5,6 +5,7 @@ stop anywhere and go on, and be shared by processes, without a change to what it
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import cv2
@@ -206,7 +207,7 @@ class TrainingSamples(Dataset[Sample]):
 
 
 def _problem(image: PersonImage, error: InputError | OSError) -> str:
-    problem = problem_with(image.path, image.version, error, "resume")
+    problem = problem_with(image.path, image.version, error)
     return f"{problem}; image {image.image_id!r} is left out"
 
 
@@ -220,7 +221,8 @@ def make_loader(
 ) -> DataLoader[Batch]:
     """Batches of the sampler, made by so many worker processes; by this process for 0.
 
-    Iterating raises InputError if no image can be read, or a worker dies, and GoneError as `TrainingSamples`.
+    Iterating raises InputError if no image can be read or a worker has died, and GoneError as
+    `TrainingSamples` does.
     """
     return _Loader(
         TrainingSamples(images, recipe),  # type: ignore[arg-type]
@@ -236,10 +238,34 @@ def make_loader(
 
 class _Loader(DataLoader[Batch]):
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        for batch in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            try:
+                batch = next(batches, None)
+            except (ConnectionError, EOFError) as error:  # to a worker that is not there any more
+                raise InputError(_WORKER_DIED) from error
+            if batch is None:
+                return
             if isinstance(batch, InputError):
                 raise batch
             yield batch
+
+
+_WORKER_DIED = (
+    "a process that decodes images was killed, as the system does where memory, or shared memory, is short: "
+    "use fewer workers, and resume"
+)
+
+
+@contextmanager
+def telling_of_dead_workers() -> Iterator[None]:
+    """Raise InputError for a worker that has died, of which torch tells wherever the program is."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker "):
+            raise
+        raise InputError(_WORKER_DIED) from error
 
 
 def _collate(samples: list[Sample] | InputError) -> Batch | InputError:

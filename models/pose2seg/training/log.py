@@ -46,13 +46,12 @@ class _Table:
         lines = _rows_to(path, resume_from) if resume_from is not None and path.exists() else []
         with atomic_writer(path) as file:
             file.write("".join(lines).encode())
-        self._is_empty = not lines
 
     def add(self, row: Mapping[str, float]) -> None:
-        lines = [",".join(row)] if self._is_empty else []
+        is_empty = not self._path.exists() or self._path.stat().st_size == 0  # also if it was removed
+        lines = [",".join(row)] if is_empty else []
         lines.append(",".join(map(str, row.values())))
         append_line(self._path, "\n".join(lines).encode())
-        self._is_empty = False
 
 
 def _rows_to(path: Path, step: int) -> list[str]:
