@@ -110,6 +110,11 @@ def free_port() -> int:
 
 def stop_before_change(stop: signal.Signals, number: int, name: str) -> None:
     """Have a signal sent before the given change to files or folders with `name` in their paths."""
+    before_change(lambda: os.kill(os.getpid(), stop), number, name)
+
+
+def before_change(act: Callable[[], object], number: int, name: str) -> None:
+    """Have something done before the given change to files or folders with `name` in their paths."""
     changes = 0
 
     def note(event: str, arguments: tuple[object, ...]) -> None:
@@ -118,7 +123,7 @@ def stop_before_change(stop: signal.Signals, number: int, name: str) -> None:
         if (written or event in _CHANGES) and name in str(arguments[0]):
             changes += 1
             if changes == number:
-                os.kill(os.getpid(), stop)
+                act()
 
     sys.addaudithook(note)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pose2seg import InputError, distributed
+from pose2seg.gone import GoneError
 from pose2seg.journal import ImageId, journal_folder, open_journal
 
 SETTINGS = {"threshold": 0.5}
@@ -118,6 +119,46 @@ def test_a_folder_of_another_kind_is_left_alone(tmp_path: Path) -> None:
         ):
             pass
     assert {path: path.read_text() for path in folder.iterdir()} == content
+
+
+def test_a_journal_without_its_lock_file_is_still_ours(output: Path) -> None:
+    (journal_folder(output) / "lock").unlink()
+    with open_journal(output, SETTINGS, IN_ORDER, resume=True) as journal:
+        assert journal.finished == set(IN_ORDER)
+        journal.remove()
+    assert list(output.parent.iterdir()) == []
+
+
+def test_whoever_goes_on_has_all_images_and_may_have_more(output: Path) -> None:
+    with open_journal(output, SETTINGS, [*IN_ORDER, "later"], resume=True):
+        pass
+    for images, message in (
+        (IN_ORDER, "with 1 image not among the photographs, such as later: put back what is gone"),
+        ([2, "later"], r"with 3 images not among the photographs, such as 1: put back what is gone"),
+    ):
+        with pytest.raises(InputError, match=message), open_journal(output, SETTINGS, images, resume=True):
+            pass
+    with open_journal(output, SETTINGS, [*IN_ORDER, "later", "even later"], resume=True) as journal:
+        assert journal.finished == set(IN_ORDER)
+
+
+@pytest.mark.parametrize("content", ["{}", "[[1]]", "[1.5]", "[true]"])
+def test_a_damaged_list_of_images_is_told(output: Path, content: str) -> None:
+    (journal_folder(output) / "images.json").write_text(content)
+    with (
+        pytest.raises(InputError, match=r"images.json: expected the ids of images \(a list\), got "),
+        open_journal(output, SETTINGS, IN_ORDER, resume=True),
+    ):
+        pass
+
+
+def test_notes_that_are_removed_meanwhile_are_missed(output: Path) -> None:
+    with open_journal(output, SETTINGS, IN_ORDER, resume=True) as journal:
+        for path in journal.folder.glob("*.jsonl"):
+            path.unlink()
+        journal.append(BATCHES[1])
+        with pytest.raises(GoneError, match=r"what was noted there of 3 images, such as 2, is gone: resume"):
+            list(journal.records(IN_ORDER))
 
 
 def test_damaged_settings_are_told(output: Path) -> None:

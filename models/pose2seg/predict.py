@@ -96,7 +96,7 @@ def predict_to_file(
         require_no_folder(path)
     files = {name: path for name, path in (inputs or {}).items() if path is not None}
     _require_distinct_files(photographs, output, overlays, report, files.values())
-    _require_outside(journal_folder(output), {**files, "report": report, "overlays": overlays})
+    _require_outside(journal_folder(output), [*files.values(), report, overlays])
     settings = _settings(output, overlays, report, threshold, files)
     there = [photograph.image_id for photograph in photographs if photograph.version is not None]
     with open_journal(output, settings, there, resume) as journal:
@@ -348,11 +348,11 @@ def _require_distinct_files(
     require_distinct_files([*inputs, *(photograph.path for photograph in photographs)], written)
 
 
-def _require_outside(folder: Path, paths: Mapping[str, Path | None]) -> None:
+def _require_outside(folder: Path, paths: Iterable[Path | None]) -> None:
     """Raise InputError for a path in the folder of the journal, of which little stays when all is done."""
-    for name, path in paths.items():
+    for path in paths:
         if path is not None and real_path(path).is_relative_to(folder):
-            raise InputError(f"{path}: {folder} is for what is not finished, the {name} need another place")
+            raise InputError(f"{path}: must not be in {folder}, which is for what is not finished")
 
 
 def _write_json_list(file: BinaryIO, entries: Iterable[Any]) -> int:
