@@ -21,6 +21,7 @@ from pose2seg.files import (
     replacing_together,
     write_png,
 )
+from stopped import file_size_limit
 
 
 def write(path: Path, content: bytes = b"new") -> None:
@@ -224,22 +225,23 @@ def test_a_file_leaves_its_owner_to_the_one_that_replaces_it(tmp_path: Path) -> 
 
 
 def test_files_are_replaced_together_or_not_at_all(tmp_path: Path) -> None:
-    names = ["a", "deep/b"]
-    (tmp_path / "deep").mkdir()
-    for name in names:
-        write(tmp_path / name, b"old")
-    with pytest.raises(OSError, match="No space left") as raised, replacing_together(tmp_path) as folder:
-        for name in names:
-            write(folder / name)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "deep/b"))
+    def replace_all(content: dict[str, bytes]) -> None:
+        with replacing_together(tmp_path) as folder:
+            for name, text in content.items():
+                write(folder / name, text)
+            assert {name: (tmp_path / name).read_bytes() for name in old} == old
+
+    old = {"a": b"old", "deep/b": b"old"}
+    for name, text in old.items():
+        write(tmp_path / name, text)
+    with file_size_limit(9), pytest.raises(OSError, match="File too large") as raised:
+        replace_all({"a": b"new", "deep/b": b"new" * 9})
     assert raised.value.filename == str(tmp_path / "deep/b")
-    assert [(tmp_path / name).read_bytes() for name in names] == [b"old", b"old"]
-    with replacing_together(tmp_path) as folder:
-        for name in [*names, "new/c"]:
-            write(folder / name)
-        assert [(tmp_path / name).read_bytes() for name in names] == [b"old", b"old"]
-    assert [(tmp_path / name).read_bytes() for name in [*names, "new/c"]] == [b"new"] * 3
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "deep", "new"]
+    assert {name: (tmp_path / name).read_bytes() for name in old} == old
+    new = {"a": b"new", "deep/b": b"new", "deeper/c": b"new"}
+    replace_all(new)
+    assert {name: (tmp_path / name).read_bytes() for name in new} == new
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "deep", "deeper"]
 
 
 def test_what_a_kill_leaves_is_removed(tmp_path: Path) -> None:

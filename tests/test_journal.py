@@ -132,10 +132,11 @@ def test_a_journal_without_its_lock_file_is_still_ours(output: Path) -> None:
 def test_whoever_goes_on_has_all_images_and_may_have_more(output: Path) -> None:
     with open_journal(output, SETTINGS, [*IN_ORDER, "later"], resume=True):
         pass
-    for images, message in (
+    fewer: list[tuple[list[ImageId], str]] = [
         (IN_ORDER, "with 1 image not among the photographs, such as later: put back what is gone"),
-        ([2, "later"], r"with 3 images not among the photographs, such as 1: put back what is gone"),
-    ):
+        ([2, "later"], "with 3 images not among the photographs, such as 1: put back what is gone"),
+    ]
+    for images, message in fewer:
         with pytest.raises(InputError, match=message), open_journal(output, SETTINGS, images, resume=True):
             pass
     with open_journal(output, SETTINGS, [*IN_ORDER, "later", "even later"], resume=True) as journal:
