@@ -1,5 +1,7 @@
 """What a prediction has finished outlives whatever stops it; tests/faults.py stops whole predictions."""
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -122,7 +124,7 @@ def test_a_folder_of_another_kind_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_journal_without_its_lock_file_is_still_ours(output: Path) -> None:
-    (journal_folder(output) / "lock").unlink()
+    assert not (journal_folder(output) / "lock").exists()
     with open_journal(output, SETTINGS, IN_ORDER, resume=True) as journal:
         assert journal.finished == set(IN_ORDER)
         journal.remove()
@@ -187,6 +189,18 @@ def test_two_predictions_at_once_do_not_share_a_journal(output: Path) -> None:
             open_journal(output, SETTINGS, IN_ORDER, resume=True),
         ):
             pass
+        assert list(journal.records(IN_ORDER)) == EXPECTED
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_takes_a_journal(
+    output: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with open_journal(output, SETTINGS, IN_ORDER, resume=True) as journal:
         assert list(journal.records(IN_ORDER)) == EXPECTED
 
 

@@ -25,7 +25,11 @@ def locked(folder: Path, taken: str) -> Iterator[None]:
     try:
         if distributed.gather(distributed.rank() == 0 and _is_taken(lock))[0]:
             raise InputError(f"{folder}: {taken}")
-        yield
+        try:
+            yield
+        finally:
+            if distributed.rank() == 0:
+                (folder / LOCK).unlink(missing_ok=True)
     finally:
         lock.release()
 

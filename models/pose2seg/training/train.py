@@ -21,7 +21,7 @@ from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.errors import InputError
 from pose2seg.evaluate import evaluate
 from pose2seg.files import atomic_writer, remove_unfinished
-from pose2seg.lock import LOCK, locked
+from pose2seg.lock import locked
 from pose2seg.model import Pose2Seg
 from pose2seg.training.loader import Batch, BatchSampler, make_loader, telling_of_dead_workers
 from pose2seg.training.log import Log
@@ -102,15 +102,11 @@ def train(
     recipe = replace(recipe, architecture=model.architecture, convention=model.convention)
     run = _Run(model, images, validation, recipe, output, torch.device(device), workers)
     with locked(output, "another training is writing there"):
-        try:
-            run.open_files(resume, tensorboard)
-            with telling_of_dead_workers():
-                for epoch in range(run.epoch, recipe.epochs):
-                    run.train_epoch(epoch, save_every)
-                    run.finish_epoch()
-        finally:
-            if distributed.rank() == 0:
-                (output / LOCK).unlink(missing_ok=True)
+        run.open_files(resume, tensorboard)
+        with telling_of_dead_workers():
+            for epoch in range(run.epoch, recipe.epochs):
+                run.train_epoch(epoch, save_every)
+                run.finish_epoch()
     return run.switch_to_evaluation()
 
 
