@@ -235,6 +235,33 @@ def test_a_training_whose_state_is_gone_is_not_replaced(
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == {name: before}
 
 
+def test_a_training_whose_state_is_gone_is_not_resumed_from_the_beginning(
+    images: list[PersonImage], tmp_path: Path
+) -> None:
+    train_tiny(images, tmp_path / "run")
+    state = tmp_path / "run/state.pt"
+    state.rename(tmp_path / "moved")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(
+        InputError, match=r"state.pt: is gone: put it back to resume, or choose another folder"
+    ):
+        train_tiny(images, tmp_path / "run", resume=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    (tmp_path / "moved").rename(state)
+    train_tiny(images, tmp_path / "run", resume=True)
+
+
+def test_a_training_that_was_stopped_before_its_first_state_begins_again(
+    images: list[PersonImage], tmp_path: Path
+) -> None:
+    train_tiny(images, tmp_path / "whole", validation=images[:2])
+    (tmp_path / "run").mkdir()
+    header, first, *_ = (tmp_path / "whole/losses.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "run/losses.csv").write_text(header + first)
+    train_tiny(images, tmp_path / "run", validation=images[:2], resume=True)
+    assert_same_training(tmp_path / "run", tmp_path / "whole")
+
+
 def test_what_ended_before_its_first_rows_is_no_training(images: list[PersonImage], tmp_path: Path) -> None:
     Log(tmp_path / "run", resume_from=None, tensorboard=False)
     train_tiny(images, tmp_path / "run")

@@ -62,6 +62,13 @@ def _rows_to(path: Path, step: int) -> list[str]:
     return lines[:1] + [row for row in rows if int(row.partition(",")[0]) <= step]
 
 
+def last_step(folder: Path) -> int:
+    """The last step that has a row in losses.csv; 0 where none has."""
+    path = folder / "losses.csv"
+    rows = _rows_to(path, 10**18)[1:] if path.exists() else []
+    return int(rows[-1].partition(",")[0]) if rows else 0
+
+
 def _open_tensorboard(folder: Path, resume_from: int | None) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter

@@ -21,10 +21,11 @@ from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.errors import InputError
 from pose2seg.evaluate import evaluate
 from pose2seg.files import atomic_writer, remove_unfinished
+from pose2seg.gone import GoneError
 from pose2seg.lock import locked
 from pose2seg.model import Pose2Seg
 from pose2seg.training.loader import Batch, BatchSampler, make_loader, telling_of_dead_workers
-from pose2seg.training.log import Log
+from pose2seg.training.log import Log, last_step
 from pose2seg.training.recipe import Recipe
 from pose2seg.training.state import data_checksum, load_state, save_state
 from pose2seg.training.trainer import Trainer
@@ -244,6 +245,11 @@ class _Run:
         found = distributed.gather(path.exists())  # by all, before the first one writes
         if any(found) and not all(found):
             raise InputError(f"{path}: not all processes see it: they need a folder that they share")
+        # The first epoch ends with a state; before, there need not be one.
+        if not any(found) and any(
+            distributed.gather(last_step(self._output) > self._sampler.steps_per_epoch)
+        ):
+            raise GoneError(f"{path}: is gone: put it back to resume, or choose another folder")
         if all(found):
             state = load_state(path, self._recipe, self._data)
             self._best = state["best"]
