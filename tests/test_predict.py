@@ -185,16 +185,16 @@ def test_a_picture_that_cannot_be_written_does_not_keep_the_masks_back(model: Po
 
 @pytest.mark.parametrize("content", [b"", b"not an image"])
 def test_an_image_that_is_none_is_left_out(model: Pose2Seg, folder: Path, content: bytes) -> None:
+    (folder / "photographs/1.png").write_bytes(content)
     photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
-    photographs[1].path.write_bytes(content)
     with pytest.warns(DatasetWarning, match=r"1.png: not an image that OpenCV can read; it is left out$"):
         assert predict_to_file(model, photographs, folder / "masks.json") == (1, 2, 1, 0)
     assert [result["image_id"] for result in json.loads((folder / "masks.json").read_text())] == [10]
 
 
 def test_photographs_of_another_size_than_the_poses_are_left_out(model: Pose2Seg, folder: Path) -> None:
+    cv2.imwrite(str(folder / "photographs/1.png"), np.zeros((25, 15, 3), np.uint8))
     photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
-    cv2.imwrite(str(photographs[1].path), np.zeros((25, 15, 3), np.uint8))
     with pytest.warns(DatasetWarning, match=r"1.png: is 15 x 25, but its poses are for 30 x 50; it is left"):
         assert predict_to_file(model, photographs, folder / "masks.json") == (1, 2, 1, 0)
 
@@ -207,18 +207,14 @@ def test_photographs_whose_poses_cannot_be_read_are_left_out(model: Pose2Seg, fo
     poses = open_poses(folder / "openpose")
     photographs, _ = find_photographs([folder / "photographs"], poses)
     (folder / "openpose" / "0_keypoints.json").write_text("{")
-    (folder / "openpose" / "2_keypoints.json").unlink()
-    with pytest.warns(DatasetWarning) as caught:
-        assert predict_to_file(model, photographs, folder / "masks.json") == (2, 2, 2, 0)
-    first, second = (str(warning.message) for warning in caught)
-    assert "0_keypoints.json: not JSON: " in first
-    assert second.endswith("2.png: its poses are not there any more; it is left out")
+    with pytest.warns(DatasetWarning, match=r"0_keypoints.json: not JSON: .*; it is left out$"):
+        assert predict_to_file(model, photographs, folder / "masks.json") == (3, 3, 1, 0)
 
 
 def test_if_no_image_can_be_read_nothing_is_written(model: Pose2Seg, folder: Path) -> None:
+    for i in range(3):
+        (folder / f"photographs/{i}.png").write_bytes(b"")
     photographs, _ = find_photographs([folder / "photographs"], read_poses(folder / "poses.json"))
-    for photograph in photographs:
-        photograph.path.write_bytes(b"")
     output = folder / "masks.json"
     output.write_text("old")
     before = sorted(folder.iterdir())

@@ -1,7 +1,7 @@
 """Reading datasets of people with a pose and a mask each, in COCO's annotation format."""
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 from pose2seg.annotated_masks import decode, read_segmentation
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, read_image, read_json, shown
+from pose2seg.gone import Version, version_of
 from pose2seg.poses import labelled_keypoints, read_joint_names, stack_poses
 from pose2seg.records import Record
 from pose2seg_ops import RLE
@@ -43,12 +44,16 @@ class PersonMask:
 
 @dataclass(frozen=True)
 class PersonImage:
-    """A photograph with people; `size` is (height, width)."""
+    """A photograph with people; `size` is (height, width).
+
+    version: of the file when `read_dataset` found it.
+    """
 
     image_id: int | str
     path: Path
     size: tuple[int, int]
     people: list[PersonMask] = field(default_factory=list)
+    version: Version = None
 
     @property
     def keypoints(self) -> npt.NDArray[np.float32]:
@@ -101,7 +106,7 @@ def read_dataset(annotations: Path | str, images: Path | str) -> list[PersonImag
     dataset = [image for image in by_id.values() if image.people]
     if not dataset:
         raise InputError(f"{annotations}: no image has a person with joints and a mask")
-    return _without_missing(dataset, images)
+    return [replace(image, version=version_of(image.path)) for image in _without_missing(dataset, images)]
 
 
 def _read_images(file: Record, folder: Path) -> dict[int | str, PersonImage]:
