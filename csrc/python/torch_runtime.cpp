@@ -168,6 +168,11 @@ Tensor view_of_new(py::object object) {
   return view(pointer, owned(std::move(object)));
 }
 
+bool is_real(ScalarType dtype) {
+  return dtype == ScalarType::kFloat || dtype == ScalarType::kDouble || dtype == ScalarType::kHalf ||
+         dtype == ScalarType::kBFloat16;
+}
+
 bool is_negated(PyObject* tensor) {
   PyObject* arguments[] = {tensor};
   const py::object result = checked(PyObject_Vectorcall(torch.is_neg, arguments, 1, nullptr));
@@ -257,8 +262,11 @@ bool is_plain_tensor(py::handle object) {
 }
 
 Tensor view(py::handle object) {
-  if (is_negated(object.ptr())) return view_of_new(object.attr("resolve_neg")());
-  return view(object.ptr(), borrowed(object.ptr()));
+  Tensor tensor = view(object.ptr(), borrowed(object.ptr()));
+  // The table describes the memory, in which a lazy negation has not happened yet. Only imaginary parts have
+  // one.
+  if (is_real(tensor.dtype) && is_negated(object.ptr())) return view_of_new(object.attr("resolve_neg")());
+  return tensor;
 }
 
 std::optional<ScalarType> scalar_type(py::handle dtype) {
