@@ -13,7 +13,7 @@ from pose2seg.annotated_masks import DecodedMasks
 from pose2seg.dataset import DatasetWarning
 from pose2seg.errors import InputError, in_one_line
 from pose2seg.evaluate import Evaluation, ImageEvaluation
-from pose2seg.files import atomic_writer, make_folder, require_no_folder, write_png
+from pose2seg.files import atomic_writer, make_folder, require_no_folder, shown, write_png
 from pose2seg.predict import to_coco_results
 from pose2seg.visualize import Image, draw_comparison
 
@@ -66,7 +66,7 @@ def write_report(evaluation: Evaluation, folder: Path, *, worst: int) -> None:
         try:
             photograph = row.image.read()
         except (InputError, OSError) as error:
-            problem = f"{in_one_line(error)}; there is no picture of image {row.image.image_id!r}"
+            problem = f"{in_one_line(error)}; there is no picture of image {shown(row.image.image_id)}"
             warnings.warn(problem, DatasetWarning, stacklevel=2)
         else:
             write_png(_picture(folder, place), _draw(row, photograph))

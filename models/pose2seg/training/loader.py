@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from pose2seg.annotated_masks import decode
 from pose2seg.dataset import PersonImage
 from pose2seg.errors import InputError
+from pose2seg.files import shown
 from pose2seg.model import ALIGN_SIZE
 from pose2seg.training.augmentation import Crop, Matrix, compose, inverse, is_inside, transform_poses
 from pose2seg.training.paste import Scene, draw_place, paste
@@ -202,7 +203,7 @@ class TrainingSamples(Dataset[Sample]):
 
 
 def _problem(image: PersonImage, error: Exception) -> str:
-    return f"{error}; image {image.image_id!r} is left out"
+    return f"{error}; image {shown(image.image_id)} is left out"
 
 
 def make_loader(
