@@ -208,10 +208,9 @@ def _find_masks(
         return [(person, mask) for person, mask in zip(whole, masks, strict=True) if mask is not None]
     joined = join_parts(people, _read_masks(file, {person.image for person in people}, images, remarks))
     for person, mask in joined:
-        both = f"{person.annotation.named} and {mask.annotation.named}"
-        remarks.add(
-            f"{both}: the joints and the mask of one person, as it seems from where they are", "joined"
-        )
+        other = mask.annotation.named.removeprefix(f"{file.where}: ")
+        remark = f"{person.annotation.named} and {other} are taken for the joints and the mask of one person"
+        remarks.add(remark, "joined")
     certain = {person.annotation.where for person, _ in joined}
     for person in people:
         if person.annotation.where not in certain:
@@ -293,7 +292,7 @@ def _what_was_found(file: Record, people: Sequence[AnnotatedPerson]) -> str:
     """Where nobody has joints and a mask."""
     masks = counted(sum(map(_has_mask, file.list_of_records("annotations"))), "mask", "masks")
     joints = f'{counted(len(people), "annotation", "annotations")} with a labelled joint in "keypoints"'
-    found = f'there are {joints}, and {masks} in "segmentation"'
+    found = f'found {joints}, and {masks} in "segmentation"'
     if any(_has_mask(person.annotation) for person in people):
         return f"{found}, but no mask that can be used beside joints"
     if people and masks[0] != "0":
