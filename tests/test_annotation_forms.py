@@ -194,8 +194,8 @@ def test_other_categories_are_no_people(tmp_path: Path, read: Reader, name: str)
     car = person(category_id=4, keypoints=[0] * 51)
     poses, messages = told(read, write(tmp_path, dog, person(), ball, dog, car, categories=categories))
     assert poses.reshape(-1).tolist() == POSE
-    must = 'is left out: "category_id" must be that of a person, got of'
-    assert messages == [f"annotations[0] (id 70) {must} 'dog' (and 2 more of this kind)"]
+    must = 'is left out: "category_id" must be that of a person, got 2 ('
+    assert messages == [f"annotations[0] (id 70) {must}'dog') (and 2 more of this kind)"]
 
 
 @every_reader
@@ -212,7 +212,7 @@ def test_people_whose_category_is_not_listed_are_left_out_beside_others(tmp_path
     path = write(tmp_path, person(), person(category_id=9), categories=[{"id": 1, "name": "person"}])
     poses, messages = told(read, path)
     assert len(poses) == len(messages) == 1
-    assert "must be that of a person, got 9, which is in no category" in messages[0]
+    assert "must be that of a person, got 9 (in no category)" in messages[0]
 
 
 @pytest.mark.parametrize("read", [by_predict, by_evaluate_and_train])
@@ -282,7 +282,7 @@ def test_a_fault_of_an_image_matters_if_somebody_is_on_it(tmp_path: Path, fault:
 
 @every_reader
 def test_people_marked_as_crowds_count_if_all_are(tmp_path: Path, read: Reader) -> None:
-    """As CVAT and datumaro mark everybody whose mask was painted."""
+    """As datumaro marks everybody whose mask was painted."""
     poses, messages = told(read, write(tmp_path, person(iscrowd=1), person(iscrowd=1)))
     assert len(poses) == 2
     remark = 'counts as a person, as everybody is marked "iscrowd" (and 1 more of this kind)'

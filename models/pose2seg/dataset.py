@@ -212,7 +212,7 @@ def _find_masks(
         remark = f"{person.annotation.named} and {other} are taken for the joints and the mask of one person"
         remarks.add(remark, "joined")
     certain = {person.annotation.where for person, _ in joined}
-    for person in people:
+    for person in people if joined else ():
         if person.annotation.where not in certain:
             where = person.annotation.named
             remarks.add(f"{where} is left out: there is no mask that is certainly the person's", "not joined")
@@ -290,11 +290,11 @@ def _box(mask: AnnotatedMask, remarks: Remarks) -> tuple[float, float, float, fl
 
 def _what_was_found(file: Record, people: Sequence[AnnotatedPerson]) -> str:
     """Where nobody has joints and a mask."""
-    masks = counted(sum(map(_has_mask, file.list_of_records("annotations"))), "mask", "masks")
+    masks = sum(map(_has_mask, file.list_of_records("annotations")))
     joints = f'{counted(len(people), "annotation", "annotations")} with a labelled joint in "keypoints"'
-    found = f'found {joints}, and {masks} in "segmentation"'
+    found = f'found {joints}, and {counted(masks, "mask", "masks")} in "segmentation"'
     if any(_has_mask(person.annotation) for person in people):
         return f"{found}, but no mask that can be used beside joints"
-    if people and masks[0] != "0":
+    if people and masks:
         return f"{found} of other annotations, of which none is certainly the same person's: join them in one"
-    return found
+    return f"{found}, where both have to be in one file" if people or masks else found

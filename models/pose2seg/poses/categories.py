@@ -28,9 +28,8 @@ class Categories(NamedTuple):
         if category is None or not self.people:
             return COCO_KEYPOINTS
         if str(category) not in self.people:
-            name = self.others.get(str(category))
-            described = f"{shown(category)}, which is in no category" if name is None else f"of {name}"
-            raise InputError(f'{annotation.where}: "category_id" must be that of a person, got {described}')
+            got = f"{shown(category)} ({self.others.get(str(category), 'in no category')})"
+            raise InputError(f'{annotation.where}: "category_id" must be that of a person, got {got}')
         return self.people[str(category)]
 
 
