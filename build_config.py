@@ -1,8 +1,7 @@
-"""What to build, and against what: the decisions of build_backend.py and setup.py. None needs torch."""
+"""What to build: the compiler, the CUDA toolkit and the GPU architectures that setup.py uses."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import shutil
@@ -11,23 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# The oldest and the newest release that have been built against and tested.
-OLDEST_TORCH = "2.9.0"
-NEWEST_TORCH = "2.14.1"
-
 # The compute capabilities of the GPU generations that PyTorch's own binaries support.
 CUDA_ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 
-NVCC_FLAGS = [
-    "-O3",
-    "-std=c++17",
-    "-Xcompiler=-fvisibility=hidden,-Wall,-Wextra",
-    # torch takes the conversions and operators from CUDA's half types, for its own headers; no .cu has those.
-    "-U__CUDA_NO_HALF_CONVERSIONS__",
-    "-U__CUDA_NO_HALF_OPERATORS__",
-    "-U__CUDA_NO_HALF2_OPERATORS__",
-    "-U__CUDA_NO_BFLOAT16_CONVERSIONS__",
-]
+NVCC_FLAGS = ["-O3", "-std=c++17", "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra"]
 
 
 class BuildError(SystemExit):
@@ -43,35 +29,6 @@ class CudaToolkit:
     @property
     def nvcc(self) -> Path:
         return self.root / "bin" / "nvcc"
-
-
-def torch_release() -> str | None:
-    """The installed release of torch without its local part ("2.13.0" of "2.13.0+cpu"), or None."""
-    try:
-        return importlib.metadata.version("torch").partition("+")[0]
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def torch_requirement() -> str:
-    """The release that is built against; where there is none yet, the releases that have been tested."""
-    release = torch_release()
-    return f"torch=={release}" if release else f"torch>={OLDEST_TORCH},<={NEWEST_TORCH}"
-
-
-def check_torch(release: str | None) -> None:
-    """Raises BuildError where there is no torch, or an older one than has been tested."""
-    if release is None:
-        raise BuildError(
-            "pose2seg_ops is built against the torch of its environment, and here is none. To install one:\n"
-            f'    pip install "{torch_requirement()}"'
-        )
-    if _major_minor(release) < _major_minor(OLDEST_TORCH):
-        raise BuildError(f"pose2seg_ops needs torch {OLDEST_TORCH} or newer, and here is torch {release}.")
-
-
-def _major_minor(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in version.split(".")[:2])
 
 
 def check_compiler(compiler: str, python_headers: Path) -> None:
@@ -115,47 +72,25 @@ def _output(*command: str) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
 
 
-def why_no_cuda(
-    switch: str, torch_cuda: str | None, torch_hip: str | None, toolkit: CudaToolkit | None
-) -> str | None:
-    """Decides about the CUDA kernels: None where they are to be built, else the reason why they are not.
+def wanted_toolkit(environment: Mapping[str, str]) -> CudaToolkit | None:
+    """The toolkit to compile CUDA kernels with, or None to build without them.
 
-    Args:
-        switch: the value of POSE2SEG_CUDA.
-        torch_cuda, torch_hip: torch.version.cuda and torch.version.hip.
+    POSE2SEG_CUDA decides: "auto", the default, takes the toolkit that is there; "0" takes none; "1" insists.
 
     Raises:
-        BuildError: the switch is unknown or asks for what is impossible, or nvcc does not fit torch.
+        BuildError: the switch has another value, or it insists and there is no toolkit.
     """
+    switch = environment.get("POSE2SEG_CUDA", "auto")
     if switch not in ("auto", "0", "1"):
         raise BuildError(f"POSE2SEG_CUDA must be auto, 0 or 1, got {switch!r}")
-    if switch == "0":
-        return "POSE2SEG_CUDA=0"
-    if torch_cuda is None:
-        reason = f"torch is a {'ROCm' if torch_hip else 'CPU'} build"
-        if switch == "1":
-            raise BuildError(
-                f"POSE2SEG_CUDA=1, but {reason}.\n"
-                "Install a torch for CUDA (https://pytorch.org/get-started/locally), or set POSE2SEG_CUDA=0."
-            )
-        return reason
-    install = (
-        f"install the CUDA {torch_cuda} toolkit (https://developer.nvidia.com/cuda-toolkit-archive, "
-        f"or conda install -c conda-forge cuda-toolkit cuda-version={torch_cuda})"
-    )
-    if toolkit is None:
-        reason = "no working nvcc was found, neither in CUDA_HOME nor on PATH"
-        if switch == "1":
-            raise BuildError(f"POSE2SEG_CUDA=1, but {reason}.\nEither {install},\nor set CUDA_HOME to one.")
-        return reason
-    if _major_minor(toolkit.version)[0] != _major_minor(torch_cuda)[0]:
+    toolkit = None if switch == "0" else find_cuda_toolkit(environment)
+    if switch == "1" and toolkit is None:
         raise BuildError(
-            f"nvcc is of CUDA {toolkit.version} (in {toolkit.root}), but torch is of CUDA {torch_cuda}.\n"
-            f"Either {install},\n"
-            "or set CUDA_HOME to such a toolkit where there is one already,\n"
-            "or set POSE2SEG_CUDA=0 to build without CUDA kernels."
+            "POSE2SEG_CUDA=1, but no working nvcc was found, neither in CUDA_HOME nor on PATH. Install a\n"
+            "CUDA toolkit (https://developer.nvidia.com/cuda-downloads, or\n"
+            "conda install -c conda-forge cuda-toolkit), or set CUDA_HOME to the folder of one."
         )
-    return None
+    return toolkit
 
 
 def cuda_architectures(requested: str | None, toolkit: CudaToolkit) -> list[str]:
@@ -166,18 +101,17 @@ def cuda_architectures(requested: str | None, toolkit: CudaToolkit) -> list[str]
     return [*older, f"{newest}+PTX"]
 
 
-def max_jobs() -> int:
-    """Compiler processes to run at once: one a core, each with the 2 GiB that torch's headers can take."""
-    return max(1, min(len(os.sched_getaffinity(0)), _available_memory() // (2 << 30)))
+def architecture_flags(architectures: list[str]) -> list[str]:
+    """The arguments of nvcc for compute capabilities such as "9.0", or "12.0+PTX" for newer GPUs as well."""
+    flags = []
+    for architecture in architectures:
+        number = architecture.replace(".", "").removesuffix("+PTX")
+        flags.append(f"-gencode=arch=compute_{number},code=sm_{number}")
+        if architecture.endswith("+PTX"):
+            flags.append(f"-gencode=arch=compute_{number},code=compute_{number}")
+    return flags
 
 
-def _available_memory() -> int:
-    """Bytes that new processes can have: of the machine, and of the container where there is one."""
-    kibibytes = re.search(r"MemAvailable: *(\d+)", Path("/proc/meminfo").read_text())
-    available = int(kibibytes[1]) * 1024 if kibibytes else 0
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and limit.read_text().strip() != "max":
-        available = min(
-            available, int(limit.read_text()) - int(limit.with_name("memory.current").read_text())
-        )
-    return available
+def max_jobs(environment: Mapping[str, str]) -> int:
+    """Compiler processes to run at once: MAX_JOBS, or one for each core that this process may use."""
+    return int(environment.get("MAX_JOBS") or len(os.sched_getaffinity(0)))

@@ -1,84 +1,60 @@
-"""The extension `pose2seg_ops._C`: sources, flags, CUDA architectures. The metadata is in pyproject.toml."""
+"""The extension `pose2seg_ops._C`. All metadata is in pyproject.toml."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any
 
-from setuptools import setup
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+sys.path.append(str(Path(__file__).parent))  # which setuptools leaves out
 
 import build_config
+import compile_extension
 
-REQUIREMENTS = [
-    "numpy",
-    "opencv-python-headless",
-    "pycocotools",
-    "safetensors",
-    "tqdm",
-    build_config.torch_requirement(),
-]
+CSRC = compile_extension.CSRC
 
 
-def extension() -> dict[str, Any]:
-    """The arguments of setup() that describe the extension, for the torch that is installed."""
-    build_config.check_torch(build_config.torch_release())
-    build_config.check_compiler(os.environ.get("CXX", "c++"), Path(sysconfig.get_path("include")))
-    import torch
+class BuildWithNinja(build_ext):
+    """Compiles with CUDA kernels where there is an nvcc, and without them elsewhere."""
 
-    toolkit = build_config.find_cuda_toolkit(os.environ)
-    switch = os.environ.get("POSE2SEG_CUDA", "auto")
-    why_no_cuda = build_config.why_no_cuda(switch, torch.version.cuda, torch.version.hip, toolkit)
-    architectures: list[str] = []
-    if toolkit and not why_no_cuda:
+    def build_extension(self, extension: Extension) -> None:
+        compiler = os.environ.get("CXX", "c++")
+        build_config.check_compiler(compiler, Path(sysconfig.get_path("include")))
+        toolkit = build_config.wanted_toolkit(os.environ)
+        described = compile_extension.Extension(
+            "_C",
+            sources=[*sorted(CSRC.glob("ops/*.cpp")), *sorted(CSRC.glob("cpu/*.cpp"))],
+            flags=["-O3", "-g0", *build_config.inlining_flags(compiler)],
+        )
+        if toolkit is None:
+            print("\n*** pose2seg_ops is built WITHOUT CUDA kernels\n", file=sys.stderr)
+        else:
+            self._add_cuda(described, toolkit)
+        folder = Path(
+            "build", f"{sysconfig.get_config_var('SOABI')}-{'cuda' if toolkit else 'cpu'}"
+        ).resolve()
+        try:
+            library = Path(self.get_ext_fullpath(extension.name))
+            compile_extension.build(described, folder, library, build_config.max_jobs(os.environ))
+        except subprocess.CalledProcessError as error:
+            raise build_config.BuildError("pose2seg_ops did not compile: see above") from error
+
+    def _add_cuda(self, described: compile_extension.Extension, toolkit: build_config.CudaToolkit) -> None:
         architectures = build_config.cuda_architectures(os.environ.get("TORCH_CUDA_ARCH_LIST"), toolkit)
-        os.environ["CUDA_HOME"] = str(toolkit.root)
-        os.environ["TORCH_CUDA_ARCH_LIST"] = ";".join(architectures)
-    else:
-        print(f"\n*** pose2seg_ops is built WITHOUT CUDA kernels: {why_no_cuda}\n", file=sys.stderr)
-    os.environ.setdefault("MAX_JOBS", str(build_config.max_jobs()))
-    os.environ["PATH"] += os.pathsep + sysconfig.get_path("scripts")  # for ninja
-
-    # Imported only now, because it reads CUDA_HOME at its import.
-    from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension, include_paths
-
-    class BuildExtensionAndInfo(BuildExtension):
-        def finalize_options(self) -> None:
-            super().finalize_options()
-            # A folder that stays, to compile only what has changed, and that no other torch uses.
-            self.build_temp = str(Path("build", f"torch-{torch.__version__}").resolve())
-
-        def run(self) -> None:
-            super().run()
-            info = Path(self.get_ext_fullpath("pose2seg_ops._C")).with_name("_build_info.py")
-            info.write_text(
-                '"""Written by setup.py, described in _build_info.pyi."""\n\n'
-                f"TORCH_VERSION = {str(torch.__version__)!r}\n"
-                f"CUDA_VERSION = {None if why_no_cuda else torch.version.cuda!r}\n"
-                f"CUDA_ARCHITECTURES = {tuple(architectures)!r}\n"
-                f"WHY_NO_CUDA = {why_no_cuda!r}\n"
-            )
-
-    # -fopenmp is for at::parallel_for. It is not given to the linker, so that the extension uses whatever
-    # OpenMP runtime torch has loaded, and never brings a second one with threads of its own.
-    # -ffp-contract=off, because a formula that is written in two places has to round alike in both.
-    flags = ["-O3", "-g0", "-fvisibility=hidden", "-fopenmp", "-ffp-contract=off", "-Wall", "-Wextra"]
-    flags += build_config.inlining_flags(os.environ.get("CXX", "c++"))
-    flags += [f"-isystem{path}" for path in include_paths()]  # no warnings from torch's own headers
-    patterns = ["bindings.cpp", "ops/*.cpp", "cpu/*.cpp"]
-    if not why_no_cuda:
-        flags += ["-DPOSE2SEG_WITH_CUDA"]
-        patterns += ["cuda/*.cu"]
-    module = (CppExtension if why_no_cuda else CUDAExtension)(
-        "pose2seg_ops._C",
-        sources=[str(path) for pattern in patterns for path in sorted(Path("csrc").glob(pattern))],
-        include_dirs=[str(Path("csrc").resolve())],
-        extra_compile_args={"cxx": flags, "nvcc": build_config.NVCC_FLAGS},
-    )
-    return {"ext_modules": [module], "cmdclass": {"build_ext": BuildExtensionAndInfo}}
+        print(f"\n*** CUDA {toolkit.version} kernels for {' '.join(architectures)}\n", file=sys.stderr)
+        described.nvcc = toolkit.nvcc
+        described.cuda_sources = sorted(CSRC.glob("cuda/*.cu"))
+        described.cuda_flags = build_config.architecture_flags(architectures)
+        described.flags = [*described.flags, "-DPOSE2SEG_WITH_CUDA"]
+        described.python_flags = [
+            f"'-DPOSE2SEG_CUDA_VERSION=\"{toolkit.version}\"'",
+            f"'-DPOSE2SEG_CUDA_ARCHITECTURES=\"{' '.join(architectures)}\"'",
+        ]
 
 
-# A source distribution is made without torch.
-setup(install_requires=REQUIREMENTS, **({} if "sdist" in sys.argv else extension()))
+setup(ext_modules=[Extension("pose2seg_ops._C", sources=[])], cmdclass={"build_ext": BuildWithNinja})

@@ -1,105 +1,252 @@
-#include <ATen/record_function.h>
+#include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
-#include <torch/csrc/utils/pybind.h>
-#include <torch/library.h>
 
+#include <algorithm>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "ops/errors.h"
 #include "ops/ops.h"
+#include "python/torch_runtime.h"
 
-// Every op twice: as a plain function, the quick way in from eager Python, and with the dispatcher, for
-// torch.compile and torch.export. The modules of pose2seg_ops add the fake kernels.
+// Every op as a function of Python. pose2seg_ops/_operator.py calls them, directly and as operators of torch.
 
-#ifndef POSE2SEG_LIBRARY
-#define POSE2SEG_LIBRARY pose2seg_ops
-#endif
+namespace py = pybind11;
 
 namespace pose2seg {
 namespace {
 
-std::tuple<at::Tensor, at::Tensor> letterbox_vectors(const std::vector<at::Tensor>& images,
-                                                     at::IntArrayRef size, const std::vector<double>& mean,
-                                                     const std::vector<double>& std, at::ScalarType dtype,
-                                                     bool channels_last) {
-  return letterbox(images, size, mean, std, dtype, channels_last);
+// Integers out of a sequence. An integer is whatever has __index__.
+struct Integers {
+  std::vector<int64_t> values;
+};
+
+// The same, also out of a sequence of pairs.
+struct FlatPairs {
+  std::vector<int64_t> values;
+};
+
+// Numbers out of a sequence.
+struct Numbers {
+  std::vector<double> values;
+};
+
+// The items of a list or a tuple. No other sequence: a tensor is one, too.
+struct Items {
+  std::vector<py::handle> values;
+};
+
+bool append(PyObject* item, std::vector<int64_t>& values) {
+  const auto integer = py::reinterpret_steal<py::object>(PyNumber_Index(item));
+  if (!integer) return false;
+  values.push_back(PyLong_AsLongLong(integer.ptr()));
+  return values.back() != -1 || !PyErr_Occurred();
 }
 
-// A function of Python in a range of its operator's name, for the profiler and NVTX: what the dispatcher
-// gives an operator. Where nobody looks on, that is one comparison.
-template <class Result, class... Arguments>
-void define(py::module_& m, const char* name, Result (*op)(Arguments...)) {
-  const auto in_range = [op, range = C10_STRINGIZE(POSE2SEG_LIBRARY) "::" +
-                                     std::string(name)](Arguments... arguments) -> Result {
-    RECORD_FUNCTION(range.c_str(), c10::ArrayRef<const c10::IValue>());
-    return op(std::forward<Arguments>(arguments)...);
-  };
-  m.def(name, in_range, py::call_guard<py::gil_scoped_release>());
+bool append(PyObject* item, std::vector<double>& values) {
+  values.push_back(PyFloat_AsDouble(item));
+  return values.back() != -1 || !PyErr_Occurred();
 }
 
-template <class Kernel>
-void define(torch::Library& library, const std::string& schema, Kernel kernel) {
-  const std::string name = schema.substr(0, schema.find('('));
-  library.def(schema.c_str());
-  library.impl(name.c_str(), torch::dispatch(c10::DispatchKey::CPU, kernel));
-  library.impl(name.c_str(), torch::dispatch(c10::DispatchKey::CUDA, kernel));
+bool append(PyObject* item, std::vector<py::handle>& values) {
+  values.emplace_back(item);
+  return true;
+}
+
+// Appends every item of a sequence. On failure a Python exception may be set.
+template <class Value>
+bool append_all(PyObject* source, std::vector<Value>& values) {
+  const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(source, ""));
+  if (!items) return false;
+  const Py_ssize_t count = PySequence_Fast_GET_SIZE(items.ptr());
+  values.reserve(static_cast<size_t>(count));
+  for (Py_ssize_t i = 0; i < count; ++i)
+    if (!append(PySequence_Fast_GET_ITEM(items.ptr(), i), values)) return false;
+  return true;
+}
+
+bool append_pairs(PyObject* source, std::vector<int64_t>& values) {
+  const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(source, ""));
+  if (!items) return false;
+  const Py_ssize_t count = PySequence_Fast_GET_SIZE(items.ptr());
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* pair = PySequence_Fast_GET_ITEM(items.ptr(), i);
+    const size_t before = values.size();
+    if (PyUnicode_Check(pair) || !append_all(pair, values) || values.size() != before + 2) return false;
+  }
+  return true;
+}
+
+bool load(PyObject* source, Integers& integers) { return append_all(source, integers.values); }
+
+bool load(PyObject* source, FlatPairs& pairs) {
+  if (append_all(source, pairs.values)) return true;
+  PyErr_Clear();
+  pairs.values.clear();
+  return append_pairs(source, pairs.values);
+}
+
+bool load(PyObject* source, Numbers& numbers) {
+  return !is_plain_tensor(source) && append_all(source, numbers.values);
+}
+
+bool load(PyObject* source, Items& items) {
+  return (PyList_Check(source) || PyTuple_Check(source)) && append_all(source, items.values);
 }
 
 }  // namespace
 }  // namespace pose2seg
 
-PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+namespace pybind11::detail {
+
+// Converts what load() of above takes; Python then sees a TypeError for anything else.
+template <class Sequence>
+struct sequence_caster {
+  PYBIND11_TYPE_CASTER(Sequence, const_name("Sequence"));
+
+  bool load(handle source, bool) {
+    if (pose2seg::load(source.ptr(), value)) return true;
+    PyErr_Clear();
+    return false;
+  }
+};
+
+template <>
+struct type_caster<pose2seg::Integers> : sequence_caster<pose2seg::Integers> {};
+template <>
+struct type_caster<pose2seg::FlatPairs> : sequence_caster<pose2seg::FlatPairs> {};
+template <>
+struct type_caster<pose2seg::Numbers> : sequence_caster<pose2seg::Numbers> {};
+template <>
+struct type_caster<pose2seg::Items> : sequence_caster<pose2seg::Items> {};
+
+template <>
+struct type_caster<pose2seg::ScalarType> {
+  PYBIND11_TYPE_CASTER(pose2seg::ScalarType, const_name("torch.dtype"));
+
+  bool load(handle source, bool) {
+    const auto found = pose2seg::scalar_type(source);
+    if (found) value = *found;
+    return found.has_value();
+  }
+};
+
+}  // namespace pybind11::detail
+
+namespace pose2seg {
+namespace {
+
+// What Python passes for a parameter of an op.
+template <class Parameter>
+struct FromPython {
+  using type = Parameter;
+};
+template <>
+struct FromPython<const Tensor&> {
+  using type = py::handle;
+};
+template <>
+struct FromPython<std::span<const Tensor>> {
+  using type = Items;
+};
+template <>
+struct FromPython<Sizes> {
+  using type = Integers;
+};
+template <>
+struct FromPython<Pairs> {
+  using type = FlatPairs;
+};
+template <>
+struct FromPython<std::span<const double>> {
+  using type = Numbers;
+};
+
+// Whether the kernels can be called with an argument as it is.
+template <class Argument>
+bool is_plain(const Argument& argument) {
+  if constexpr (std::is_same_v<Argument, py::handle>) return is_plain_tensor(argument);
+  if constexpr (std::is_same_v<Argument, Items>)
+    return std::all_of(argument.values.begin(), argument.values.end(), is_plain_tensor);
+  return true;
+}
+
+template <class Argument>
+const Argument& converted(const Argument& argument) {
+  return argument;
+}
+Tensor converted(const py::handle& argument) { return view(argument); }
+std::vector<Tensor> converted(const Items& items) {
+  std::vector<Tensor> views;
+  for (const py::handle item : items.values) views.push_back(view(item));
+  return views;
+}
+const std::vector<int64_t>& converted(const Integers& argument) { return argument.values; }
+Pairs converted(const FlatPairs& argument) { return {argument.values.begin(), argument.values.end()}; }
+const std::vector<double>& converted(const Numbers& argument) { return argument.values; }
+
+py::object returned(const Tensor& tensor) { return to_python(tensor); }
+py::object returned(const std::vector<Tensor>& tensors) {
+  py::list list(tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i) list[i] = to_python(tensors[i]);
+  return list;
+}
+py::object returned(const std::vector<std::string>& encoded) {
+  py::list list(encoded.size());
+  for (size_t i = 0; i < encoded.size(); ++i) list[i] = py::bytes(encoded[i]);
+  return list;
+}
+template <class... Tensors>
+py::object returned(const std::tuple<Tensors...>& tensors) {
+  return std::apply([](const auto&... each) { return py::make_tuple(to_python(each)...); }, tensors);
+}
+
+// An op as a function that returns NotImplemented, and does nothing, where an argument is not a plain tensor.
+template <class Result, class... Parameters>
+void define(py::module_& m, const char* name, Result (*op)(Parameters...)) {
+  m.def(name, [op](const typename FromPython<Parameters>::type&... arguments) -> py::object {
+    if (!(is_plain(arguments) && ...)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+    return returned(op(converted(arguments)...));
+  });
+}
+
+void translate_exception(std::exception_ptr pointer) {
+  try {
+    std::rethrow_exception(pointer);
+  } catch (const TypeError& error) {
+    py::set_error(PyExc_TypeError, error.what());
+  } catch (const ValueError& error) {
+    py::set_error(PyExc_ValueError, error.what());
+  } catch (const NotImplementedError& error) {
+    py::set_error(PyExc_NotImplementedError, error.what());
+  }
+}
+
+}  // namespace
+}  // namespace pose2seg
+
+PYBIND11_MODULE(POSE2SEG_MODULE, m, py::mod_gil_not_used()) {
   using namespace pose2seg;
   m.doc() = "Kernels of pose2seg_ops; the modules of the package document and call them.";
+#ifdef POSE2SEG_WITH_CUDA
+  m.attr("cuda_version") = POSE2SEG_CUDA_VERSION;
+  m.attr("cuda_architectures") = POSE2SEG_CUDA_ARCHITECTURES;
+#else
+  m.attr("cuda_version") = py::none();
+  m.attr("cuda_architectures") = py::none();
+#endif
+  py::register_local_exception_translator(translate_exception);
+  m.def("initialize", initialize_torch);
   define(m, "affine_align", affine_align);
+  define(m, "affine_align_backward_input", affine_align_backward_input);
+  define(m, "affine_align_backward_matrices", affine_align_backward_matrices);
   define(m, "skeleton_maps", skeleton_maps);
+  define(m, "skeleton_maps_backward", skeleton_maps_backward);
   define(m, "align_with_skeleton", align_with_skeleton);
   define(m, "fit_pose_templates", fit_pose_templates);
   define(m, "paste_masks", paste_masks);
   define(m, "paste_rle", paste_rle);
   define(m, "encode_rle", encode_rle);
-  define(m, "letterbox", letterbox_vectors);
-}
-
-TORCH_LIBRARY_FRAGMENT(POSE2SEG_LIBRARY, m) {
-  using namespace pose2seg;
-  define(m,
-         "affine_align(Tensor input, Tensor matrices, Tensor batch_index, SymInt[2] output_size, "
-         "str convention) -> Tensor",
-         TORCH_FN(affine_align));
-  define(m,
-         "affine_align_backward_input(Tensor grad, Tensor matrices, Tensor batch_index, SymInt[] input_size, "
-         "bool channels_last, str convention) -> Tensor",
-         TORCH_FN(affine_align_backward_input));
-  define(m,
-         "affine_align_backward_matrices(Tensor grad, Tensor input, Tensor matrices, Tensor batch_index, "
-         "str convention) -> Tensor",
-         TORCH_FN(affine_align_backward_matrices));
-  define(m,
-         "skeleton_maps(Tensor keypoints, SymInt[2] output_size, int[] limbs, float sigma, float limb_width, "
-         "int stride, bool signed_visibility, str limb_overlap, ScalarType? dtype) -> Tensor",
-         TORCH_FN(skeleton_maps));
-  define(m,
-         "skeleton_maps_backward(Tensor grad, Tensor keypoints, int[] limbs, float sigma, "
-         "float limb_width, int stride, bool signed_visibility, str limb_overlap) -> Tensor",
-         TORCH_FN(skeleton_maps_backward));
-  define(m,
-         "align_with_skeleton(Tensor input, Tensor keypoints, Tensor matrices, Tensor batch_index, "
-         "SymInt[2] output_size, str convention, int[] limbs, float sigma, float limb_width, "
-         "bool signed_visibility) -> Tensor",
-         TORCH_FN(align_with_skeleton));
-  define(m,
-         "fit_pose_templates(Tensor keypoints, Tensor templates, SymInt[2] source_size, "
-         "SymInt[2] output_size, str score) -> (Tensor, Tensor, Tensor)",
-         TORCH_FN(fit_pose_templates));
-  define(m,
-         "paste_masks(Tensor probabilities, Tensor matrices, Tensor batch_index, SymInt[] image_sizes, "
-         "float threshold) -> Tensor[]",
-         TORCH_FN(paste_masks));
-  define(m,
-         "paste_rle(Tensor probabilities, Tensor matrices, Tensor batch_index, SymInt[] image_sizes, "
-         "float threshold) -> (Tensor, Tensor)",
-         TORCH_FN(paste_rle));
-  define(m, "encode_rle(Tensor masks) -> (Tensor, Tensor)", TORCH_FN(encode_rle));
-  define(m,
-         "letterbox(Tensor[] images, SymInt[2] size, float[] mean, float[] std, ScalarType dtype, "
-         "bool channels_last) -> (Tensor, Tensor)",
-         TORCH_FN(letterbox));
+  define(m, "letterbox", letterbox);
 }

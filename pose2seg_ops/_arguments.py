@@ -2,23 +2,15 @@
 
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
-from inspect import signature
 from operator import index
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ._build_info import CUDA_VERSION, WHY_NO_CUDA
-from .coco import COCO_LIMBS
-
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
 _HALF_PRECISION = (torch.float16, torch.bfloat16)
 _SHOWN = 4  # entries of a list, in a message
-_FLAT_COCO_LIMBS = [joint for limb in COCO_LIMBS for joint in limb]
 
 
 def as_size(value: Sequence[int], name: str) -> tuple[int, int]:
@@ -36,7 +28,17 @@ def _as_integer(value: Any) -> Any:
     return value if isinstance(value, (int, torch.SymInt)) else index(value)
 
 
-def flatten_pairs(pairs: Iterable[Sequence[int]], name: str) -> list[int]:
+def as_integers(value: Sequence[Any], name: str) -> list[int]:
+    """A flat list of integers, or of pairs of integers; TypeError naming the argument for anything else."""
+    try:
+        integers = list(value)
+    except TypeError:
+        raise TypeError(f"{name} must be pairs of integers, got {reprlib.repr(value)}") from None
+    is_flat = all(isinstance(item, (int, torch.SymInt)) for item in integers)
+    return integers if is_flat else _flatten_pairs(integers, name)
+
+
+def _flatten_pairs(pairs: Iterable[Sequence[int]], name: str) -> list[int]:
     """[a, b, c, d, ...] of [(a, b), (c, d), ...]; TypeError naming the argument when it is anything else."""
     flat: list[int] = []
     pair: Any = pairs
@@ -49,14 +51,9 @@ def flatten_pairs(pairs: Iterable[Sequence[int]], name: str) -> list[int]:
     return flat
 
 
-def flatten_limbs(limbs: Sequence[tuple[int, int]]) -> Sequence[int]:
-    """One flat list; the usual limbs without a look at each, which took as long as a call.
-
-    But for torch.compile, for which that takes nothing, and which cannot tell by `is` in older releases.
-    """
-    if not torch.compiler.is_compiling() and limbs is COCO_LIMBS:
-        return _FLAT_COCO_LIMBS
-    return flatten_pairs(limbs, "limbs")
+def pairs(flat: Sequence[int]) -> list[tuple[int, int]]:
+    """[(a, b), (c, d), ...] of [a, b, c, d, ...]."""
+    return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def as_geometry(tensor: Tensor) -> Tensor:
@@ -65,9 +62,11 @@ def as_geometry(tensor: Tensor) -> Tensor:
     A network that predicts them gives them so, and an op with float32 arithmetic takes what it gets, as
     torch's own do. Without autocast such a tensor is an error: half precision places nothing to the pixel.
     """
-    if tensor.dtype in _HALF_PRECISION and _has_autocast(tensor.device.type):
-        return tensor.float()
-    return tensor
+    try:
+        is_half = tensor.dtype in _HALF_PRECISION
+    except (AttributeError, TypeError):  # not a tensor, which the operator will say
+        return tensor
+    return tensor.float() if is_half and _has_autocast(tensor.device.type) else tensor
 
 
 def _has_autocast(device: str) -> bool:
@@ -76,35 +75,11 @@ def _has_autocast(device: str) -> bool:
     return is_available and torch.is_autocast_enabled(device)
 
 
-def names_bad_arguments(op: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Has `op` raise a TypeError that names the argument where one is not of the annotated type.
-
-    The types are looked at only once `op` has failed, so that a good call does not wait for it.
-    """
-
-    @wraps(op)
-    def call(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        try:
-            return op(*args, **kwargs)
-        except Exception:
-            if not torch.compiler.is_compiling():
-                _check_types(op, args, kwargs)
-            raise
-
-    return call
-
-
-def _check_types(op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    parameters = signature(op).parameters
-    for name, value in (*zip(parameters, args, strict=False), *kwargs.items()):
-        if name not in parameters:
-            continue
-        expected, matches = EXPECTED.get(parameters[name].annotation, _ANYTHING)
-        if not matches(value):
-            raise TypeError(f"{name} must be {expected}, got {_described(value)}") from None
-        if isinstance(value, Tensor) and value.is_cuda and CUDA_VERSION is None:
-            reason = f"pose2seg_ops was built without CUDA kernels: {WHY_NO_CUDA}"
-            raise RuntimeError(f"{name} is on {value.device}, but {reason}") from None
+def check_type(name: str, kind: str, value: Any) -> None:
+    """Raises TypeError where `value` is not of the type `kind` of an operator's schema."""
+    expected, matches = _EXPECTED[kind]
+    if not matches(value):
+        raise TypeError(f"{name} must be {expected}, got {_described(value)}") from None
 
 
 def _described(value: Any) -> str:
@@ -154,21 +129,19 @@ def _fits_64_bits(value: Any) -> bool:
     return not isinstance(value, int) or _is_integer(value)
 
 
-_ANYTHING = "", lambda value: True
 _SIZES = "integers of 64 bits", _fits_64_bits
-EXPECTED: dict[Any, tuple[str, Callable[[Any], bool]]] = {
-    Tensor: ("a tensor", _is_tensor),
-    Sequence[Tensor]: ("a list of tensors", lambda value: _is_list(value, _is_tensor)),
-    Sequence[int]: _SIZES,
-    int | Sequence[int]: _SIZES,
-    Sequence[Sequence[int]]: _SIZES,
-    Sequence[tuple[int, int]]: _SIZES,
-    Sequence[float]: ("a list of numbers", lambda value: _is_list(value, _is_number)),
-    float: ("a number", _is_number),
-    int: ("an integer of 64 bits", _is_integer),
-    bool: ("True or False", lambda value: value is None or hasattr(value, "__bool__")),
-    str: ("a string", lambda value: isinstance(value, str)),
-    torch.dtype: ("a torch.dtype", _is_dtype),
-    torch.memory_format: ("a torch.memory_format", lambda value: isinstance(value, torch.memory_format)),
-    torch.dtype | None: ("a torch.dtype or None", lambda value: value is None or _is_dtype(value)),
+# By the types of an operator's schema.
+_EXPECTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "Tensor": ("a tensor", _is_tensor),
+    "Tensor[]": ("a list of tensors", lambda value: _is_list(value, _is_tensor)),
+    "SymInt[2]": _SIZES,
+    "SymInt[]": _SIZES,
+    "int[]": _SIZES,
+    "float[]": ("a list of numbers", lambda value: _is_list(value, _is_number)),
+    "float": ("a number", _is_number),
+    "int": ("an integer of 64 bits", _is_integer),
+    "bool": ("True or False", lambda value: value is None or hasattr(value, "__bool__")),
+    "str": ("a string", lambda value: isinstance(value, str)),
+    "ScalarType": ("a torch.dtype", _is_dtype),
+    "ScalarType?": ("a torch.dtype or None", lambda value: value is None or _is_dtype(value)),
 }

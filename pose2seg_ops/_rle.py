@@ -1,8 +1,10 @@
-"""Run lengths as the kernels give them, as the dicts that pycocotools reads."""
+"""Run lengths as the kernels return them, as tensors, and as the dicts that pycocotools reads."""
 
 from collections.abc import Sequence
 from typing import TypedDict
 
+import numpy as np
+import torch
 from torch import Tensor
 
 
@@ -13,12 +15,17 @@ class RLE(TypedDict):
     counts: bytes
 
 
-def as_dicts(characters: Tensor, lengths: Tensor, sizes: Sequence[Sequence[int]]) -> list[RLE]:
-    """The masks whose `characters` (uint8, CPU) stand one after the other, each with `lengths` of them."""
+def as_tensors(encoded: Sequence[bytes]) -> tuple[Tensor, Tensor]:
+    """The characters of all masks one after the other, uint8, and the number of each mask's, int64."""
+    characters = torch.from_numpy(np.frombuffer(b"".join(encoded), np.uint8).copy())
+    return characters, torch.tensor([len(counts) for counts in encoded], dtype=torch.int64)
+
+
+def as_bytes(characters: Tensor, lengths: Tensor) -> list[bytes]:
+    """The inverse of `as_tensors`."""
     joined = characters.numpy().tobytes()
-    dicts: list[RLE] = []
-    start = 0
-    for length, (height, width) in zip(lengths.tolist(), sizes, strict=True):
-        dicts.append({"size": [height, width], "counts": joined[start : start + length]})
+    encoded, start = [], 0
+    for length in lengths.tolist():
+        encoded.append(joined[start : start + length])
         start += length
-    return dicts
+    return encoded

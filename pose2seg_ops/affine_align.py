@@ -6,14 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _C, _library, reference
-from ._arguments import as_geometry, as_size, names_bad_arguments
+from . import reference
 from ._layout import is_channels_last, memory_format
+from ._operator import Operator, gradient_operator
 
-_operators = torch.ops.pose2seg_ops
 
-
-@names_bad_arguments
 def affine_align(
     input: Tensor,
     matrices: Tensor,
@@ -61,14 +58,7 @@ def affine_align(
 
     Source: the affine-align operation of Pose2Seg (Zhang et al., CVPR 2019, section 3.3).
     """
-    matrices, size = as_geometry(matrices), as_size(output_size, "output_size")
-    if not _library.has_kernels(input):
-        return reference.affine_align(input, matrices, batch_index, size, convention=convention)
-    if input.is_meta or not _library.is_direct(input, matrices, batch_index):
-        return _operators.affine_align(input, matrices, batch_index, size, convention)
-    if _library.needs_gradient(input, matrices):
-        return _AffineAlign.apply(input, matrices, batch_index, size, convention)
-    return _C.affine_align(input, matrices, batch_index, size, convention)
+    return _affine_align(input, matrices, batch_index, output_size, convention)
 
 
 def _fake(
@@ -110,27 +100,39 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     input, matrices, batch_index = ctx.saved_tensors
     grad_input = grad_matrices = None
     if ctx.needs_input_grad[0]:
-        grad_input = _operators.affine_align_backward_input(
+        grad_input = _affine_align_backward_input(
             grad, matrices, batch_index, ctx.input_size, ctx.channels_last, ctx.convention
         )
     if ctx.needs_input_grad[1]:
-        grad_matrices = _operators.affine_align_backward_matrices(
-            grad, input, matrices, batch_index, ctx.convention
-        )
+        grad_matrices = _affine_align_backward_matrices(grad, input, matrices, batch_index, ctx.convention)
     return grad_input, grad_matrices, None, None, None
 
 
-class _AffineAlign(torch.autograd.Function):
-    """The gradient in eager mode, where calling the extension directly is quicker than the dispatcher."""
-
-    @staticmethod
-    def forward(*arguments: Any) -> Tensor:
-        return _C.affine_align(*arguments)
-
-    setup_context = staticmethod(_setup_context)
-    backward = staticmethod(_backward)
+def _reference(
+    input: Tensor, matrices: Tensor, batch_index: Tensor, output_size: tuple[int, int], convention: str
+) -> Tensor:
+    return reference.affine_align(input, matrices, batch_index, output_size, convention=convention)
 
 
-_library.register("affine_align", _fake, backward=_backward, setup_context=_setup_context)
-_library.register_gradient("affine_align_backward_input", _fake_backward_input)
-_library.register_gradient("affine_align_backward_matrices", _fake_backward_matrices)
+_affine_align = Operator(
+    "affine_align(Tensor input, Tensor matrices, Tensor batch_index, SymInt[2] output_size, str convention) "
+    "-> Tensor",
+    _fake,
+    geometry=("matrices",),
+    differentiable=("input", "matrices"),
+    setup_context=_setup_context,
+    backward=_backward,
+    reference=_reference,
+)
+_affine_align_backward_input = gradient_operator(
+    "affine_align_backward_input(Tensor grad, Tensor matrices, Tensor batch_index, SymInt[] input_size, "
+    "bool channels_last, str convention) -> Tensor",
+    _fake_backward_input,
+    differentiable=("grad", "matrices"),
+)
+_affine_align_backward_matrices = gradient_operator(
+    "affine_align_backward_matrices(Tensor grad, Tensor input, Tensor matrices, Tensor batch_index, "
+    "str convention) -> Tensor",
+    _fake_backward_matrices,
+    differentiable=("grad", "input", "matrices"),
+)

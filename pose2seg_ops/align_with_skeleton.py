@@ -6,16 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _C, _library, reference
-from ._arguments import as_geometry, as_size, flatten_limbs, names_bad_arguments
+from . import reference
+from ._arguments import pairs
 from ._layout import is_channels_last, memory_format
+from ._operator import Operator
+from .affine_align import _affine_align_backward_input, _affine_align_backward_matrices
 from .coco import COCO_LIMBS
 from .keypoints import transform_keypoints
+from .skeleton_maps import _skeleton_maps_backward
 
-_operators = torch.ops.pose2seg_ops
 
-
-@names_bad_arguments
 def align_with_skeleton(
     input: Tensor,
     keypoints: Tensor,
@@ -55,28 +55,18 @@ def align_with_skeleton(
 
     Source: the input of Pose2Seg's segmentation head (Zhang et al., CVPR 2019, section 3.4).
     """
-    size = as_size(output_size, "output_size")
-    style = flatten_limbs(limbs), sigma, limb_width, signed_visibility
-    keypoints, matrices = as_geometry(keypoints), as_geometry(matrices)
-    arguments = input, keypoints, matrices, batch_index, size, convention, *style
-    if not _library.has_kernels(input):
-        return reference.align_with_skeleton(
-            input,
-            keypoints,
-            matrices,
-            batch_index,
-            size,
-            convention=convention,
-            limbs=limbs,
-            sigma=sigma,
-            limb_width=limb_width,
-            signed_visibility=signed_visibility,
-        )
-    if input.is_meta or not _library.is_direct(input, keypoints, matrices, batch_index):
-        return _operators.align_with_skeleton(*arguments)
-    if _library.needs_gradient(input, keypoints, matrices):
-        return _AlignWithSkeleton.apply(*arguments)
-    return _C.align_with_skeleton(*arguments)
+    return _align_with_skeleton(
+        input,
+        keypoints,
+        matrices,
+        batch_index,
+        output_size,
+        convention,
+        limbs,
+        sigma,
+        limb_width,
+        signed_visibility,
+    )
 
 
 def _fake(
@@ -111,13 +101,13 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     grad_windows, grad_skeletons = grad.tensor_split((ctx.input_size[1],), 1)
     grad_input = grad_keypoints = grad_matrices = None
     if wants_input:
-        grad_input = _operators.affine_align_backward_input(
+        grad_input = _affine_align_backward_input(
             grad_windows, matrices, batch_index, ctx.input_size, ctx.channels_last, ctx.convention
         )
     if wants_keypoints or wants_matrices:
         grad_keypoints, grad_matrices = _skeleton_gradients(keypoints, matrices, grad_skeletons, *ctx.style)
     if wants_matrices:
-        grad_matrices = grad_matrices + _operators.affine_align_backward_matrices(
+        grad_matrices = grad_matrices + _affine_align_backward_matrices(
             grad_windows, input, matrices, batch_index, ctx.convention
         )
     return grad_input, grad_keypoints, grad_matrices, *[None] * 7
@@ -135,7 +125,7 @@ def _skeleton_gradients(
     """To the keypoints and to the matrices that moved them, by way of the moved keypoints."""
     points, visibility = keypoints.split((2, 1), -1)
     moved = transform_keypoints(keypoints, matrices)
-    grad_moved = _operators.skeleton_maps_backward(
+    grad_moved = _skeleton_maps_backward(
         grad_skeletons, moved, limbs, sigma, limb_width, 1, signed_visibility, "last"
     )[..., :2, None]
     grad_points = _product(grad_moved, matrices[:, None, :, :2]).sum(-2)
@@ -151,15 +141,40 @@ def _product(gradient: Tensor, factor: Tensor) -> Tensor:
     return torch.where(gradient == 0, 0.0, gradient * factor)
 
 
-class _AlignWithSkeleton(torch.autograd.Function):
-    """The gradient in eager mode, where calling the extension directly is quicker than the dispatcher."""
+def _reference(
+    input: Tensor,
+    keypoints: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    output_size: tuple[int, int],
+    convention: str,
+    limbs: Sequence[int],
+    sigma: float,
+    limb_width: float,
+    signed_visibility: bool,
+) -> Tensor:
+    return reference.align_with_skeleton(
+        input,
+        keypoints,
+        matrices,
+        batch_index,
+        output_size,
+        convention=convention,
+        limbs=pairs(limbs),
+        sigma=sigma,
+        limb_width=limb_width,
+        signed_visibility=signed_visibility,
+    )
 
-    @staticmethod
-    def forward(*arguments: Any) -> Tensor:
-        return _C.align_with_skeleton(*arguments)
 
-    setup_context = staticmethod(_setup_context)
-    backward = staticmethod(_backward)
-
-
-_library.register("align_with_skeleton", _fake, backward=_backward, setup_context=_setup_context)
+_align_with_skeleton = Operator(
+    "align_with_skeleton(Tensor input, Tensor keypoints, Tensor matrices, Tensor batch_index, "
+    "SymInt[2] output_size, str convention, int[] limbs, float sigma, float limb_width, "
+    "bool signed_visibility) -> Tensor",
+    _fake,
+    geometry=("keypoints", "matrices"),
+    differentiable=("input", "keypoints", "matrices"),
+    setup_context=_setup_context,
+    backward=_backward,
+    reference=_reference,
+)

@@ -3,12 +3,10 @@
 import torch
 from torch import Tensor
 
-from . import _C, _library
-from ._arguments import names_bad_arguments
-from ._rle import RLE, as_dicts
+from ._operator import Operator
+from ._rle import RLE, as_bytes, as_tensors
 
 
-@names_bad_arguments
 def encode_rle(masks: Tensor) -> list[RLE]:
     """Encodes masks as `pycocotools.mask.encode` does, byte for byte, without a column-major copy.
 
@@ -31,7 +29,7 @@ def encode_rle(masks: Tensor) -> list[RLE]:
 
     Source: the COCO API (https://github.com/cocodataset/cocoapi).
     """
-    return as_dicts(*_C.encode_rle(masks), [masks.shape[1:]] * len(masks))
+    return [{"size": list(masks.shape[1:]), "counts": counts} for counts in _encode_rle(masks)]
 
 
 def _fake(masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,4 +37,6 @@ def _fake(masks: Tensor) -> tuple[Tensor, Tensor]:
     return torch.empty(characters, dtype=torch.uint8), torch.empty(masks.shape[0], dtype=torch.int64)
 
 
-_library.register("encode_rle", _fake)
+_encode_rle = Operator(
+    "encode_rle(Tensor masks) -> (Tensor, Tensor)", _fake, as_tensors=as_tensors, from_tensors=as_bytes
+)

@@ -5,13 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import _C, _library
-from ._arguments import as_geometry, as_size, names_bad_arguments
-
-_operators = torch.ops.pose2seg_ops
+from ._operator import Operator
 
 
-@names_bad_arguments
 def fit_pose_templates(
     keypoints: Tensor,
     templates: Tensor,
@@ -49,11 +45,7 @@ def fit_pose_templates(
 
     Source: Pose2Seg (Zhang et al., CVPR 2019, section 3.2).
     """
-    keypoints, templates = as_geometry(keypoints), as_geometry(templates)
-    sizes = as_size(source_size, "source_size"), as_size(output_size, "output_size")
-    if not _library.is_direct(keypoints, templates):
-        return _operators.fit_pose_templates(keypoints, templates, *sizes, score)
-    return _C.fit_pose_templates(keypoints, templates, *sizes, score)
+    return _fit_pose_templates(keypoints, templates, source_size, output_size, score)
 
 
 def _fake(
@@ -64,4 +56,10 @@ def _fake(
     return keypoints.new_empty(poses, 2, 3), index, keypoints.new_empty(poses)
 
 
-_library.register_without_gradient("fit_pose_templates", _fake, "fit_pose_templates has no gradient")
+_fit_pose_templates = Operator(
+    "fit_pose_templates(Tensor keypoints, Tensor templates, SymInt[2] source_size, SymInt[2] output_size, "
+    "str score) -> (Tensor, Tensor, Tensor)",
+    _fake,
+    geometry=("keypoints", "templates"),
+    differentiable=("keypoints", "templates"),
+)

@@ -6,13 +6,10 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from . import _C, _layout, _library
-from ._arguments import as_size, names_bad_arguments
-
-_operators = torch.ops.pose2seg_ops
+from . import _layout
+from ._operator import Operator
 
 
-@names_bad_arguments
 def letterbox(
     images: Sequence[Tensor],
     size: int | Sequence[int],
@@ -46,13 +43,12 @@ def letterbox(
 
     Source: the input of Pose2Seg (Zhang et al., CVPR 2019).
     """
-    target = as_size((size, size) if isinstance(size, (int, Integral)) else size, "size")
+    target = (size, size) if isinstance(size, (int, Integral)) else size
+    if not isinstance(memory_format, torch.memory_format):
+        raise TypeError(f"memory_format must be a torch.memory_format, got {memory_format!r}")
     if memory_format not in (torch.contiguous_format, torch.channels_last):
         raise ValueError(f"memory_format must be contiguous_format or channels_last, got {memory_format!r}")
-    channels_last = memory_format == torch.channels_last
-    if not _library.is_direct(*images):
-        return _operators.letterbox(images, target, mean, std, dtype, channels_last)
-    return _C.letterbox(images, target, mean, std, dtype, channels_last)
+    return _letterbox(images, target, mean, std, dtype, memory_format == torch.channels_last)
 
 
 def _fake(
@@ -73,4 +69,8 @@ def _fake(
     return batch, torch.empty(len(images), 2, 3, dtype=torch.float32, device=device)
 
 
-_library.register("letterbox", _fake)
+_letterbox = Operator(
+    "letterbox(Tensor[] images, SymInt[2] size, float[] mean, float[] std, ScalarType dtype, "
+    "bool channels_last) -> (Tensor, Tensor)",
+    _fake,
+)

@@ -5,13 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import _C, _library
-from ._arguments import as_geometry, flatten_pairs, names_bad_arguments
-
-_operators = torch.ops.pose2seg_ops
+from ._operator import Operator
 
 
-@names_bad_arguments
 def paste_masks(
     probabilities: Tensor,
     matrices: Tensor,
@@ -46,10 +42,7 @@ def paste_masks(
 
     Source: Pose2Seg (Zhang et al., CVPR 2019): the inverse of its affine-align.
     """
-    matrices, sizes = as_geometry(matrices), flatten_pairs(image_sizes, "image_sizes")
-    if not _library.is_direct(probabilities, matrices, batch_index):
-        return _operators.paste_masks(probabilities, matrices, batch_index, sizes, threshold)
-    return _C.paste_masks(probabilities, matrices, batch_index, sizes, threshold)
+    return _paste_masks(probabilities, matrices, batch_index, image_sizes, threshold)
 
 
 def _fake(
@@ -60,4 +53,9 @@ def _fake(
     return [probabilities.new_empty(people(), height, width, dtype=torch.bool) for height, width in sizes]
 
 
-_library.register("paste_masks", _fake)
+_paste_masks = Operator(
+    "paste_masks(Tensor probabilities, Tensor matrices, Tensor batch_index, SymInt[] image_sizes, "
+    "float threshold) -> Tensor[]",
+    _fake,
+    geometry=("matrices",),
+)

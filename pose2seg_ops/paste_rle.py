@@ -5,12 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import _C, _library
-from ._arguments import as_geometry, flatten_pairs, names_bad_arguments
-from ._rle import RLE, as_dicts
+from ._operator import Operator
+from ._rle import RLE, as_bytes, as_tensors
 
 
-@names_bad_arguments
 def paste_rle(
     probabilities: Tensor,
     matrices: Tensor,
@@ -39,14 +37,12 @@ def paste_rle(
 
     Source: as of `paste_masks` and `encode_rle`.
     """
-    matrices, sizes = as_geometry(matrices), flatten_pairs(image_sizes, "image_sizes")
-    index = batch_index.cpu() if batch_index.is_cuda else batch_index  # read once
-    characters, lengths = _C.paste_rle(probabilities, matrices, index, sizes, threshold)
-    images = index.tolist()
-    encoded = as_dicts(characters, lengths, [sizes[2 * image : 2 * image + 2] for image in images])
-    per_image: list[list[RLE]] = [[] for _ in range(len(sizes) // 2)]
-    for image, mask in zip(images, encoded, strict=True):
-        per_image[image].append(mask)
+    index = batch_index.cpu() if getattr(batch_index, "is_cuda", False) else batch_index  # read once
+    encoded = _paste_rle(probabilities, matrices, index, image_sizes, threshold)
+    sizes = [list(map(int, size)) for size in image_sizes]
+    per_image: list[list[RLE]] = [[] for _ in sizes]
+    for image, counts in zip(index.tolist(), encoded, strict=True):
+        per_image[image].append({"size": sizes[image], "counts": counts})
     return per_image
 
 
@@ -57,4 +53,11 @@ def _fake(
     return torch.empty(characters, dtype=torch.uint8), torch.empty(matrices.shape[0], dtype=torch.int64)
 
 
-_library.register("paste_rle", _fake)
+_paste_rle = Operator(
+    "paste_rle(Tensor probabilities, Tensor matrices, Tensor batch_index, SymInt[] image_sizes, "
+    "float threshold) -> (Tensor, Tensor)",
+    _fake,
+    geometry=("matrices",),
+    as_tensors=as_tensors,
+    from_tensors=as_bytes,
+)

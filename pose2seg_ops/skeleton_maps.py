@@ -6,14 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _C, _library, reference
-from ._arguments import as_geometry, as_size, flatten_limbs, names_bad_arguments
+from . import reference
+from ._arguments import pairs
+from ._operator import Operator, gradient_operator
 from .coco import COCO_LIMBS
 
-_operators = torch.ops.pose2seg_ops
 
-
-@names_bad_arguments
 def skeleton_maps(
     keypoints: Tensor,
     output_size: Sequence[int],
@@ -65,27 +63,17 @@ def skeleton_maps(
 
     Source: OpenPose (Cao et al., CVPR 2017), as drawn by Pose2Seg (Zhang et al., CVPR 2019, section 3.4).
     """
-    size = as_size(output_size, "output_size")
-    style = flatten_limbs(limbs), sigma, limb_width, stride, signed_visibility, limb_overlap
-    keypoints = as_geometry(keypoints)
-    arguments = keypoints, size, *style, dtype
-    if not _library.has_kernels(keypoints):
-        return reference.skeleton_maps(
-            keypoints,
-            size,
-            limbs=limbs,
-            sigma=sigma,
-            limb_width=limb_width,
-            stride=stride,
-            signed_visibility=signed_visibility,
-            limb_overlap=limb_overlap,
-            dtype=dtype,
-        )
-    if keypoints.is_meta or not _library.is_direct(keypoints):
-        return _operators.skeleton_maps(*arguments)
-    if _library.needs_gradient(keypoints):
-        return _SkeletonMaps.apply(*arguments)
-    return _C.skeleton_maps(*arguments)
+    return _skeleton_maps(
+        keypoints,
+        output_size,
+        limbs,
+        sigma,
+        limb_width,
+        stride,
+        signed_visibility,
+        limb_overlap,
+        dtype,
+    )
 
 
 def _fake(
@@ -110,7 +98,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (keypoints,) = ctx.saved_tensors
-    grad_keypoints = _operators.skeleton_maps_backward(grad, keypoints, *ctx.style)
+    grad_keypoints = _skeleton_maps_backward(grad, keypoints, *ctx.style)
     return grad_keypoints, *[None] * 8
 
 
@@ -118,16 +106,43 @@ def _fake_backward(grad: Tensor, keypoints: Tensor, *style: Any) -> Tensor:
     return keypoints.new_empty(keypoints.shape)
 
 
-class _SkeletonMaps(torch.autograd.Function):
-    """The gradient in eager mode, where calling the extension directly is quicker than the dispatcher."""
+def _reference(
+    keypoints: Tensor,
+    output_size: tuple[int, int],
+    limbs: Sequence[int],
+    sigma: float,
+    limb_width: float,
+    stride: int,
+    signed_visibility: bool,
+    limb_overlap: str,
+    dtype: torch.dtype | None,
+) -> Tensor:
+    return reference.skeleton_maps(
+        keypoints,
+        output_size,
+        limbs=pairs(limbs),
+        sigma=sigma,
+        limb_width=limb_width,
+        stride=stride,
+        signed_visibility=signed_visibility,
+        limb_overlap=limb_overlap,
+        dtype=dtype,
+    )
 
-    @staticmethod
-    def forward(*arguments: Any) -> Tensor:
-        return _C.skeleton_maps(*arguments)
 
-    setup_context = staticmethod(_setup_context)
-    backward = staticmethod(_backward)
-
-
-_library.register("skeleton_maps", _fake, backward=_backward, setup_context=_setup_context)
-_library.register_gradient("skeleton_maps_backward", _fake_backward)
+_skeleton_maps = Operator(
+    "skeleton_maps(Tensor keypoints, SymInt[2] output_size, int[] limbs, float sigma, float limb_width, "
+    "int stride, bool signed_visibility, str limb_overlap, ScalarType? dtype) -> Tensor",
+    _fake,
+    geometry=("keypoints",),
+    differentiable=("keypoints",),
+    setup_context=_setup_context,
+    backward=_backward,
+    reference=_reference,
+)
+_skeleton_maps_backward = gradient_operator(
+    "skeleton_maps_backward(Tensor grad, Tensor keypoints, int[] limbs, float sigma, float limb_width, "
+    "int stride, bool signed_visibility, str limb_overlap) -> Tensor",
+    _fake_backward,
+    differentiable=("grad", "keypoints"),
+)

@@ -13,8 +13,8 @@ from shared_data import shared_module
 from thread_count import thread_count
 
 import pose2seg_ops
-from pose2seg_ops import _C, _library, reference
-from pose2seg_ops._build_info import CUDA_VERSION
+from pose2seg_ops import _operator, reference
+from pose2seg_ops._extension import _C
 
 ROOT = Path(__file__).resolve().parents[1]
 # Last: here and in spawned processes, what is installed is imported, not the packages that lie beside these.
@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 class Backend:
     """One implementation of the ops, called as `backend.affine_align(...)`, and where its tensors live."""
 
-    def __init__(self, name: str, ops: ModuleType, device: str = "cpu", namespace: str = _library.NAMESPACE):
+    def __init__(self, name: str, ops: ModuleType, device: str = "cpu", namespace: str = _operator.NAMESPACE):
         self.name = name
         self.device = torch.device(device)
         self.operators = getattr(torch.ops, namespace)  # the registered operators with these kernels
@@ -82,38 +82,34 @@ def cpu_extension(pytestconfig: pytest.Config) -> ModuleType:
 
 
 def _registered(extension: ModuleType) -> ModuleType:
-    _library.register_all_in(extension.__name__)
+    if extension is not _C:
+        _operator.register_extension(extension.__name__, extension)
     return extension
 
 
-def _select(name: str, request: pytest.FixtureRequest) -> Backend:
+def _select(name: str, request: pytest.FixtureRequest) -> Iterator[Backend]:
     if name == "reference":
-        return Backend(name, reference)
-    if name == "cuda":
-        if CUDA_VERSION is None:
+        yield Backend(name, reference)
+    elif name == "cuda":
+        if _C.cuda_version is None:
             pytest.skip("pose2seg_ops was built without CUDA kernels")
         if not torch.cuda.is_available():
             pytest.skip("no GPU")
-        return Backend(name, pose2seg_ops, "cuda")
-    extension = request.getfixturevalue(f"{name}_extension")
-    if extension is _C:
-        return Backend(name, pose2seg_ops)
-    monkeypatch = request.getfixturevalue("monkeypatch")
-    for module in [sys.modules[key] for key in sys.modules if key.startswith("pose2seg_ops.")]:
-        if getattr(module, "_C", None) is _C:
-            monkeypatch.setattr(module, "_C", extension)
-        if hasattr(module, "_operators"):
-            monkeypatch.setattr(module, "_operators", getattr(torch.ops, extension.__name__))
-    return Backend(name, pose2seg_ops, namespace=extension.__name__)
+        yield Backend(name, pose2seg_ops, "cuda")
+    else:
+        extension = request.getfixturevalue(f"{name}_extension")
+        namespace = _operator.NAMESPACE if extension is _C else extension.__name__
+        with _operator.using_extension(namespace, extension):
+            yield Backend(name, pose2seg_ops, namespace=namespace)
 
 
 @pytest.fixture(params=["cpu", "emulated", "cuda"])
-def backend(request: pytest.FixtureRequest) -> Backend:
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """The kernels: those for the CPU, the CUDA ones emulated on the CPU, and on a GPU where there is one."""
-    return _select(request.param, request)
+    yield from _select(request.param, request)
 
 
 @pytest.fixture(params=["reference", "cpu", "emulated", "cuda"])
-def implementation(request: pytest.FixtureRequest) -> Backend:
+def implementation(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """The kernels, and the pure-torch references beside them: for tests against an independent third."""
-    return _select(request.param, request)
+    yield from _select(request.param, request)

@@ -160,9 +160,15 @@ def other_folder_of_poses(folder: Path) -> Outcome:
     return Outcome(*outcome, "nothing is lost")
 
 
-def photograph_gone(folder: Path) -> Outcome:
-    outcome = stopped_before(folder, "--resume", moved="images/image0.png")
+def photograph_gone(folder: Path, name: str) -> Outcome:
+    outcome = stopped_before(folder, "--resume", moved=f"images/{name}.png")
     return Outcome(*outcome, "nothing is lost; `--resume` goes on when it is back")
+
+
+def lock_gone(folder: Path) -> Outcome:
+    scene, expected = after_one(folder)
+    (folder / "masks.json.unfinished/lock").unlink()
+    return Outcome(0, scene.resume(expected), "it goes on")
 
 
 def photograph_replaced(folder: Path) -> Outcome:
@@ -227,7 +233,9 @@ STOPS = [
     ),
     Fault("resumed with another folder of pictures", other_pictures),
     Fault("resumed with other files in the folder of poses", other_folder_of_poses),
-    Fault("resumed without a photograph that was done", photograph_gone),
+    Fault("resumed without a photograph that was done", partial(photograph_gone, name="image0")),
+    Fault("resumed without a photograph that was to be done", partial(photograph_gone, name="image2")),
+    Fault("resumed without the lock file", lock_gone),
     Fault("resumed with another photograph in place of one that was done", photograph_replaced),
     Fault("resumed without a picture that was written", picture_gone),
 ]

@@ -12,13 +12,16 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import safetensors.torch
 import stopped
 import torch
+from fault_gone import GONE
 from fault_scene import Fault, Image, Outcome, Scene, drawing, image_is_left_out, image_is_read, pose, refused
 from fault_stops import STOPS
 from PIL import Image as Pillow
@@ -330,6 +333,30 @@ def other_folder(scene: Scene) -> None:
     (folder / "settings.json").write_text("something else")
 
 
+def private_output(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add("good.png", drawing())
+    report = "--report", str(scene.page)
+    for path in (scene.output, scene.page):
+        path.write_text("older")
+        path.chmod(0o600)
+    code, said = scene.predict(*report)
+    assert scene.sizes() == {"good": [40, 30]}
+    assert [path.stat().st_mode & 0o777 for path in (scene.output, scene.page)] == [0o600] * 2
+    return Outcome(code, said, "it can still be read by its owner only, as can a report")
+
+
+def change_weights(
+    scene: Scene, change: Callable[[dict[str, torch.Tensor]], object], **metadata: str
+) -> None:
+    path = scene.folder / "model.safetensors"
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = {**file.metadata(), **metadata}
+    tensors = safetensors.torch.load_file(path)
+    change(tensors)
+    safetensors.torch.save_file(tensors, path, metadata)
+
+
 PEOPLE_AND_FILES = [
     Fault("an image of another size than its poses", other_size),
     Fault("poses with the size before EXIF turns it", size_before_the_turn),
@@ -347,11 +374,32 @@ PEOPLE_AND_FILES = [
         "poses that are not finite", prepare=lambda s: s.poses[0]["keypoints"].__setitem__(3, float("inf"))
     ),
     refused("weights cut off", prepare=lambda s: cut(s.folder / "model.safetensors")),
+    refused(
+        "weights with a negative variance",
+        prepare=partial(change_weights, change=lambda tensors: tensors["backbone.bn1.running_var"].neg_()),
+    ),
+    refused(
+        "weights without templates",
+        prepare=partial(
+            change_weights, change=lambda tensors: tensors.update(templates=torch.zeros(0, 17, 3))
+        ),
+    ),
+    refused(
+        "weights that tell of more blocks than they hold",
+        prepare=partial(
+            change_weights,
+            change=lambda tensors: None,
+            architecture='{"backbone_blocks": [4096, 4096, 4096, 4096]}',
+        ),
+    ),
+    Fault("an output that only its owner may read", private_output),
     refused("an output that is an input", "--output", "{}/poses.json"),
     refused("an output that is a folder", "--output", "{}/images"),
     refused("an output that is named as a folder", "--output", "{}/results/"),
     refused("a folder of something else where the journal belongs", prepare=other_folder),
     refused("pictures among the photographs", "--overlays", "{}/images"),
+    refused("pictures in the folder of the journal", "--overlays", "{}/masks.json.unfinished/pictures"),
+    refused("a report in the folder of the journal", "--report", "{}/masks.json.unfinished/page.html"),
     refused("an output in a file", "--output", "{}/model.safetensors/masks.json"),
 ]
 
@@ -360,7 +408,7 @@ def write(scene: Scene, name: str, content: str) -> None:
     (scene.folder / name).write_text(content)
 
 
-FAULTS = [*IMAGES, *LEFT_OUT, *ANNOTATIONS, *PEOPLE_AND_FILES, *STOPS]
+FAULTS = [*IMAGES, *LEFT_OUT, *ANNOTATIONS, *PEOPLE_AND_FILES, *STOPS, *GONE]
 
 HEAD = """\
 # Faults

@@ -7,7 +7,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest import mock
@@ -66,6 +67,17 @@ def limit_file_size(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """What is written beyond so many bytes of a file fails, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def be_one_of(count: int, rank: int, port: int) -> None:
     """One of several processes, as torchrun starts them."""
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
@@ -98,6 +110,11 @@ def free_port() -> int:
 
 def stop_before_change(stop: signal.Signals, number: int, name: str) -> None:
     """Have a signal sent before the given change to files or folders with `name` in their paths."""
+    before_change(lambda: os.kill(os.getpid(), stop), number, name)
+
+
+def before_change(act: Callable[[], object], number: int, name: str) -> None:
+    """Have something done before the given change to files or folders with `name` in their paths."""
     changes = 0
 
     def note(event: str, arguments: tuple[object, ...]) -> None:
@@ -106,7 +123,7 @@ def stop_before_change(stop: signal.Signals, number: int, name: str) -> None:
         if (written or event in _CHANGES) and name in str(arguments[0]):
             changes += 1
             if changes == number:
-                os.kill(os.getpid(), stop)
+                act()
 
     sys.addaudithook(note)
 

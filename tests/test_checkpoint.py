@@ -14,6 +14,7 @@ from golden import golden_path
 from pose2seg import (
     InputError,
     Pose2Seg,
+    checkpoint,
     load_checkpoint,
     load_imagenet_weights,
     load_model,
@@ -26,7 +27,7 @@ from small_model import small_model
 Weights = dict[str, torch.Tensor]
 
 
-TEMPLATES = torch.zeros(1, 17, 3)
+TEMPLATES = torch.ones(1, 17, 3)
 
 
 def as_official(weights: Weights) -> Weights:
@@ -165,6 +166,7 @@ def safetensors_of(model: Pose2Seg, **metadata: str) -> bytes:
         '{"channels": "8"}',
         '{"channels": 0}',
         '{"head_blocks": 1000000000}',
+        "[" * 100_000,
     ],
 )
 def test_sizes_that_no_model_has_are_refused(tmp_path: Path, architecture: str) -> None:
@@ -181,11 +183,36 @@ def test_sizes_that_are_not_those_of_the_weights_cost_no_memory(tmp_path: Path) 
         load_model(path)  # 10 billion parameters, if they were made
 
 
+@pytest.mark.parametrize(
+    "architecture", ['{"backbone_blocks": [4096, 4096, 4096, 4096]}', '{"head_blocks": 4096}']
+)
+def test_blocks_that_are_not_in_the_file_are_never_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str
+) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(safetensors_of(small_model(TEMPLATES), architecture=architecture))
+    monkeypatch.delattr(checkpoint, "Pose2Seg")
+    with pytest.raises(InputError, match=r"weights do not fit the model: \d+ tensors for \d+ blocks$"):
+        load_model(path)
+
+
 def test_safetensors_of_a_size_beyond_64_bits_are_refused_in_one_line(tmp_path: Path) -> None:
     header = json.dumps({"weight": {"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]}}).encode()
     path = tmp_path / "model.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(InputError, match=r"model.safetensors: not a safetensors file: [^\n]+$"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(("count", "joints"), [(0, 17), (1, 0), (2, 2)])
+def test_templates_that_fit_nobody_are_refused(tmp_path: Path, count: int, joints: int) -> None:
+    path = tmp_path / "model.safetensors"
+    model = small_model(TEMPLATES)
+    model.templates = torch.ones(count, 17, 3) * (torch.arange(17) < joints)[:, None]
+    save_checkpoint(model, path)
+    with pytest.raises(
+        InputError, match=r"model.safetensors: one of the templates must have at least 3 joints"
+    ):
         load_model(path)
 
 
@@ -343,6 +370,21 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, key: str, numbe
     save_checkpoint(model, path)
     with pytest.raises(InputError, match=f"model.safetensors: expected finite numbers, {key} has others"):
         load_model(path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "official.pkl"])
+def test_negative_variances_are_refused_and_change_nothing(tmp_path: Path, name: str) -> None:
+    model, path = small_model(TEMPLATES), tmp_path / name
+    model.convention = "pose2seg"
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    model.state_dict()["backbone.layer2.0.bn1.running_var"][1] = -0.25
+    (save_checkpoint if path.suffix == ".safetensors" else save_official_checkpoint)(model, path)
+    model.load_state_dict(before)
+    with pytest.raises(
+        InputError, match=rf"{name}: backbone.layer2.0.bn1.running_var must be at least 0, got -0.25"
+    ):
+        load_checkpoint(model, path)
+    assert_same(model.state_dict(), before)
 
 
 def test_numbers_that_are_infinite_in_float32_are_refused_and_change_nothing(tmp_path: Path) -> None:

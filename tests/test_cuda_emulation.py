@@ -14,8 +14,20 @@ THREADS = 96
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("emulation") / "self_test"
     scheduler, kernels = twins.EMULATION / "run_grid.cpp", twins.EMULATION / "self_test.cu"
+    launch = twins.CSRC / "cuda" / "launch.cu"
     includes = [f"-I{twins.EMULATION / 'include'}", f"-I{twins.CSRC}"]
-    command = ["g++", "-std=c++17", *includes, str(scheduler), "-x", "c++", str(kernels), "-o", str(path)]
+    command = [
+        "g++",
+        "-std=c++17",
+        *includes,
+        str(scheduler),
+        "-x",
+        "c++",
+        str(kernels),
+        str(launch),
+        "-o",
+        str(path),
+    ]
     subprocess.run(command, check=True)
     return path
 
@@ -48,4 +60,20 @@ def test_undefined_behaviour_ends_the_process(program, kernel):
 def test_an_impossible_launch_is_refused(program):
     result = run(program, "too_many_threads")
     assert result.returncode < 0
-    assert "CUDA launch: invalid configuration argument" in result.stderr
+    assert "CUDA: invalid configuration argument" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            "old_driver",
+            "built with CUDA 13.0, and the installed driver supports CUDA 12.4: update the driver",
+        ),
+        ("other_gpu", "has no kernels for this GPU: build it with TORCH_CUDA_ARCH_LIST"),
+    ],
+)
+def test_a_gpu_that_cannot_run_the_kernels_is_told_why(program, error, message):
+    result = run(program, error)
+    assert result.returncode != 0
+    assert message in result.stderr

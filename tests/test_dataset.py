@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as Pillow
 from pose2seg import InputError
 from pose2seg.dataset import DatasetWarning, PersonImage, read_dataset
+from pose2seg.gone import version_of
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from shared_data import real_images, shared_path
@@ -266,7 +267,8 @@ def test_folders_that_are_not_there_are_ignored(folder: Path, names: tuple[str, 
         dataset = read(folder, person(), person(image_id=8), images=images)
     (message,) = [str(each.message) for each in caught if each.category is DatasetWarning]
     assert f"{folder}/images/one.png is taken for it (and 1 more of this kind)" in message
-    assert [image.path for image in dataset] == [folder / "images/one.png", folder / "images/two.png"]
+    found = [folder / "images/one.png", folder / "images/two.png"]
+    assert [(image.path, image.version) for image in dataset] == [(path, version_of(path)) for path in found]
 
 
 def test_a_name_that_two_images_have_is_none_without_their_folders(folder: Path) -> None:

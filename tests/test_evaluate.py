@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from known_masks import intricate_model, known_masks
-from people import draw_dataset
+from people import draw_dataset, write_annotations
 from pose2seg import InputError, Pose2Seg
 from pose2seg.dataset import DatasetWarning, PersonImage, read_dataset
 from pose2seg.evaluate import Evaluation, Poses, evaluate, match_poses
+from pose2seg.gone import GoneError
 from pose2seg.poses import ImagePoses, Person, PoseFile, PoseSource, open_poses, read_poses
 from shared_data import real_images
 from small_model import small_model
@@ -108,11 +109,22 @@ def test_images_that_cannot_be_read_are_left_out_with_a_warning(
     messages = [str(warning.message) for warning in caught]
     assert messages == [
         f"{images[1].path}: not an image that OpenCV can read; image 1 is left out",
-        f"[Errno 2] No such file or directory: '{images[3].path}'; image 3 is left out",
+        f"{images[3].path}: No such file or directory; image 3 is left out",
     ]
     assert all(warning.filename == __file__ for warning in caught)
     assert rows(evaluation) == rows(expected)
     np.testing.assert_equal(evaluation.scores, expected.scores)
+
+
+def test_an_image_that_is_gone_since_it_was_found_stops_the_evaluation(
+    model: Pose2Seg, images: list[PersonImage], tmp_path: Path
+) -> None:
+    write_annotations(images, tmp_path / "people.json")
+    found = read_dataset(tmp_path / "people.json", images[0].path.parent)
+    images[3].path.unlink()
+    message = rf"^{images[3].path}: No such file or directory, though it was there when the run began: put it"
+    with pytest.raises(GoneError, match=message):
+        evaluate(model, found, batch_size=1)
 
 
 def test_without_an_image_that_can_be_read_there_is_no_evaluation(

@@ -12,6 +12,7 @@ from people import draw_dataset, write_annotations
 from pose2seg import cli, save_checkpoint
 from pose2seg.commands import evaluate as evaluate_command
 from pose2seg.evaluate import evaluate
+from pose2seg.lock import locked
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,20 @@ def test_two_processes_give_the_result_of_one(folder: Path, tmp_path: Path) -> N
     assert runs[1].stderr.count("image 3 is left out") == 1
     assert contents(one) == contents(two)
     assert len(contents(one)) == 3 + 5
+
+
+def test_two_evaluations_at_once_do_not_share_a_folder(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report"
+    words = arguments(folder, "--output", str(report))
+    with locked(report, "taken"):
+        assert cli.main(words) == 2
+    assert capsys.readouterr().err == f"pose2seg: error: {report}: another evaluation is writing there\n"
+    (report / ("." + "0a" * 8)).mkdir()  # which a kill has left
+    assert cli.main(words) == 0
+    names = sorted(path.name for path in report.iterdir())
+    assert names == ["images.csv", "masks.json", "scores.json", "worst"]
 
 
 def test_poses_of_a_file_are_used(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from shared_data import real_images, shared_path
+from stopped import file_size_limit
 
 from pose2seg_ops import RLE
 
@@ -201,14 +202,43 @@ def test_a_photograph_that_is_gone_costs_its_picture_only(
     assert names(folder / "worst") == ["001.png"]
 
 
-@pytest.mark.parametrize("unwritable", ["masks.json", "images.csv", "worst/001.png"])
-def test_the_scores_are_written_before_what_cannot_be(
+@pytest.mark.parametrize("unwritable", ["scores.json", "masks.json", "images.csv", "worst/001.png"])
+def test_an_earlier_evaluation_stays_whole_where_a_file_cannot_be_written(
     model: Pose2Seg, images: list[PersonImage], tmp_path: Path, unwritable: str
 ) -> None:
-    (tmp_path / "report" / unwritable).mkdir(parents=True)
-    with pytest.raises((InputError, OSError)):
-        write_report(evaluate(model, images), tmp_path / "report", worst=3)
-    assert json.loads((tmp_path / "report/scores.json").read_text())["images"] == 3
+    folder = tmp_path / "report"
+    evaluated = evaluate(model, images)
+    write_report(evaluated, folder, worst=3)
+    (folder / unwritable).unlink()
+    (folder / unwritable).mkdir()
+    before = content(folder)
+    message = rf"report/{unwritable}: is a folder, expected the name of a file"
+    with pytest.raises(InputError, match=message):
+        write_report(evaluated._replace(mean_iou=0.75, images=evaluated.images[:1]), folder, worst=3)
+    assert content(folder) == before
+
+
+def test_an_earlier_evaluation_stays_whole_on_a_full_disk(
+    model: Pose2Seg, images: list[PersonImage], tmp_path: Path
+) -> None:
+    folder = tmp_path / "report"
+    evaluated = evaluate(model, images)
+    write_report(evaluated, folder, worst=3)
+    before = content(folder)
+    for name in ("masks.json", "worst/001.png"):
+        with (
+            file_size_limit(len(before[name]) - 1),
+            pytest.raises(OSError, match="File too large") as raised,
+        ):
+            write_report(evaluated._replace(mean_iou=0.75), folder, worst=3)
+        assert raised.value.filename == str(folder / name)
+        assert content(folder) == before
+    write_report(evaluated._replace(mean_iou=0.75), folder, worst=3)
+    assert json.loads(content(folder)["scores.json"])["mean_iou"] == 0.75
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_pictures_take_a_mask_at_a_time(images: list[PersonImage], tmp_path: Path) -> None:

@@ -13,7 +13,15 @@ import cv2
 import numpy as np
 import pytest
 from pose2seg import InputError, files, records
-from pose2seg.files import atomic_writer, read_image, read_json, write_png
+from pose2seg.files import (
+    atomic_writer,
+    read_image,
+    read_json,
+    remove_unfinished,
+    replacing_together,
+    write_png,
+)
+from stopped import file_size_limit
 
 
 def write(path: Path, content: bytes = b"new") -> None:
@@ -187,3 +195,58 @@ def test_progress_is_shown_of_a_large_json_file(
     said = terminal.getvalue()
     assert ("reading large.json: 1000 records" in said) == bool(said) == shown
     assert ("checking large.json: 100%" in said) == shown
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o444])
+def test_a_file_leaves_its_permissions_to_the_one_that_replaces_it(tmp_path: Path, mode: int) -> None:
+    path, link = tmp_path / "file", tmp_path / "link"
+    path.touch()
+    path.chmod(mode)
+    link.symlink_to(path)
+    for written in (path, link):
+        with atomic_writer(written) as file:
+            file.write(b"new")
+            (unfinished,) = tmp_path.glob(".*")
+            assert unfinished.stat().st_mode & 0o777 == mode
+        assert path.stat().st_mode & 0o777 == mode
+    with replacing_together(tmp_path) as folder:
+        write(folder / "file", b"newer")
+    assert path.read_bytes() == b"newer"
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_file_leaves_its_owner_to_the_one_that_replaces_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    os.chown(path, 1234, 2345)
+    write(path)
+    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 2345)
+
+
+def test_files_are_replaced_together_or_not_at_all(tmp_path: Path) -> None:
+    def replace_all(content: dict[str, bytes]) -> None:
+        with replacing_together(tmp_path) as folder:
+            for name, text in content.items():
+                write(folder / name, text)
+            assert {name: (tmp_path / name).read_bytes() for name in old} == old
+
+    old = {"a": b"old", "deep/b": b"old"}
+    for name, text in old.items():
+        write(tmp_path / name, text)
+    with file_size_limit(9), pytest.raises(OSError, match="File too large") as raised:
+        replace_all({"a": b"new", "deep/b": b"new" * 9})
+    assert raised.value.filename == str(tmp_path / "deep/b")
+    assert {name: (tmp_path / name).read_bytes() for name in old} == old
+    new = {"a": b"new", "deep/b": b"new", "deeper/c": b"new"}
+    replace_all(new)
+    assert {name: (tmp_path / name).read_bytes() for name in new} == new
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "deep", "deeper"]
+
+
+def test_what_a_kill_leaves_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ("." + "0a" * 8)).touch()
+    (tmp_path / ("." + "1b" * 8) / "worst").mkdir(parents=True)
+    (tmp_path / ".hidden").touch()
+    remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".hidden"]

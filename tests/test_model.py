@@ -336,7 +336,7 @@ def test_bad_arguments_are_named(small: Pose2Seg) -> None:
         small.predict([image], [torch.zeros(0, 17, 3)] * 2)
     with pytest.raises(ValueError, match=r"keypoints\[0\] must be \(n, 17, 3\), got \(17, 3\)"):
         small.predict([image], [torch.zeros(17, 3)])
-    with pytest.raises(ValueError, match=r"templates must be \(T, 17, 3\), got \(17, 3\)"):
+    with pytest.raises(ValueError, match=r"templates must be \(T, 17, 3\), T > 0, got \(17, 3\)"):
         Pose2Seg(torch.zeros(17, 3))
     with pytest.raises(ValueError, match=r"convention must be one of integer, .*, got 'pixel'"):
         Pose2Seg(TEMPLATES, convention="pixel")  # type: ignore[arg-type]

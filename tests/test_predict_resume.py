@@ -1,6 +1,7 @@
 """A prediction that was stopped goes on with the same inputs, and does again what has changed."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -11,6 +12,8 @@ import pytest
 import torch
 from photograph_folder import make_photographs
 from pose2seg import InputError, Pose2Seg
+from pose2seg.dataset import DatasetWarning
+from pose2seg.gone import GoneError
 from pose2seg.journal import journal_folder
 from pose2seg.photographs import find_photographs
 from pose2seg.poses import open_poses
@@ -126,3 +129,49 @@ def test_a_record_that_is_damaged_is_as_none(
     (lines,) = journal_folder(stopped.output).glob("*.jsonl")
     lines.write_text(json.dumps([[10, record]]) + "\n")
     assert stopped.predict() == Prediction(masks=3, images=3, left_out=0, done_before=0)
+
+
+def damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def unreadable(path: Path) -> None:
+    path.rename(path.with_name("moved"))
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            Path.unlink,
+            "2.png: No such file or directory, though it was there when the run began: put it back",
+        ),
+        (
+            unreadable,
+            "2.png: Is a directory, though it was there when the run began: put it back, and resume",
+        ),
+        (damaged, "2.png: not an image .*, though it was another file when the run began: put it back"),
+    ],
+)
+def test_a_photograph_that_changes_for_the_worse_stops_a_prediction(
+    model: Pose2Seg, folder: Path, change: Callable[[Path], object], message: str
+) -> None:
+    """It is not left out, as one that never was any good."""
+    output, photograph = folder / "masks.json", folder / "photographs/2.png"
+    output.write_text("older")
+    photographs, _ = find_photographs([folder / "photographs"], open_poses(folder / "poses.json"))
+    change(photograph)
+    with pytest.raises(GoneError, match=message):
+        predict_to_file(model, photographs, output, batch_size=1)
+    assert output.read_text() == "older"
+    assert list(journal_folder(output).glob("*.jsonl"))
+
+
+def test_a_photograph_that_never_could_be_read_is_left_out(model: Pose2Seg, folder: Path) -> None:
+    photograph = folder / "photographs/2.png"
+    photograph.unlink()
+    photograph.symlink_to("nowhere")
+    photographs, _ = find_photographs([folder / "photographs"], open_poses(folder / "poses.json"))
+    with pytest.warns(DatasetWarning, match=r"2.png: No such file or directory; it is left out$"):
+        assert predict_to_file(model, photographs, folder / "masks.json").left_out == 1

@@ -45,6 +45,10 @@ def test_mirrored_templates_follow_with_left_and_right_swapped(tmp_path: Path) -
     [
         ([], 'expected an object with a list "templates"'),
         ({"templates": []}, 'expected an object with a list "templates"'),
+        (
+            {"templates": [[0.1] * 51]},
+            r"t.json: one of the templates must have at least 3 joints.*got 1 templates with",
+        ),
         ({"templates": [[0.5] * 51, [0.5] * 50]}, r"templates\[1\] must be 51 numbers"),
         ({"templates": [0.5]}, r"templates\[0\] must be 51 numbers"),
         ({"templates": [["a"] * 51]}, r"templates\[0\] must be finite in float32, got 'a'"),

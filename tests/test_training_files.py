@@ -2,12 +2,10 @@
 
 import json
 import math
-import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,13 @@ from pose2seg import InputError, Pose2Seg, distributed, load_model
 from pose2seg.average_precision import AveragePrecision
 from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.evaluate import Evaluation, evaluate
+from pose2seg.gone import GoneError, version_of
 from pose2seg.training import make_model, train
 from pose2seg.training.loader import Batch
 from pose2seg.training.log import Log
 from pose2seg.training.state import load_state, save_state
 from pose2seg.training.trainer import Trainer
+from stopped import file_size_limit
 from tiny_training import TEMPLATES, TINY, assert_same_training, rows, train_tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -170,17 +170,6 @@ def test_kill_9_in_the_middle_of_a_write_loses_nothing(images: list[PersonImage]
     assert names == {path.name for path in (tmp_path / "whole").iterdir()}
 
 
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """What is written beyond so many bytes of a file fails, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_state_that_the_disk_does_not_take_is_told_with_its_name(tmp_path: Path) -> None:
     """And leaves the last one."""
     path = tmp_path / "state.pt"
@@ -244,6 +233,33 @@ def test_a_training_whose_state_is_gone_is_not_replaced(
     with pytest.raises(InputError, match="run holds a training: resume it, or choose another folder"):
         train_tiny(images, tmp_path / "run")
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == {name: before}
+
+
+def test_a_training_whose_state_is_gone_is_not_resumed_from_the_beginning(
+    images: list[PersonImage], tmp_path: Path
+) -> None:
+    train_tiny(images, tmp_path / "run")
+    state = tmp_path / "run/state.pt"
+    state.rename(tmp_path / "moved")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(
+        InputError, match=r"state.pt: is gone: put it back to resume, or choose another folder"
+    ):
+        train_tiny(images, tmp_path / "run", resume=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    (tmp_path / "moved").rename(state)
+    train_tiny(images, tmp_path / "run", resume=True)
+
+
+def test_a_training_that_was_stopped_before_its_first_state_begins_again(
+    images: list[PersonImage], tmp_path: Path
+) -> None:
+    train_tiny(images, tmp_path / "whole", validation=images[:2])
+    (tmp_path / "run").mkdir()
+    header, first, *_ = (tmp_path / "whole/losses.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "run/losses.csv").write_text(header + first)
+    train_tiny(images, tmp_path / "run", validation=images[:2], resume=True)
+    assert_same_training(tmp_path / "run", tmp_path / "whole")
 
 
 def test_what_ended_before_its_first_rows_is_no_training(images: list[PersonImage], tmp_path: Path) -> None:
@@ -320,6 +336,112 @@ def test_a_training_goes_on_as_it_began(images: list[PersonImage], tmp_path: Pat
             train_tiny(images, tmp_path, replace(TINY, **changes), resume=True)
     with pytest.raises(InputError, match=r"state.pt: is of a training with images in the data 5, not 4"):
         train_tiny(images[:4], tmp_path, resume=True)
+
+
+def test_a_training_goes_on_with_the_same_images_and_no_others(
+    images: list[PersonImage], tmp_path: Path
+) -> None:
+    """Wherever they are now."""
+    versions = [replace(image, version=[100 + i, 0]) for i, image in enumerate(images)]
+    train_tiny(versions, tmp_path / "run", validation=versions[:1])
+    first, *others = versions
+    person = first.people[0]
+    moved, larger = person.keypoints + 1, (*person.box[:3], person.box[3] + 1)
+    other_mask = replace(person, segmentation=others[0].people[0].segmentation)
+    for changed in (
+        replace(first, path=first.path.with_name("other.png")),
+        replace(first, version=[99, 0]),
+        replace(first, size=(97, 128)),
+        replace(first, people=[replace(person, keypoints=moved)]),
+        replace(first, people=[replace(person, box=larger)]),
+        replace(first, people=[other_mask]),
+    ):
+        with pytest.raises(InputError, match=r"state.pt: is of a training with a checksum of the images \d+"):
+            train_tiny([changed, *others], tmp_path / "run", validation=versions[:1], resume=True)
+    with pytest.raises(InputError, match=r"state.pt: is of a training with a checksum of the images \d+"):
+        train_tiny(versions[::-1], tmp_path / "run", validation=versions[:1], resume=True)
+    with pytest.raises(InputError, match=r"state.pt: is of a training with a checksum of the validation \d+"):
+        train_tiny(versions, tmp_path / "run", validation=versions[:2], resume=True)
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    elsewhere = [
+        replace(image, path=tmp_path / "elsewhere" / image.path.name, version=[100 + i, 1])
+        for i, image in enumerate(images)
+    ]
+    train_tiny(elsewhere, tmp_path / "run", validation=elsewhere[:1], resume=True)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("validated", [False, True])
+def test_an_image_that_is_gone_stops_a_training_which_then_goes_on(
+    images: list[PersonImage], tmp_path: Path, workers: int, validated: bool
+) -> None:
+    found = [replace(image, version=version_of(image.path)) for image in images]
+    data, validation = (found[:3], found[3:]) if validated else (found, found[:1])
+    train_tiny(data, tmp_path / "whole", validation=validation)
+    lost, kept = found[4].path, found[4].path.read_bytes()
+    lost.unlink()
+    message = (
+        rf"^{lost}: No such file or directory, though it was there when the run began: put it back, and "
+    )
+    with pytest.raises(GoneError, match=message):
+        train_tiny(data, tmp_path / "run", validation=validation, save_every=1, workers=workers)
+    lost.write_bytes(kept)
+    train_tiny(data, tmp_path / "run", validation=validation, resume=True)
+    assert_same_training(tmp_path / "run", tmp_path / "whole")
+
+
+def test_rows_have_a_header_where_the_file_was_removed(tmp_path: Path) -> None:
+    log = Log(tmp_path, resume_from=None, tensorboard=False)
+    log.add_loss(1, 0.5, 1e-3)
+    (tmp_path / "losses.csv").unlink()
+    log.add_loss(2, 0.25, 1e-3)
+    assert rows(tmp_path / "losses.csv") == [{"step": "2", "loss": "0.25", "learning_rate": "0.001"}]
+
+
+# A worker dies when it has given some batches, or at once.
+WORKER_KILLED = """
+import os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+sys.path[:0] = sys.argv[3:]
+import torch
+from people import draw_dataset
+from pose2seg import InputError
+from pose2seg.training.loader import TrainingSamples
+from tiny_training import TINY, train_tiny
+
+torch.set_num_threads(1)
+batches_left = int(sys.argv[2])
+get = TrainingSamples.__getitems__
+
+def get_and_die(self, draws):
+    global batches_left
+    batches_left -= 1
+    if batches_left < 0 and torch.utils.data.get_worker_info():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return get(self, draws)
+
+TrainingSamples.__getitems__ = get_and_die
+folder = Path(sys.argv[1])
+images = draw_dataset(folder / "images", (1, 2, 3, 1, 2))
+try:
+    train_tiny(images, folder / "killed", save_every=1, workers=2, validation=images[:2], resume=True)
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_killed_worker_is_told_and_loses_nothing(images: list[PersonImage], tmp_path: Path) -> None:
+    train_tiny(images, tmp_path / "whole", validation=images[:2])
+    for batches_left in (0, 2):
+        command = [sys.executable, "-c", WORKER_KILLED, str(tmp_path), str(batches_left), *sys.path]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.stdout.startswith("a process that decodes images was killed, as the system does where")
+        assert done.stdout.endswith("is short: use fewer workers, and resume\n")
+        assert "Traceback" not in done.stderr
+        assert done.returncode == 0
+    train_tiny(images, tmp_path / "killed", validation=images[:2], resume=True)
+    assert_same_training(tmp_path / "killed", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("content", [b"", b"state", None])

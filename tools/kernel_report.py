@@ -180,7 +180,7 @@ def main() -> None:
     nvcc, nvdisasm = toolkit.nvcc, find_nvdisasm(toolkit)
 
     jobs = list(product(sorted((ROOT / "csrc" / "cuda").glob("*.cu")), ARCHITECTURES))
-    with ThreadPoolExecutor(build_config.max_jobs()) as pool:
+    with ThreadPoolExecutor(build_config.max_jobs(os.environ)) as pool:
         reports = dict(
             zip(jobs, pool.map(lambda job: compile_kernels(nvcc, nvdisasm, *job), jobs), strict=True)
         )

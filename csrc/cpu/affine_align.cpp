@@ -1,7 +1,5 @@
 #include "core/affine_align.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
@@ -9,6 +7,7 @@
 
 #include "cpu/dispatch.h"
 #include "cpu/instruction_set.h"
+#include "cpu/parallel.h"
 #include "cpu/row_taps.h"
 #include "cpu/tasks.h"
 
@@ -141,7 +140,7 @@ void affine_align_cpu(const AffineAlignParams& p) {
   const MapRows map = {0, p.height, p.width, p.input_strides[2], p.input_strides[3]};
   dispatch_floating(p.dtype, [&](auto type) {
     using T = decltype(type);
-    at::parallel_for(0, tasks.count(), 1, [&](int64_t begin, int64_t end) {
+    parallel_for(0, tasks.count(), 1, [&](int64_t begin, int64_t end) {
       Band<T> band(tasks.rows_each, {map, p.out_width});
       for (int64_t i = begin; i < end; ++i)
         with_wide_instructions([&] { sample<T>(p, tasks[i], channels_last, band); });

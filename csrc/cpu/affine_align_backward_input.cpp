@@ -1,5 +1,3 @@
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <vector>
@@ -7,6 +5,7 @@
 #include "core/affine_align_backward.h"
 #include "cpu/dispatch.h"
 #include "cpu/instruction_set.h"
+#include "cpu/parallel.h"
 #include "cpu/row_taps.h"
 #include "cpu/tasks.h"
 
@@ -123,11 +122,11 @@ void run(const AffineAlignBackwardInputParams& p) {
   const InputGradient<T, kSlice> prepared(p);
   const Tasks tasks = prepared.tasks();
   // Dealt out one by one: instances cover a part of the map, and elsewhere there is little to do.
-  const int64_t hands = std::min<int64_t>(at::get_num_threads(), tasks.count());
-  at::parallel_for(0, hands, 1, [&](int64_t begin, int64_t end) {
+  const int64_t workers = std::min(thread_count(), tasks.count());
+  parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
     auto gradient = prepared;
-    for (int64_t hand = begin; hand < end; ++hand)
-      for (int64_t i = hand; i < tasks.count(); i += hands)
+    for (int64_t worker = begin; worker < end; ++worker)
+      for (int64_t i = worker; i < tasks.count(); i += workers)
         with_wide_instructions([&] { gradient.run(tasks[i]); });
   });
 }

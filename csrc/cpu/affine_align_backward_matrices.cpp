@@ -1,5 +1,3 @@
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <vector>
@@ -7,6 +5,7 @@
 #include "core/affine_align_backward.h"
 #include "cpu/dispatch.h"
 #include "cpu/instruction_set.h"
+#include "cpu/parallel.h"
 #include "cpu/row_taps.h"
 #include "cpu/tasks.h"
 
@@ -182,7 +181,7 @@ void affine_align_backward_matrices_cpu(const AffineAlignBackwardMatricesParams&
   std::vector<Affine<double>> parts(tasks.count());
   dispatch_floating(p.dtype, [&](auto type) {
     using T = decltype(type);
-    at::parallel_for(0, tasks.count(), 1, [&](int64_t begin, int64_t end) {
+    parallel_for(0, tasks.count(), 1, [&](int64_t begin, int64_t end) {
       MatrixGradient<T> gradient(p, tasks.rows_each, channels_last);
       for (int64_t i = begin; i < end; ++i)
         with_wide_instructions([&] { parts[i] = gradient.run(tasks[i]); });

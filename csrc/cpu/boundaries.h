@@ -1,11 +1,10 @@
 #pragma once
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <vector>
 
 #include "core/mask_boundaries.h"
+#include "cpu/parallel.h"
 
 namespace pose2seg {
 
@@ -14,7 +13,7 @@ namespace pose2seg {
 template <class Find>
 void find_boundaries(const MaskBoundaries& output, const Find& find) {
   std::vector<std::vector<uint32_t>> found(output.masks * output.stripes);
-  at::parallel_for(0, static_cast<int64_t>(found.size()), 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, static_cast<int64_t>(found.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) find(i / output.stripes, i % output.stripes, found[i]);
   });
   for (int64_t mask = 0; mask < output.masks; ++mask) {

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <c10/util/BFloat16.h>
-#include <c10/util/Half.h>
-
 #include "core/dtype.h"
+#include "cpu/half.h"
 
 namespace pose2seg {
 
@@ -12,8 +10,8 @@ template <class Body>
 void dispatch_floating(DType dtype, const Body& body) {
   switch (dtype) {
     case DType::kDouble: return body(double{});
-    case DType::kHalf: return body(c10::Half{});
-    case DType::kBFloat16: return body(c10::BFloat16{});
+    case DType::kHalf: return body(Half{});
+    case DType::kBFloat16: return body(BFloat16{});
     default: return body(float{});
   }
 }

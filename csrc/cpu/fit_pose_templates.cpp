@@ -1,7 +1,6 @@
 #include "core/fit_pose_templates.h"
 
-#include <ATen/Parallel.h>
-
+#include "cpu/parallel.h"
 #include "cpu/template_bounds.h"
 
 // Reads every pose, and the templates (which stay in cache) once for each, writes one matrix a pose. Fits the
@@ -31,7 +30,7 @@ template <class T>
 void fit_all(const FitPoseTemplatesParams& params) {
   // Fewer poses are fitted sooner than another thread is woken.
   constexpr int64_t kGrain = 32;
-  at::parallel_for(0, params.poses, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, params.poses, kGrain, [&](int64_t begin, int64_t end) {
     auto bounds = TemplateBounds::of<T>(params);
     for (int64_t pose = begin; pose < end; ++pose)
       store_fit<T>(params, pose, best_fit<T>(params, pose, bounds));

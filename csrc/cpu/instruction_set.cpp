@@ -1,19 +1,21 @@
 #include "cpu/instruction_set.h"
 
-#include <ATen/Version.h>
-
-#include <string>
-
 namespace pose2seg {
+namespace {
 
-InstructionSet instruction_set() {
-  static const InstructionSet chosen = [] {
-    const std::string capability = at::get_cpu_capability();
-    if (capability == "AVX512") return InstructionSet::kAvx512;
-    if (capability == "AVX2") return InstructionSet::kAvx2;
-    return InstructionSet::kBaseline;
-  }();
-  return chosen;
+InstructionSet chosen = InstructionSet::kBaseline;
+
+}  // namespace
+
+void use_instruction_set(std::string_view capability) {
+  if (capability == "AVX512")
+    chosen = InstructionSet::kAvx512;
+  else if (capability == "AVX2")
+    chosen = InstructionSet::kAvx2;
+  else
+    chosen = InstructionSet::kBaseline;
 }
+
+InstructionSet instruction_set() { return chosen; }
 
 }  // namespace pose2seg

@@ -1,10 +1,9 @@
 #include "core/letterbox.h"
 
-#include <ATen/Parallel.h>
-
 #include <vector>
 
 #include "cpu/dispatch.h"
+#include "cpu/parallel.h"
 
 // Reads the four taps of every output pixel, writes each output once; rows of padding are only written.
 // Threads share out the output rows. Where the columns lie in an image is worked out once for all its rows.
@@ -48,8 +47,8 @@ void store_rows(const LetterboxParams& params, int64_t begin, int64_t end) {
 
 void letterbox_cpu(const LetterboxParams& params) {
   dispatch_floating(params.dtype, [&](auto type) {
-    at::parallel_for(0, params.image_count * params.height, 8,
-                     [&](int64_t begin, int64_t end) { store_rows<decltype(type)>(params, begin, end); });
+    parallel_for(0, params.image_count * params.height, 8,
+                 [&](int64_t begin, int64_t end) { store_rows<decltype(type)>(params, begin, end); });
   });
 }
 

@@ -1,8 +1,7 @@
 #include "core/paste_masks.h"
 
-#include <ATen/Parallel.h>
-
 #include "cpu/dispatch.h"
+#include "cpu/parallel.h"
 #include "cpu/paste_line.h"
 
 // Writes every mask once, row by row, and samples only inside its footprint. Threads share out the rows of
@@ -49,7 +48,7 @@ void paste_rows(const PasteParams& params, const std::vector<int64_t>& first_row
 void paste_masks_cpu(const PasteParams& params) {
   const std::vector<int64_t> first_rows = number_rows(params);
   dispatch_floating(params.dtype, [&](auto type) {
-    at::parallel_for(0, first_rows.back(), 32, [&](int64_t begin, int64_t end) {
+    parallel_for(0, first_rows.back(), 32, [&](int64_t begin, int64_t end) {
       paste_rows<decltype(type)>(params, first_rows, begin, end);
     });
   });

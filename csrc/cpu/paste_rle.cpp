@@ -5,6 +5,7 @@
 
 #include "cpu/boundaries.h"
 #include "cpu/dispatch.h"
+#include "cpu/parallel.h"
 #include "cpu/paste_line.h"
 
 // Walks the columns of every footprint; one column at a time is held in memory, and the boundaries found.
@@ -42,7 +43,7 @@ void walk_stripe(const PasteTarget& target, const LinePaster<T>& paster, int64_t
 template <class T>
 void paste_all(const PasteRleParams& params) {
   std::vector<std::unique_ptr<LinePaster<T>>> pasters(params.target_count);
-  at::parallel_for(0, params.target_count, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, params.target_count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       pasters[i] = std::make_unique<LinePaster<T>>(params, params.targets[i], Walk::kColumns);
   });

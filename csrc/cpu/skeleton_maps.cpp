@@ -1,12 +1,11 @@
 #include "core/skeleton_maps.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <type_traits>
 #include <vector>
 
 #include "cpu/dispatch.h"
+#include "cpu/parallel.h"
 
 // Where the output's columns are neighbours in memory, threads share out the maps of joints and the pairs of
 // maps of limbs: each is cleared as a whole, and then written only where something is drawn. Where its
@@ -147,7 +146,7 @@ void draw_part(const SkeletonMapsParams& p, Painter<T>& painter, int64_t map, in
 template <class T, class Out>
 void draw_planes(const SkeletonMapsParams& p) {
   const int parts = p.drawing.joints + p.drawing.limb_count;
-  at::parallel_for(0, p.drawing.maps * parts, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, p.drawing.maps * parts, 1, [&](int64_t begin, int64_t end) {
     Painter<T> painter(p.drawing);
     std::vector<T> buffer(2 * int64_t(p.drawing.width));
     for (int64_t i = begin; i < end; ++i) draw_part<T, Out>(p, painter, i / parts, int(i % parts), buffer);
@@ -158,7 +157,7 @@ template <class T, class Out>
 void draw_channels_last(const SkeletonMapsParams& p) {
   const SkeletonDrawing& d = p.drawing;
   const int channels = d.channels();
-  at::parallel_for(0, d.maps * d.height, 8, [&](int64_t begin, int64_t end) {
+  parallel_for(0, d.maps * d.height, 8, [&](int64_t begin, int64_t end) {
     std::vector<T> cells(int64_t(d.width) * channels);
     Painter<T> painter(d);
     for (int64_t i = begin; i < end; ++i) {

@@ -1,9 +1,8 @@
 #include "core/skeleton_maps_backward.h"
 
-#include <ATen/Parallel.h>
-
 #include "core/skeleton_gradient.h"
 #include "cpu/dispatch.h"
+#include "cpu/parallel.h"
 
 // Reads the gradient of the cells that a person's joints and limbs reach, writes the gradient of each
 // keypoint once. Threads share out the people; a person's sums run in the order of joints, limbs and cells.
@@ -61,7 +60,7 @@ struct PersonGradient {
 template <class T, class Grad>
 void gradient(const SkeletonMapsBackwardParams& p) {
   const SkeletonDrawing& d = p.drawing;
-  at::parallel_for(0, d.maps * d.people, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, d.maps * d.people, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       T* grad_keypoints = static_cast<T*>(p.grad_keypoints) + i * d.joints * 3;
       std::fill_n(grad_keypoints, d.joints * 3, T(0));

@@ -4,13 +4,16 @@
 
 #include <cstdint>
 #include <stdexcept>
-#include <string>
 #include <utility>
 
 namespace pose2seg {
 
 constexpr int kWarpSize = 32;
 constexpr unsigned int kAllLanes = 0xffffffff;
+
+// Throws what went wrong. A driver that is too old for the CUDA toolkit of this build, or a GPU that no
+// kernel was compiled for, is said in words that lead to the cause.
+void check_cuda(cudaError_t error);
 
 // The only place that launches a kernel. Throws when the launch itself is refused; nothing synchronises.
 template <class... Parameters, class... Arguments>
@@ -20,10 +23,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t s
   config.gridDim = grid;
   config.blockDim = block;
   config.stream = stream;
-  const cudaError_t error = cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
-  if (error == cudaSuccess) return;
-  cudaGetLastError();  // else the next check anywhere in the process would find this error
-  throw std::runtime_error(std::string("CUDA launch: ") + cudaGetErrorString(error));
+  check_cuda(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
 }
 
 // Blocks of `size` that cover `count`, as the x extent of a grid.

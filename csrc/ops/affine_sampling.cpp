@@ -6,34 +6,32 @@
 
 namespace pose2seg {
 
-void check_windows(const at::Tensor& input, const at::Tensor& matrices, const at::Tensor& batch_index) {
+void check_windows(const Tensor& input, const Tensor& matrices, const Tensor& batch_index) {
   check_shape(input, "input", "(B, C, H, W)", {-1, -1, -1, -1});
   check_floating(input, "input");
   check_device(input, "input");
-  check_no_tangent(input, "input");
   check_shape(matrices, "matrices", "(N, 2, 3)", {-1, 2, 3});
   check_geometry_dtype(matrices, "matrices", input, "input");
   check_same_device(matrices, "matrices", input, "input");
-  check_no_tangent(matrices, "matrices");
   check_index(batch_index, "batch_index", matrices.size(0));
   check_same_device(batch_index, "batch_index", input, "input");
-  TORCH_CHECK_VALUE(input.size(2) > 0 && input.size(3) > 0,
-                    "input must have a positive height and width, got ", input.size(2), " x ", input.size(3));
+  require<ValueError>(input.size(2) > 0 && input.size(3) > 0,
+                      "input must have a positive height and width, got ", input.size(2), " x ",
+                      input.size(3));
 }
 
-at::MemoryFormat window_format(const at::Tensor& input) {
+Layout window_layout(const Tensor& input) {
   const bool channels_innermost = input.stride(1) == 1 && input.stride(3) != 1;
-  return channels_innermost ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+  return channels_innermost ? Layout::kChannelsLast : Layout::kContiguous;
 }
 
-AffineAlignParams affine_align_params(const at::Tensor& input, const at::Tensor& matrices,
-                                      const at::Tensor& batch_index, Convention convention,
-                                      const at::Tensor& output) {
+AffineAlignParams affine_align_params(const Tensor& input, const Tensor& matrices, const Tensor& batch_index,
+                                      Convention convention, const Tensor& output) {
   AffineAlignParams params = {};
-  params.input = input.const_data_ptr();
-  params.matrices = matrices.const_data_ptr();
-  params.batch_index = batch_index.const_data_ptr<int64_t>();
-  params.output = output.mutable_data_ptr();
+  params.input = input.data;
+  params.matrices = matrices.data;
+  params.batch_index = batch_index.const_data<int64_t>();
+  params.output = output.data;
   params.batch = input.size(0);
   params.channels = input.size(1);
   params.height = input.size(2);

@@ -5,7 +5,6 @@
 #include "ops/affine_sampling.h"
 #include "ops/checks.h"
 #include "ops/device.h"
-#include "ops/fresh_output.h"
 #include "ops/ops.h"
 #include "ops/skeleton_drawing.h"
 
@@ -14,36 +13,32 @@
 
 namespace pose2seg {
 
-at::Tensor align_with_skeleton(const at::Tensor& input, const at::Tensor& keypoints,
-                               const at::Tensor& matrices, const at::Tensor& batch_index,
-                               at::IntArrayRef output_size, std::string_view convention,
-                               at::IntArrayRef limbs, double sigma, double limb_width,
-                               bool signed_visibility) {
+Tensor align_with_skeleton(const Tensor& input, const Tensor& keypoints, const Tensor& matrices,
+                           const Tensor& batch_index, Sizes output_size, std::string_view convention,
+                           Pairs limbs, double sigma, double limb_width, bool signed_visibility) {
   const Convention parsed = parse_convention(convention);
   check_windows(input, matrices, batch_index);
   check_shape(keypoints, "keypoints", "(N, K, 3), a pose per matrix", {matrices.size(0), -1, 3});
   check_geometry_dtype(keypoints, "keypoints", input, "input");
   check_same_device(keypoints, "keypoints", input, "input");
-  check_no_tangent(keypoints, "keypoints");
-  const auto input_settled = settled(input);
-  const auto keypoints_dense = dense(keypoints);
-  const auto matrices_dense = dense(matrices);
-  const auto index_dense = dense(batch_index);
+  const auto keypoints_contiguous = contiguous(keypoints);
+  const auto matrices_contiguous = contiguous(matrices);
+  const auto index_contiguous = contiguous(batch_index);
   SkeletonMapsParams skeletons = {};
-  skeletons.drawing = skeleton_drawing(keypoints_dense, output_size,
+  skeletons.drawing = skeleton_drawing(keypoints_contiguous, output_size,
                                        {limbs, sigma, limb_width, 1, signed_visibility, "last"});
-  skeletons.drawing.matrices = matrices_dense.const_data_ptr();
+  skeletons.drawing.matrices = matrices_contiguous.data;
   const int64_t features = input.size(1), channels = skeletons.drawing.channels();
-  const auto output = fresh_output({matrices.size(0), features + channels, output_size[0], output_size[1]},
-                                   input.options().memory_format(window_format(input)));
+  const auto output = empty({matrices.size(0), features + channels, output_size[0], output_size[1]},
+                            input.dtype, input.device, window_layout(input));
   if (output.numel() == 0) return output;
 
   if (features > 0)
-    run_on_device_of(input, affine_align_params(input_settled, matrices_dense, index_dense, parsed, output),
+    run_on_device_of(input, affine_align_params(input, matrices_contiguous, index_contiguous, parsed, output),
                      affine_align_cpu, CUDA_KERNEL(affine_align_cuda));
   if (channels == 0) return output;
-  const int64_t offset = features * output.stride(1) * static_cast<int64_t>(output.element_size());
-  skeletons.output = static_cast<char*>(output.mutable_data_ptr()) + offset;
+  const int64_t offset = features * output.stride(1) * element_size(output.dtype);
+  skeletons.output = output.mutable_data<char>() + offset;
   std::copy_n(output.strides().begin(), 4, skeletons.output_strides);
   skeletons.output_dtype = dtype_of(output);
   run_on_device_of(input, skeletons, skeleton_maps_cpu, CUDA_KERNEL(skeleton_maps_cuda));

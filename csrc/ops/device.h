@@ -1,10 +1,9 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
+#include "ops/runtime.h"
 
 #ifdef POSE2SEG_WITH_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
+#include "cuda/device_guard.h"
 #endif
 
 namespace pose2seg {
@@ -15,14 +14,21 @@ namespace pose2seg {
 #define CUDA_KERNEL(name) nullptr
 #endif
 
-// Runs an op's kernel where `tensor` lives: on CUDA on the current stream of that device.
+// Runs an op's kernel where `tensor` lives, on CUDA on the current stream of that device. On the meta device
+// there is nothing to compute.
 template <class Params, class CudaKernel>
-void run_on_device_of(const at::Tensor& tensor, const Params& params, void (*cpu)(const Params&),
+void run_on_device_of(const Tensor& tensor, const Params& params, void (*cpu)(const Params&),
                       [[maybe_unused]] CudaKernel cuda) {
-  if (tensor.is_cpu()) return cpu(params);
+  if (tensor.is_meta()) return;
+  if (tensor.is_cpu()) {
+    const ReleasedGil released;
+    return cpu(params);
+  }
 #ifdef POSE2SEG_WITH_CUDA
-  const c10::cuda::CUDAGuard guard(tensor.device());
-  cuda(params, c10::cuda::getCurrentCUDAStream());
+  auto* stream = static_cast<CUstream_st*>(current_stream(tensor.device));
+  const ReleasedGil released;
+  const DeviceGuard guard(tensor.device.index);
+  cuda(params, stream);
 #endif
 }
 

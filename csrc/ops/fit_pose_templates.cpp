@@ -1,7 +1,5 @@
 #include "core/fit_pose_templates.h"
 
-#include <ATen/ops/empty.h>
-
 #include <string>
 
 #include "ops/checks.h"
@@ -14,44 +12,40 @@ namespace {
 FitScore parse_score(std::string_view name) {
   if (name == "overlap") return FitScore::kOverlap;
   if (name == "norm") return FitScore::kNorm;
-  TORCH_CHECK_VALUE(false, "score must be 'overlap' or 'norm', got '", name, "'");
+  raise<ValueError>("score must be 'overlap' or 'norm', got '", name, "'");
 }
 
 }  // namespace
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> fit_pose_templates(const at::Tensor& keypoints,
-                                                                  const at::Tensor& templates,
-                                                                  at::IntArrayRef source_size,
-                                                                  at::IntArrayRef output_size,
-                                                                  std::string_view score) {
+std::tuple<Tensor, Tensor, Tensor> fit_pose_templates(const Tensor& keypoints, const Tensor& templates,
+                                                      Sizes source_size, Sizes output_size,
+                                                      std::string_view score) {
   FitPoseTemplatesParams params = {};
   params.score_kind = parse_score(score);
   check_shape(keypoints, "keypoints", "(N, K, 3)", {-1, -1, 3});
   check_geometry(keypoints, "keypoints");
   check_device(keypoints, "keypoints");
-  check_no_gradient(keypoints, "keypoints", "fit_pose_templates");
   const int64_t joints = keypoints.size(1);
   const auto expected = "(T, " + std::to_string(joints) + ", 3), with as many joints as keypoints";
   check_shape(templates, "templates", expected.c_str(), {-1, joints, 3});
   check_geometry_dtype(templates, "templates", keypoints, "keypoints");
   check_same_device(templates, "templates", keypoints, "keypoints");
-  check_no_gradient(templates, "templates", "fit_pose_templates");
   check_size(source_size, "source_size");
   check_size(output_size, "output_size");
 
   const int64_t poses = keypoints.size(0);
-  const auto matrices = at::empty({poses, 2, 3}, keypoints.options());
-  const auto index = at::empty({poses}, keypoints.options().dtype(at::kLong));
-  const auto best = at::empty({poses}, keypoints.options());
+  const auto matrices = empty({poses, 2, 3}, keypoints.dtype, keypoints.device);
+  const auto index = empty({poses}, ScalarType::kLong, keypoints.device);
+  const auto best = empty({poses}, keypoints.dtype, keypoints.device);
   if (poses == 0) return {matrices, index, best};
 
-  const auto keypoints_dense = dense(keypoints);
-  const auto templates_dense = dense(templates);
-  params.keypoints = keypoints_dense.const_data_ptr();
-  params.templates = templates_dense.const_data_ptr();
-  params.matrices = matrices.mutable_data_ptr();
-  params.index = index.mutable_data_ptr<int64_t>();
-  params.score = best.mutable_data_ptr();
+  const auto keypoints_contiguous = contiguous(keypoints);
+  const auto templates_contiguous = contiguous(templates);
+  params.keypoints = keypoints_contiguous.data;
+  params.templates = templates_contiguous.data;
+  params.matrices = matrices.data;
+  params.index = index.mutable_data<int64_t>();
+  params.score = best.data;
   params.poses = poses;
   params.template_count = templates.size(0);
   params.joints = keypoints.size(1);

@@ -1,31 +1,27 @@
 #include "core/letterbox.h"
 
-#include <ATen/ops/empty.h>
-
 #include <algorithm>
 
 #include "core/centred_resize.h"
 #include "ops/checks.h"
 #include "ops/device.h"
-#include "ops/fresh_output.h"
 #include "ops/ops.h"
 
 namespace pose2seg {
 namespace {
 
-void check_image(const at::Tensor& image, const at::Tensor& first) {
-  TORCH_CHECK_TYPE(image.scalar_type() == at::kByte, "images must be uint8, got ",
-                   dtype_name(image.scalar_type()));
+void check_image(const Tensor& image, const Tensor& first) {
+  require<TypeError>(image.dtype == ScalarType::kByte, "images must be uint8, got ", dtype_name(image.dtype));
   check_shape(image, "images", "(H, W, 3) each", {-1, -1, 3});
   check_device(image, "images");
   check_same_device(image, "images", first, "the first one");
-  TORCH_CHECK_VALUE(image.numel() > 0, "images must have a positive height and width, got ", image.size(0),
-                    " x ", image.size(1));
+  require<ValueError>(image.numel() > 0, "images must have a positive height and width, got ", image.size(0),
+                      " x ", image.size(1));
 }
 
-LetterboxImage describe(const at::Tensor& image, at::IntArrayRef size) {
+LetterboxImage describe(const Tensor& image, Sizes size) {
   LetterboxImage described = {};
-  described.pixels = image.const_data_ptr<uint8_t>();
+  described.pixels = image.const_data<uint8_t>();
   described.height = image.size(0);
   described.width = image.size(1);
   std::copy_n(image.strides().begin(), 3, described.strides);
@@ -44,41 +40,41 @@ LetterboxImage describe(const at::Tensor& image, at::IntArrayRef size) {
 
 }  // namespace
 
-std::tuple<at::Tensor, at::Tensor> letterbox(at::TensorList images, at::IntArrayRef size,
-                                             at::ArrayRef<double> mean, at::ArrayRef<double> std,
-                                             at::ScalarType dtype, bool channels_last) {
-  TORCH_CHECK_VALUE(!images.empty(), "images must hold at least one image, got none");
-  for (const at::Tensor& image : images) check_image(image, images.front());
+std::tuple<Tensor, Tensor> letterbox(std::span<const Tensor> images, Sizes size, std::span<const double> mean,
+                                     std::span<const double> std, ScalarType dtype, bool channels_last) {
+  require<ValueError>(!images.empty(), "images must hold at least one image, got none");
+  for (const Tensor& image : images) check_image(image, images.front());
   check_size(size, "size");
-  TORCH_CHECK_VALUE(mean.size() == 3 && std.size() == 3, "mean and std must have 3 channels, got ",
-                    mean.size(), " and ", std.size());
-  TORCH_CHECK_TYPE(dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16,
-                   "dtype must be float32, float16 or bfloat16, got ", dtype_name(dtype));
+  require<ValueError>(mean.size() == 3 && std.size() == 3, "mean and std must have 3 channels, got ",
+                      mean.size(), " and ", std.size());
+  require<TypeError>(
+      dtype == ScalarType::kFloat || dtype == ScalarType::kHalf || dtype == ScalarType::kBFloat16,
+      "dtype must be float32, float16 or bfloat16, got ", dtype_name(dtype));
   LetterboxParams params = {};
   for (int channel = 0; channel < 3; ++channel) {
-    TORCH_CHECK_VALUE(std::isfinite(mean[channel]), "mean must be finite, got ", mean[channel],
-                      " for channel ", channel);
-    TORCH_CHECK_VALUE(std[channel] > 0 && std::isfinite(std[channel]),
-                      "std must be positive and finite, got ", std[channel], " for channel ", channel);
+    require<ValueError>(std::isfinite(mean[channel]), "mean must be finite, got ", mean[channel],
+                        " for channel ", channel);
+    require<ValueError>(std[channel] > 0 && std::isfinite(std[channel]),
+                        "std must be positive and finite, got ", std[channel], " for channel ", channel);
     params.multiply[channel] = static_cast<float>(1 / (255 * std[channel]));
     params.add[channel] = static_cast<float>(-mean[channel] / std[channel]);
-    TORCH_CHECK_VALUE(std::isfinite(params.multiply[channel]) && std::isfinite(params.add[channel]),
-                      "mean and std must give values that float32 holds, got ", mean[channel], " and ",
-                      std[channel], " for channel ", channel);
+    require<ValueError>(std::isfinite(params.multiply[channel]) && std::isfinite(params.add[channel]),
+                        "mean and std must give values that float32 holds, got ", mean[channel], " and ",
+                        std[channel], " for channel ", channel);
   }
 
   std::vector<LetterboxImage> described;
-  for (const at::Tensor& image : images) described.push_back(describe(image, size));
-  const auto options = images.front().options().dtype(dtype);
+  for (const Tensor& image : images) described.push_back(describe(image, size));
+  const Device device = images.front().device;
   const auto count = static_cast<int64_t>(images.size());
-  const auto format = channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
-  const auto output = fresh_output({count, 3, size[0], size[1]}, options.memory_format(format));
-  const auto matrices = at::empty({count, 2, 3}, options.dtype(at::kFloat));
+  const Layout layout = channels_last ? Layout::kChannelsLast : Layout::kContiguous;
+  const auto output = empty({count, 3, size[0], size[1]}, dtype, device, layout);
+  const auto matrices = empty({count, 2, 3}, ScalarType::kFloat, device);
   params.images = described.data();
   params.image_count = count;
-  params.output = output.mutable_data_ptr();
+  params.output = output.data;
   std::copy_n(output.strides().begin(), 4, params.output_strides);
-  params.matrices = matrices.mutable_data_ptr<float>();
+  params.matrices = matrices.mutable_data<float>();
   params.dtype = dtype_of(output);
   params.height = size[0];
   params.width = size[1];

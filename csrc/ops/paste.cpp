@@ -1,52 +1,54 @@
 #include "ops/paste.h"
 
 #include "ops/checks.h"
+#include "ops/runtime.h"
 
 namespace pose2seg {
 
-void check_paste(const at::Tensor& probabilities, const at::Tensor& matrices, const at::Tensor& batch_index,
-                 at::IntArrayRef image_sizes, double threshold) {
+void check_paste(const Tensor& probabilities, const Tensor& matrices, const Tensor& batch_index,
+                 Pairs image_sizes, double threshold) {
   check_shape(probabilities, "probabilities", "(N, h, w)", {-1, -1, -1});
   check_floating(probabilities, "probabilities");
   check_device(probabilities, "probabilities");
-  TORCH_CHECK_VALUE(probabilities.size(1) < (1 << 15) && probabilities.size(2) < (1 << 15),
-                    "probabilities must be maps of less than 32768 x 32768, got ", probabilities.size(1),
-                    " x ", probabilities.size(2));
+  require<ValueError>(probabilities.size(1) < (1 << 15) && probabilities.size(2) < (1 << 15),
+                      "probabilities must be maps of less than 32768 x 32768, got ", probabilities.size(1),
+                      " x ", probabilities.size(2));
   check_shape(matrices, "matrices", "(N, 2, 3), one per probability map", {probabilities.size(0), 2, 3});
   check_geometry_dtype(matrices, "matrices", probabilities, "probabilities");
   check_same_device(matrices, "matrices", probabilities, "probabilities");
   check_index(batch_index, "batch_index", probabilities.size(0));
-  TORCH_CHECK_VALUE(batch_index.is_cpu() || batch_index.device() == probabilities.device(),
-                    "batch_index must be on cpu, or where probabilities is, got ", batch_index.device());
-  TORCH_CHECK_VALUE(image_sizes.size() % 2 == 0, "image_sizes must be pairs, got ", image_sizes.size(),
-                    " numbers");
+  if (!batch_index.is_cpu() && batch_index.device != probabilities.device)
+    raise<ValueError>("batch_index must be on cpu, or where probabilities is, got ",
+                      attribute_text(batch_index, "device"));
+  require<ValueError>(image_sizes.size() % 2 == 0, "image_sizes must be pairs, got ", image_sizes.size(),
+                      " numbers");
   for (size_t i = 0; i < image_sizes.size(); i += 2) {
-    check_size(image_sizes.slice(i, 2), "image_sizes");
-    TORCH_CHECK_VALUE(image_sizes[i] <= INT32_MAX && image_sizes[i + 1] <= INT32_MAX,
-                      "image_sizes must be such that the masks fit in memory, got ", image_sizes[i], " x ",
-                      image_sizes[i + 1]);
+    check_size(image_sizes.subspan(i, 2), "image_sizes");
+    require<ValueError>(image_sizes[i] <= INT32_MAX && image_sizes[i + 1] <= INT32_MAX,
+                        "image_sizes must be such that the masks fit in memory, got ", image_sizes[i], " x ",
+                        image_sizes[i + 1]);
   }
   // Below 0 the pixels outside every footprint would count too.
-  TORCH_CHECK_VALUE(threshold >= 0 && threshold <= 1, "threshold must be in [0, 1], got ", threshold);
+  require<ValueError>(threshold >= 0 && threshold <= 1, "threshold must be in [0, 1], got ", threshold);
 }
 
-std::vector<PasteTarget> paste_targets(const at::Tensor& batch_index, at::IntArrayRef image_sizes) {
+std::vector<PasteTarget> paste_targets(const Tensor& batch_index, Pairs image_sizes) {
   const auto images = static_cast<int64_t>(image_sizes.size() / 2);
-  const auto index = dense(batch_index.cpu());
+  check_has_values(batch_index, "batch_index");
+  const Tensor index = contiguous(to_cpu(batch_index));
   std::vector<PasteTarget> targets;
   for (int64_t i = 0; i < index.size(0); ++i) {
-    const int64_t image = index.const_data_ptr<int64_t>()[i];
-    TORCH_CHECK_VALUE(image >= 0 && image < images, "batch_index must name one of the ", images,
-                      " images of image_sizes, got ", image, " at ", i);
+    const int64_t image = index.const_data<int64_t>()[i];
+    require<ValueError>(image >= 0 && image < images, "batch_index must name one of the ", images,
+                        " images of image_sizes, got ", image, " at ", i);
     targets.push_back({i, image, image_sizes[2 * image], image_sizes[2 * image + 1], nullptr});
   }
   return targets;
 }
 
-void store_paste(const at::Tensor& probabilities, const at::Tensor& matrices, double threshold,
-                 PasteParams& params) {
-  params.probabilities = probabilities.const_data_ptr();
-  params.matrices = matrices.const_data_ptr();
+void store_paste(const Tensor& probabilities, const Tensor& matrices, double threshold, PasteParams& params) {
+  params.probabilities = probabilities.data;
+  params.matrices = matrices.data;
   params.roi_height = probabilities.size(1);
   params.roi_width = probabilities.size(2);
   params.threshold = threshold;

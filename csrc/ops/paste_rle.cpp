@@ -8,10 +8,10 @@
 
 namespace pose2seg {
 
-std::tuple<at::Tensor, at::Tensor> paste_rle(const at::Tensor& probabilities, const at::Tensor& matrices,
-                                             const at::Tensor& batch_index, at::IntArrayRef image_sizes,
-                                             double threshold) {
+std::vector<std::string> paste_rle(const Tensor& probabilities, const Tensor& matrices,
+                                   const Tensor& batch_index, Pairs image_sizes, double threshold) {
   check_paste(probabilities, matrices, batch_index, image_sizes, threshold);
+  check_has_values(probabilities, "probabilities");
   const std::vector<PasteTarget> targets = paste_targets(batch_index, image_sizes);
   std::vector<MaskSize> sizes;
   for (const PasteTarget& target : targets) {
@@ -19,13 +19,13 @@ std::tuple<at::Tensor, at::Tensor> paste_rle(const at::Tensor& probabilities, co
     check_countable(sizes.back(), "image_sizes");
   }
 
-  const auto probabilities_dense = dense(probabilities);
-  const auto matrices_dense = dense(matrices);
+  const auto probabilities_contiguous = contiguous(probabilities);
+  const auto matrices_contiguous = contiguous(matrices);
   PasteRleParams params = {};
-  store_paste(probabilities_dense, matrices_dense, threshold, params);
+  store_paste(probabilities_contiguous, matrices_contiguous, threshold, params);
   params.targets = targets.data();
   params.target_count = static_cast<int64_t>(targets.size());
-  return run_length_encode(sizes, probabilities.device(), [&](const MaskBoundaries& output) {
+  return run_length_encode(sizes, probabilities.device, [&](const MaskBoundaries& output) {
     params.output = output;
     run_on_device_of(probabilities, params, paste_rle_cpu, CUDA_KERNEL(paste_rle_cuda));
   });

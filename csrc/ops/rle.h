@@ -1,12 +1,11 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <functional>
-#include <tuple>
+#include <string>
 #include <vector>
 
 #include "core/mask_boundaries.h"
+#include "ops/tensor.h"
 
 namespace pose2seg {
 
@@ -17,9 +16,8 @@ struct MaskSize {
 // Throws ValueError naming `name` for a mask of 2^31 pixels or more.
 void check_countable(const MaskSize& size, const char* name);
 
-// COCO's characters for masks whose boundaries find(params.output) finds on `device`: those of all masks one
-// after the other, uint8, and how many each mask has, int64; both on the CPU.
-std::tuple<at::Tensor, at::Tensor> run_length_encode(const std::vector<MaskSize>& sizes, at::Device device,
-                                                     const std::function<void(const MaskBoundaries&)>& find);
+// COCO's characters for each mask, whose boundaries find(params.output) finds on `device`.
+std::vector<std::string> run_length_encode(const std::vector<MaskSize>& sizes, const Device& device,
+                                           const std::function<void(const MaskBoundaries&)>& find);
 
 }  // namespace pose2seg

@@ -10,27 +10,27 @@ namespace {
 LimbOverlap parse_overlap(std::string_view name) {
   if (name == "last") return LimbOverlap::kLast;
   if (name == "mean") return LimbOverlap::kMean;
-  TORCH_CHECK_VALUE(false, "limb_overlap must be 'last' or 'mean', got '", name, "'");
+  raise<ValueError>("limb_overlap must be 'last' or 'mean', got '", name, "'");
 }
 
 void check_style(const SkeletonStyle& style) {
-  TORCH_CHECK_VALUE(style.sigma > 0 && std::isfinite(style.sigma), "sigma must be positive and finite, got ",
-                    style.sigma);
-  TORCH_CHECK_VALUE(style.limb_width > 0 && std::isfinite(style.limb_width),
-                    "limb_width must be positive and finite, got ", style.limb_width);
-  TORCH_CHECK_VALUE(style.stride >= 1, "stride must be at least 1, got ", style.stride);
+  require<ValueError>(style.sigma > 0 && std::isfinite(style.sigma),
+                      "sigma must be positive and finite, got ", style.sigma);
+  require<ValueError>(style.limb_width > 0 && std::isfinite(style.limb_width),
+                      "limb_width must be positive and finite, got ", style.limb_width);
+  require<ValueError>(style.stride >= 1, "stride must be at least 1, got ", style.stride);
 }
 
-void store_limbs(at::IntArrayRef limbs, SkeletonDrawing& drawing) {
+void store_limbs(Pairs limbs, SkeletonDrawing& drawing) {
   const auto count = static_cast<int64_t>(limbs.size() / 2);
-  TORCH_CHECK_VALUE(limbs.size() % 2 == 0, "limbs must be pairs of joints, got ", limbs.size(), " numbers");
-  TORCH_CHECK_VALUE(count <= kMaxLimbs, "limbs must be at most ", kMaxLimbs, ", got ", count);
+  require<ValueError>(limbs.size() % 2 == 0, "limbs must be pairs of joints, got ", limbs.size(), " numbers");
+  require<ValueError>(count <= kMaxLimbs, "limbs must be at most ", kMaxLimbs, ", got ", count);
   drawing.limb_count = static_cast<int>(count);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t from = limbs[2 * i], to = limbs[2 * i + 1];
-    TORCH_CHECK_VALUE(from >= 0 && from < drawing.joints && to >= 0 && to < drawing.joints,
-                      "limbs must name two of the ", drawing.joints, " joints, counted from 0, got (", from,
-                      ", ", to, ") at ", i);
+    require<ValueError>(from >= 0 && from < drawing.joints && to >= 0 && to < drawing.joints,
+                        "limbs must name two of the ", drawing.joints, " joints, counted from 0, got (", from,
+                        ", ", to, ") at ", i);
     drawing.limbs[i][0] = static_cast<int16_t>(from);
     drawing.limbs[i][1] = static_cast<int16_t>(to);
   }
@@ -38,16 +38,17 @@ void store_limbs(at::IntArrayRef limbs, SkeletonDrawing& drawing) {
 
 }  // namespace
 
-SkeletonDrawing skeleton_drawing(const at::Tensor& keypoints, at::IntArrayRef output_size,
-                                 const SkeletonStyle& style) {
+SkeletonDrawing skeleton_drawing(const Tensor& keypoints, Sizes output_size, const SkeletonStyle& style) {
   check_size(output_size, "output_size");
-  TORCH_CHECK_VALUE(output_size[0] <= INT32_MAX / output_size[1],
-                    "output_size must be fewer than 2^31 cells, got ", output_size[0], " x ", output_size[1]);
+  require<ValueError>(output_size[0] <= INT32_MAX / output_size[1],
+                      "output_size must be fewer than 2^31 cells, got ", output_size[0], " x ",
+                      output_size[1]);
   check_style(style);
   const int64_t joints = keypoints.size(-2);
-  TORCH_CHECK_VALUE(joints <= INT16_MAX, "keypoints must have at most ", INT16_MAX, " joints, got ", joints);
+  require<ValueError>(joints <= INT16_MAX, "keypoints must have at most ", INT16_MAX, " joints, got ",
+                      joints);
   SkeletonDrawing drawing = {};
-  drawing.keypoints = keypoints.const_data_ptr();
+  drawing.keypoints = keypoints.data;
   drawing.maps = keypoints.size(0);
   drawing.people = keypoints.dim() == 4 ? keypoints.size(1) : 1;
   drawing.joints = static_cast<int>(joints);
@@ -63,7 +64,7 @@ SkeletonDrawing skeleton_drawing(const at::Tensor& keypoints, at::IntArrayRef ou
   return drawing;
 }
 
-void check_keypoints_of_maps(const at::Tensor& keypoints) {
+void check_keypoints_of_maps(const Tensor& keypoints) {
   if (keypoints.dim() == 4) {
     check_shape(keypoints, "keypoints", "(N, K, 3) or (N, P, K, 3)", {-1, -1, -1, 3});
   } else {
@@ -71,7 +72,6 @@ void check_keypoints_of_maps(const at::Tensor& keypoints) {
   }
   check_geometry(keypoints, "keypoints");
   check_device(keypoints, "keypoints");
-  check_no_tangent(keypoints, "keypoints");
 }
 
 }  // namespace pose2seg

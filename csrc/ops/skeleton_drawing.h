@@ -1,16 +1,15 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <string_view>
 
 #include "core/skeleton_drawing.h"
+#include "ops/tensor.h"
 
 namespace pose2seg {
 
 // How skeletons are drawn, as the ops take it from Python.
 struct SkeletonStyle {
-  at::IntArrayRef limbs;  // pairs of joints, flat
+  Pairs limbs;  // pairs of joints, flat
   double sigma, limb_width;
   int64_t stride;
   bool signed_visibility;
@@ -19,10 +18,9 @@ struct SkeletonStyle {
 
 // Checks the style and the sizes. `keypoints` (N, K, 3) or (N, P, K, 3) is checked already, contiguous, and
 // outlives the result.
-SkeletonDrawing skeleton_drawing(const at::Tensor& keypoints, at::IntArrayRef output_size,
-                                 const SkeletonStyle& style);
+SkeletonDrawing skeleton_drawing(const Tensor& keypoints, Sizes output_size, const SkeletonStyle& style);
 
 // (N, K, 3) or (N, P, K, 3), float32 or float64, on a device that has kernels.
-void check_keypoints_of_maps(const at::Tensor& keypoints);
+void check_keypoints_of_maps(const Tensor& keypoints);
 
 }  // namespace pose2seg

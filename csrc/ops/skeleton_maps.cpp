@@ -4,28 +4,31 @@
 
 #include "ops/checks.h"
 #include "ops/device.h"
-#include "ops/fresh_output.h"
 #include "ops/ops.h"
 #include "ops/skeleton_drawing.h"
 
 namespace pose2seg {
 
-at::Tensor skeleton_maps(const at::Tensor& keypoints, at::IntArrayRef output_size, at::IntArrayRef limbs,
-                         double sigma, double limb_width, int64_t stride, bool signed_visibility,
-                         std::string_view limb_overlap, std::optional<at::ScalarType> dtype) {
+Tensor skeleton_maps(const Tensor& keypoints, Sizes output_size, Pairs limbs, double sigma, double limb_width,
+                     int64_t stride, bool signed_visibility, std::string_view limb_overlap,
+                     std::optional<ScalarType> dtype) {
   check_keypoints_of_maps(keypoints);
-  const auto keypoints_dense = dense(keypoints);
+  const Tensor keypoints_contiguous = contiguous(keypoints);
   SkeletonMapsParams params = {};
-  params.drawing = skeleton_drawing(keypoints_dense, output_size,
+  params.drawing = skeleton_drawing(keypoints_contiguous, output_size,
                                     {limbs, sigma, limb_width, stride, signed_visibility, limb_overlap});
-  const auto output =
-      fresh_output({params.drawing.maps, params.drawing.channels(), output_size[0], output_size[1]},
-                   keypoints.options().dtype(dtype.value_or(keypoints.scalar_type())));
-  check_floating(output, "dtype");
+  const ScalarType output_dtype = dtype.value_or(keypoints.dtype);
+  check_floating_dtype(output_dtype, "dtype");
+  const Tensor output =
+      empty({params.drawing.maps, params.drawing.channels(), output_size[0], output_size[1]}, output_dtype,
+            keypoints.device);
   if (output.numel() == 0) return output;
-  if (params.drawing.people == 0) return output.zero_();
+  if (params.drawing.people == 0) {
+    fill_zeros(output);
+    return output;
+  }
 
-  params.output = output.mutable_data_ptr();
+  params.output = output.data;
   std::copy_n(output.strides().begin(), 4, params.output_strides);
   params.output_dtype = dtype_of(output);
   run_on_device_of(keypoints, params, skeleton_maps_cpu, CUDA_KERNEL(skeleton_maps_cuda));

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from fuzzing import fuzz, mutate_json
-from pose2seg.journal import Journal
+from pose2seg.journal import ImageId, Journal
+
+_IMAGES: list[ImageId] = [*range(10), "0", "1", "a"]  # which the corpus has
 
 
 def read(path: Path) -> None:
@@ -12,7 +14,7 @@ def read(path: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "settings.json").write_bytes(settings)
     (folder / "0.jsonl").write_bytes(lines)
-    journal = Journal(folder, {"threshold": 0.5}, resume=True)
+    journal = Journal(folder, {"threshold": 0.5}, [], resume=True)
     assert len(list(journal.records(journal.finished))) == len(journal.finished)
 
 

@@ -18,6 +18,7 @@ from pose2seg.backbone import Backbone
 from pose2seg.errors import InputError
 from pose2seg.files import atomic_writer, shown
 from pose2seg.model import KEYPOINTS, Architecture, Convention, Pose2Seg
+from pose2seg.templates import require_joints
 
 #: The small model that comes with this package (docs/model_card.md).
 BUNDLED_WEIGHTS = Path(__file__).with_name("pose2seg_small.safetensors")
@@ -75,8 +76,9 @@ def load_checkpoint(model: Pose2Seg, path: Path | str) -> None:
 
     A pickle of this model's own state dict is refused, because it does not tell the convention.
 
-    Raises InputError if the file is neither, if a key is missing, unexpected or of another shape, or if a
-    number is not finite; the model is then unchanged. Raises OSError if the file cannot be read.
+    Raises InputError if the file is neither, if a key is missing, unexpected or of another shape, if a number
+    is not finite, or if a running variance is negative; the model is then unchanged. Raises OSError if the
+    file cannot be read.
     """
     path = Path(path)
     checkpoint = _read(path)
@@ -203,6 +205,13 @@ def _require_finite(weights: Mapping[str, Tensor], path: Path) -> None:
             raise InputError(f"{path}: expected finite numbers, {key} has others")
 
 
+def _require_variances(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Raise InputError if the running variance of a batch norm is negative, which makes every mask empty."""
+    for key, tensor in weights.items():
+        if key.endswith(".running_var") and (tensor < 0).any():
+            raise InputError(f"{path}: {key} must be at least 0, got {tensor.min():g}")
+
+
 def _read_safetensors(path: Path) -> _Checkpoint:
     path.open("rb").close()  # raises OSError with the path, which safetensors leaves out
     try:
@@ -218,14 +227,19 @@ def _read_safetensors(path: Path) -> _Checkpoint:
     if convention not in get_args(Convention):
         expected = ", ".join(get_args(Convention))
         raise InputError(
-            f'{path}: expected metadata "convention" to be one of {expected}, got {convention!r}'
+            f'{path}: expected metadata "convention" to be one of {expected}, got {shown(convention)}'
         )
     templates = weights.pop(_TEMPLATES, None)
     if templates is None or templates.ndim != 3 or templates.shape[1:] != (KEYPOINTS, 3):
         got = "nothing" if templates is None else tuple(templates.shape)
         raise InputError(f'{path}: expected "{_TEMPLATES}" to be (T, {KEYPOINTS}, 3), got {got}')
     _require_finite({_TEMPLATES: templates}, path)
-    return _Checkpoint(weights, convention, templates, _read_architecture(metadata, path))
+    require_joints(templates, path)
+    architecture = _read_architecture(metadata, path)
+    blocks = sum(architecture.backbone_blocks) + architecture.head_blocks
+    if blocks > len(weights):  # found out without making them, which takes its time
+        raise InputError(f"{path}: weights do not fit the model: {len(weights)} tensors for {blocks} blocks")
+    return _Checkpoint(weights, convention, templates, architecture)
 
 
 def _read_architecture(metadata: Mapping[str, str], path: Path) -> Architecture:
@@ -235,7 +249,7 @@ def _read_architecture(metadata: Mapping[str, str], path: Path) -> Architecture:
         sizes = [*blocks, *others]
         if len(blocks) == 4 and all(type(size) is int and 1 <= size <= _LARGEST_SIZE for size in sizes):
             return replace(architecture, backbone_blocks=tuple(blocks))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         pass
     raise InputError(
         f'{path}: expected metadata "architecture" to be the sizes of a model, '
@@ -249,6 +263,7 @@ def _fill(
     """load_state_dict, with readable errors. Keys that start with one of `optional` may be missing."""
     _require_fit(module, weights, path, optional)
     _require_finite(weights, path)
+    _require_variances(weights, path)
     module.load_state_dict(weights, strict=False)
 
 

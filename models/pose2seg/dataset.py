@@ -14,6 +14,7 @@ from pose2seg.annotation_parts import AnnotatedMask, join_parts
 from pose2seg.counts import counted
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, is_there, read_image, read_json, require_size, shown, shown_path
+from pose2seg.gone import Version, version_of
 from pose2seg.poses import stack_poses
 from pose2seg.poses.annotations import (
     AnnotatedPerson,
@@ -51,12 +52,16 @@ class PersonMask:
 
 @dataclass(frozen=True)
 class PersonImage:
-    """A photograph with people; `size` is (height, width)."""
+    """A photograph with people; `size` is (height, width).
+
+    version: of the file when `read_dataset` found it.
+    """
 
     image_id: int | str
     path: Path
     size: tuple[int, int]
     people: list[PersonMask] = field(default_factory=list)
+    version: Version = None
 
     @property
     def keypoints(self) -> npt.NDArray[np.float32]:
@@ -120,7 +125,7 @@ def read_dataset(annotations: Path | str, images: Path | str) -> list[PersonImag
     if not dataset:
         found = _what_was_found(file, people)
         raise InputError(f"{annotations}: no image has a person with joints and a mask: {found}")
-    return dataset
+    return [replace(image, version=version_of(image.path)) for image in dataset]
 
 
 def _read_image(record: Record, folder: Path) -> PersonImage | InputError:

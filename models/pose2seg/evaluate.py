@@ -15,6 +15,7 @@ from pose2seg.average_precision import AveragePrecision, ScoredMask, average_pre
 from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.errors import InputError
 from pose2seg.files import shown
+from pose2seg.gone import problem_with
 from pose2seg.model import Pose2Seg
 from pose2seg.photographs import names_instead, tell_other_folders
 from pose2seg.poses import ImagePoses, Person, PoseFile, PoseSource
@@ -87,7 +88,8 @@ def evaluate(
     An image that cannot be read is left out with a DatasetWarning. Under torchrun, in a
     `distributed.joined` block, the processes share the batches, and all return the same as one process.
 
-    Raises InputError if no image can be read, ValueError without images, and RuntimeError in training mode.
+    Raises InputError if no image can be read, GoneError if one cannot that `read_dataset` had found,
+    ValueError without images, and RuntimeError in training mode.
     """
     if not images:
         raise ValueError("images must hold at least one image, got none")
@@ -172,7 +174,8 @@ def _predict_share(
                 try:
                     photographs[i] = images[i].read()
                 except (InputError, OSError) as error:
-                    share.problems[i] = f"{error}; image {shown(images[i].image_id)} is left out"
+                    problem = problem_with(images[i].path, images[i].version, error)
+                    share.problems[i] = f"{problem}; image {shown(images[i].image_id)} is left out"
             if photographs:
                 keypoints = [poses[i].keypoints for i in photographs]
                 masks = model.predict_rle(list(photographs.values()), keypoints)

@@ -5,7 +5,7 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,14 @@ from pose2seg.annotated_masks import DecodedMasks
 from pose2seg.dataset import DatasetWarning
 from pose2seg.errors import InputError, in_one_line
 from pose2seg.evaluate import Evaluation, ImageEvaluation
-from pose2seg.files import atomic_writer, make_folder, require_no_folder, shown, write_png
+from pose2seg.files import (
+    atomic_writer,
+    make_folder,
+    replacing_together,
+    require_no_folder,
+    shown,
+    write_png,
+)
 from pose2seg.predict import to_coco_results
 from pose2seg.visualize import Image, draw_comparison
 
@@ -40,7 +47,7 @@ def require_writable(folder: Path, worst: int) -> None:
 
 
 def write_report(evaluation: Evaluation, folder: Path, *, worst: int) -> None:
-    """Write an evaluation into a folder, in place of an earlier one:
+    """Write an evaluation into a folder, in place of an earlier one, which stays whole until all is written:
 
     scores.json: the scores, null for those that are not defined.
     images.csv: a row for each image, the worst first (`Evaluation.worst_first`).
@@ -48,7 +55,7 @@ def write_report(evaluation: Evaluation, folder: Path, *, worst: int) -> None:
     worst/001.png ...: pictures of the first rows, with the outlines of annotated and predicted masks. One is
         left out with a DatasetWarning if its photograph can no longer be read.
 
-    Every file appears whole or not at all. Raises OSError for what cannot be written.
+    Raises OSError for what cannot be written; all of the earlier evaluation is then still there.
     """
     rows = evaluation.worst_first()
     scores = {name: None if math.isnan(score) else score for name, score in evaluation.scores.items()}
@@ -57,19 +64,22 @@ def write_report(evaluation: Evaluation, folder: Path, *, worst: int) -> None:
         "people": sum(len(row.image.people) for row in rows),
         "predictions": sum(len(row.masks) for row in rows),
     }
-    _write_json(folder / "scores.json", {**scores, **counts})
-    _write_table(folder / "images.csv", rows)
     results = [result for row in evaluation.images for result in to_coco_results(row.poses, row.masks)]
-    _write_json(folder / "masks.json", results)
-    _remove_pictures(folder)
-    for place, row in enumerate(rows[:worst], start=1):
-        try:
-            photograph = row.image.read()
-        except (InputError, OSError) as error:
-            problem = f"{in_one_line(error)}; there is no picture of image {shown(row.image.image_id)}"
-            warnings.warn(problem, DatasetWarning, stacklevel=2)
-        else:
-            write_png(_picture(folder, place), _draw(row, photograph))
+    pictures = set()
+    with replacing_together(folder) as new:
+        _write_json(new / "scores.json", {**scores, **counts})
+        _write_table(new / "images.csv", rows)
+        _write_json(new / "masks.json", results)
+        for place, row in enumerate(rows[:worst], start=1):
+            try:
+                photograph = row.image.read()
+            except (InputError, OSError) as error:
+                problem = f"{in_one_line(error)}; there is no picture of image {shown(row.image.image_id)}"
+                warnings.warn(problem, DatasetWarning, stacklevel=2)
+            else:
+                write_png(_picture(new, place), _draw(row, photograph))
+                pictures.add(_picture(folder, place))
+    _remove_pictures(folder, but=pictures)
 
 
 def _pictures(folder: Path) -> Path:
@@ -80,10 +90,11 @@ def _picture(folder: Path, place: int) -> Path:
     return _pictures(folder) / f"{place:03}.png"
 
 
-def _remove_pictures(folder: Path) -> None:
+def _remove_pictures(folder: Path, but: Collection[Path]) -> None:
     """Those that an earlier evaluation has left."""
     for path in _pictures(folder).glob("*.png"):
-        if path.stem.isdecimal() and path == _picture(folder, int(path.stem)):
+        is_ours = path.stem.isdecimal() and path == _picture(folder, int(path.stem))
+        if is_ours and path not in but:
             path.unlink()
 
 

@@ -8,7 +8,7 @@ import shutil
 import stat
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -236,8 +236,9 @@ def atomic_writer(path: Path, unfinished_in: Path | None = None) -> Iterator[Bin
     unfinished_in: a folder on the same file system to write it in; by default the one that it is going to be
         in, where a kill leaves what `remove_unfinished` removes.
 
-    Symbolic links are followed, missing parent folders are made. A stream (`is_stream`) takes what is written
-    at once. Raises InputError for a folder, OSError for what else cannot be written.
+    Symbolic links are followed, missing parent folders are made, and a file that is replaced leaves its
+    permissions, and where possible its owner, to the new one. A stream (`is_stream`) takes what is written at
+    once. Raises InputError for a folder, OSError for what else cannot be written.
     """
     require_no_folder(path)
     if is_stream(path):
@@ -248,11 +249,11 @@ def atomic_writer(path: Path, unfinished_in: Path | None = None) -> Iterator[Bin
     folder = unfinished_in or target.parent
     for needed in (target.parent, folder):
         needed.mkdir(parents=True, exist_ok=True)
-    # Not made of the name, which may already be the longest that the file system takes.
-    unfinished = folder / f".{secrets.token_hex(8)}"
+    unfinished = folder / _unfinished_name()
     try:
         with _naming(path, unfinished):
             with unfinished.open("wb") as file:
+                _take_permissions(file.fileno(), target)  # before there is anything to read in it
                 yield file
             _move(unfinished, target)
     finally:
@@ -260,13 +261,59 @@ def atomic_writer(path: Path, unfinished_in: Path | None = None) -> Iterator[Bin
             unfinished.unlink()
 
 
+def _unfinished_name() -> str:
+    """Not made of the name of the file, which may already be the longest that the file system takes."""
+    return f".{secrets.token_hex(8)}"
+
+
+def _take_permissions(file: int, replaced: Path) -> None:
+    if not replaced.exists():
+        return
+    status = replaced.stat()
+    for owner in ((-1, status.st_gid), (status.st_uid, -1)):
+        with suppress(OSError):  # of those who may not give files away
+            os.fchown(file, *owner)
+    with suppress(PermissionError):  # of a file system whose files all have the same ones
+        os.fchmod(file, status.st_mode & 0o777)
+
+
 def _move(file: Path, target: Path) -> None:
     try:
         file.replace(target)
     except OSError as error:
-        if error.errno != errno.EBUSY:
+        if error.errno not in (errno.EBUSY, errno.EXDEV):
             raise
-        shutil.copyfile(file, target)  # nobody can replace a mount point, such as a file of docker run -v
+        # Nobody can replace a mount point, such as a file of docker run -v, or move to another file system.
+        shutil.copyfile(file, target)
+
+
+@contextmanager
+def replacing_together(folder: Path) -> Iterator[Path]:
+    """A folder for new files, which take their places in `folder` when the block is left, and not before.
+
+    An exception that leaves the block, as of a full disk, leaves everything as it was. What a kill leaves
+    `remove_unfinished` removes.
+    """
+    unfinished = folder / _unfinished_name()
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        files = sorted(path for path in unfinished.rglob("*") if path.is_file())
+        for file in files:
+            require_no_folder(folder / file.relative_to(unfinished))
+        for file in files:
+            target = real_path(folder / file.relative_to(unfinished))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("rb") as opened:
+                _take_permissions(opened.fileno(), target)
+            _move(file, target)
+    except OSError as error:
+        path = Path(error.filename or folder)
+        if not path.is_relative_to(unfinished):
+            raise
+        raise OSError(error.errno, error.strerror, str(folder / path.relative_to(unfinished))) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def append_line(path: Path, line: bytes) -> None:
@@ -299,6 +346,12 @@ def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what `atomic_writer` leaves in a folder if it is killed; nobody may be writing there."""
+    """Remove what `atomic_writer` and `replacing_together` leave in a folder if they are killed.
+
+    Nobody may be writing there.
+    """
     for path in folder.glob("." + "[0-9a-f]" * 16):
-        path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

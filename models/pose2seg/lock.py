@@ -1,11 +1,11 @@
 """A folder that only one prediction or training at a time writes to."""
 
-import fcntl
-import os
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from pose2seg import distributed
 from pose2seg.errors import InputError
@@ -13,39 +13,37 @@ from pose2seg.files import make_folder
 
 LOCK = "lock"
 
-# A lock is held until all processes have closed its file: forked workers would keep it beyond a kill.
-_held: set[IO[str]] = set()
-
-
-def _close_in_child() -> None:
-    for file in _held:
-        file.close()
-
-
-os.register_at_fork(after_in_child=_close_in_child)
-
 
 @contextmanager
 def locked(folder: Path, taken: str) -> Iterator[None]:
-    """Keep the folder, which is made, from others; a kill gives it free.
+    """Keep the folder, which is made, from others; a kill gives it free, whatever its forked workers do.
 
     Raises InputError that says `taken` where another one, not of the same `distributed.joined` block, has it.
     """
     make_folder(folder)
-    with (folder / LOCK).open("a") as file:
-        if distributed.gather(distributed.rank() == 0 and _is_taken(file))[0]:
+    lock = FileLock(folder / LOCK, fallback_to_soft=False)
+    try:
+        if distributed.gather(distributed.rank() == 0 and _is_taken(lock))[0]:
             raise InputError(f"{folder}: {taken}")
-        _held.add(file)
         try:
             yield
         finally:
-            _held.remove(file)
+            if distributed.rank() == 0:
+                (folder / LOCK).unlink(missing_ok=True)
+    finally:
+        lock.release()
 
 
-def _is_taken(file: IO[str]) -> bool:
-    """Whether another process holds the lock of a file; if not, this one does until the file is closed."""
+def _is_taken(lock: FileLock) -> bool:
+    """Whether another process holds a lock; if not, this one does until it is released."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:  # of another kind where the file system has no locks
-        return isinstance(error, BlockingIOError)
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
     return False
+
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what file systems say that have none

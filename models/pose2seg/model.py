@@ -92,8 +92,8 @@ class Pose2Seg(nn.Module):
         convention: Convention = "integer",
     ) -> None:
         super().__init__()
-        if templates.ndim != 3 or templates.shape[1:] != (KEYPOINTS, 3):
-            raise ValueError(f"templates must be (T, {KEYPOINTS}, 3), got {tuple(templates.shape)}")
+        if templates.ndim != 3 or templates.shape[1:] != (KEYPOINTS, 3) or len(templates) == 0:
+            raise ValueError(f"templates must be (T, {KEYPOINTS}, 3), T > 0, got {tuple(templates.shape)}")
         if convention not in get_args(Convention):
             expected = ", ".join(get_args(Convention))
             raise ValueError(f"convention must be one of {expected}, got {convention!r}")

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pose2seg.errors import InputError, in_one_line
+from pose2seg.errors import InputError
 from pose2seg.files import read_image, real_path, require_size, shown
+from pose2seg.gone import AGAIN, GoneError, Version, problem_with, version_of
 from pose2seg.poses import ImagePoses, PoseFile, PoseFolder, PoseSource
 from pose2seg.remarks import DatasetWarning
 
@@ -22,11 +23,15 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".ti
 
 
 class Photograph(NamedTuple):
-    """An image, and the source of its poses; neither image nor poses are in memory."""
+    """An image, and the source of its poses; neither image nor poses are in memory.
+
+    version: of the image's file when it was found; without one, it may never have been readable.
+    """
 
     path: Path
     image_id: int | str
     source: PoseSource
+    version: Version = None
 
 
 class Content(NamedTuple):
@@ -73,7 +78,7 @@ def _look_up(inputs: Sequence[Path], poses: PoseSource) -> tuple[list[Photograph
         if image_id is None:
             unknown.setdefault(real_path(path), path)
             continue
-        first = found.setdefault(image_id, Photograph(path, image_id, poses))
+        first = found.setdefault(image_id, Photograph(path, image_id, poses, version_of(path)))
         if real_path(first.path) != real_path(path):
             raise InputError(f"{first.path} and {path} are both image {shown(image_id)} of the poses")
     return list(found.values()), unknown
@@ -108,14 +113,14 @@ def _is_image(path: Path, poses: PoseSource) -> bool:
 def read_photograph(photograph: Photograph) -> Content:
     """An image and its poses.
 
-    Raises InputError if one of them is damaged, or the image is not of the size that its poses are for, and
-    OSError if one cannot be read.
+    Raises InputError if one of them is damaged, or the image is not of the size that its poses are for,
+    OSError if one cannot be read, and GoneError if the poses are not there any more.
     """
     path = photograph.path
     image = read_image(path)
     poses = photograph.source.find(path)
     if poses is None:
-        raise InputError(f"{path}: its poses are not there any more")
+        raise GoneError(f"{path}: its poses are not there any more: put them back, and {AGAIN}")
     if poses.size is not None:
         require_size(path, image, poses.size, "its poses are for")
     return Content(image, poses)
@@ -128,6 +133,8 @@ def read_ahead(
 
     Gives the content of each photograph, or in one line why it cannot be read. A batch is emptied when the
     next one is asked for, so that no more than two are in memory.
+
+    Raises GoneError for a photograph that could be read when it was found, and now cannot, or for its poses.
     """
     to_read = [*batches, []]
     readers = _Readers(min(_THREADS, 2 * max(map(len, to_read))))
@@ -191,7 +198,9 @@ class _Readers:
 def _try_to_read(photograph: Photograph) -> Content | str:
     try:
         return read_photograph(photograph)
+    except GoneError:
+        raise
     except (InputError, OSError) as error:
-        return in_one_line(error)
+        return problem_with(photograph.path, photograph.version, error)
     except MemoryError:
         return f"{photograph.path}: there is not enough memory to read it"

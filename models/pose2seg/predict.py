@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
@@ -29,7 +29,8 @@ from pose2seg.files import (
     require_no_folder,
     write_png,
 )
-from pose2seg.journal import ImageId, Journal, open_journal
+from pose2seg.gone import GoneError, Version
+from pose2seg.journal import ImageId, Journal, journal_folder, open_journal
 from pose2seg.model import Pose2Seg
 from pose2seg.page import Entry, make_entry, page_writer
 from pose2seg.photographs import Content, Photograph, read_ahead
@@ -86,22 +87,25 @@ def predict_to_file(
 
     Raises InputError if no image can be read; if `output`, `report` or a picture would replace another of
     them, a photograph or one of `inputs`; if a prediction was stopped and `resume` is not given, or it had
-    other settings, or an image that is not among `photographs`; if another one is writing to `output`.
-    Raises OSError for what cannot be written.
+    other settings, or an image that is not among `photographs`; if another one is writing to `output`; if
+    something that is to stay is in the folder of the journal.
+    Raises GoneError if a photograph, its poses, a picture or a part of the journal was there and is not any
+    more; `resume` then goes on. Raises OSError for what cannot be written.
     """
     for path in filter(None, (output, report)):
         require_no_folder(path)
     files = {name: path for name, path in (inputs or {}).items() if path is not None}
     _require_distinct_files(photographs, output, overlays, report, files.values())
+    _require_outside(journal_folder(output), [*files.values(), report, overlays])
     settings = _settings(output, overlays, report, threshold, files)
-    with open_journal(output, settings, resume) as journal:
+    there = [photograph.image_id for photograph in photographs if photograph.version is not None]
+    with open_journal(output, settings, there, resume) as journal:
         if overlays is not None:
             make_folder(overlays)
             if resume and distributed.rank() == 0:
                 remove_unfinished(overlays)
             distributed.wait_for_all()
-        versions = {photograph.image_id: _version(photograph.path) for photograph in photographs}
-        work = _Work(model, threshold, overlays, report is not None, versions)
+        work = _Work(model, threshold, overlays, report is not None)
         done = _find_done(work, photographs, journal)
         shares = distributed.gather(_predict_share(work, photographs, done, journal, batch_size))
         unread = _merge(share.unread for share in shares)
@@ -110,6 +114,8 @@ def predict_to_file(
         _tell(photographs, unread, unpictured)
         masks = 0
         if distributed.rank() == 0:
+            if overlays is not None:
+                _require_pictures(overlays, photographs, unread.keys() | unpictured.keys())
             facts = [f"{name}: {path.absolute().name}" for name, path in files.items()]
             masks = _write_results(journal, images, output, report, [*facts, f"threshold {threshold}"])
         masks = distributed.gather(masks)[0]
@@ -117,25 +123,12 @@ def predict_to_file(
 
 
 class _Work(NamedTuple):
-    """What is made of photographs; versions: of their files, before the first one is read."""
+    """What is made of photographs."""
 
     model: Pose2Seg
     threshold: float
     overlays: Path | None
     report: bool
-    versions: Mapping[ImageId, "_Version"]
-
-
-_Version: TypeAlias = "list[int] | None"
-
-
-def _version(path: Path) -> _Version:
-    """What tells a file from one that takes its place; JSON can hold it."""
-    try:
-        status = path.stat()
-    except OSError:  # which is told when it is read
-        return None
-    return [status.st_size, status.st_mtime_ns]
 
 
 class _Problems(NamedTuple):
@@ -154,7 +147,7 @@ class _Record(NamedTuple):
 
     results: list[dict[str, Any]]
     entry: Entry | None
-    version: _Version
+    version: Version
 
 
 def _is_record(record: Any, report: bool) -> bool:
@@ -171,23 +164,14 @@ def _is_record(record: Any, report: bool) -> bool:
 
 
 def _find_done(work: _Work, photographs: Sequence[Photograph], journal: Journal) -> set[ImageId]:
-    """The images that need not be done again: their files are the same, and their pictures are there.
-
-    Raises InputError for one that is done, but not among the photographs: its masks would be lost.
-    """
-    absent = journal.finished - {photograph.image_id for photograph in photographs}
-    if absent:
-        raise InputError(
-            f"{journal.folder}: is of a prediction with {counted(len(absent), 'image', 'images')} not among "
-            f"the photographs, such as {min(map(str, absent))}: put back what is gone, or remove the folder"
-        )
+    """The images that need not be done again: their files are the same, and their pictures are there."""
     finished = [photograph for photograph in photographs if photograph.image_id in journal.finished]
     records = journal.records(photograph.image_id for photograph in finished)
     done = {
         photograph.image_id
         for photograph, record in zip(finished, records, strict=True)
         if _is_record(record, work.report)
-        and _Record(*record).version == work.versions[photograph.image_id]
+        and _Record(*record).version == photograph.version
         and (work.overlays is None or os.path.exists(_overlay_path(photograph, work.overlays)))
     }
     return distributed.gather(done)[0]  # which all agree on, whatever happens to the files meanwhile
@@ -227,6 +211,19 @@ def _tell(
         if each.image_id in unpictured:
             problem = f"{unpictured[each.image_id]}; {each.path} has masks, but no picture"
             warnings.warn(problem, DatasetWarning, stacklevel=3)
+
+
+def _require_pictures(
+    overlays: Path, photographs: Sequence[Photograph], without: Collection[ImageId]
+) -> None:
+    """Raise GoneError if somebody has removed pictures meanwhile."""
+    pictures = [_overlay_path(each, overlays) for each in photographs if each.image_id not in without]
+    lost = [picture for picture in pictures if not picture.exists()]
+    if lost:
+        raise GoneError(
+            f"{overlays}: {counted(len(lost), 'picture', 'pictures')} that had been written, such as "
+            f"{lost[0].name}, are not there any more: resume, which makes them again"
+        )
 
 
 def _write_results(
@@ -298,7 +295,7 @@ def _predict_batch(
         if work.report:
             entry = make_entry(photograph.path, content.image, content.poses.people, of_image, seconds)
         results = list(to_coco_results(content.poses, of_image))
-        records.append((photograph.image_id, _Record(results, entry, work.versions[photograph.image_id])))
+        records.append((photograph.image_id, _Record(results, entry, photograph.version)))
     return records
 
 
@@ -349,6 +346,13 @@ def _require_distinct_files(
     if overlays is not None:
         written += [(_overlay_path(p, overlays), f"the picture of {p.path}") for p in photographs]
     require_distinct_files([*inputs, *(photograph.path for photograph in photographs)], written)
+
+
+def _require_outside(folder: Path, paths: Iterable[Path | None]) -> None:
+    """Raise InputError for a path in the folder of the journal, of which little stays when all is done."""
+    for path in paths:
+        if path is not None and real_path(path).is_relative_to(folder):
+            raise InputError(f"{path}: must not be in {folder}, which is for what is not finished")
 
 
 def _write_json_list(file: BinaryIO, entries: Iterable[Any]) -> int:

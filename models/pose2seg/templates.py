@@ -18,6 +18,7 @@ from pose2seg_ops import COCO_KEYPOINTS, COCO_LIMBS
 DEFAULT_TEMPLATES = Path(__file__).with_name("templates.json")
 
 _MINIMUM_VISIBILITY = 0.4
+_FEWEST_JOINTS = 3  # that `pose2seg_ops.fit_pose_templates` asks a template to share with a pose
 
 
 def load_templates(path: Path | str = DEFAULT_TEMPLATES) -> Tensor:
@@ -47,7 +48,18 @@ def load_templates(path: Path | str = DEFAULT_TEMPLATES) -> Tensor:
     numbers = [finite_number(x, f"{path}: templates[{i}]") for i, row in enumerate(rows) for x in row]
     means = np.array(numbers, np.float32).reshape(-1, joints, 3)
     templates = torch.from_numpy(without_rare_joints(means))
+    require_joints(templates, path)
     return torch.cat([templates, templates[:, MIRRORED]])
+
+
+def require_joints(templates: Tensor, path: Path) -> None:
+    """Raise InputError if none of the templates (T, 17, 3) has the joints that it takes to fit somebody."""
+    most = max((templates[:, :, 2] > 0).sum(1).tolist(), default=0)
+    if most < _FEWEST_JOINTS:
+        raise InputError(
+            f"{path}: one of the templates must have at least {_FEWEST_JOINTS} joints, or they fit nobody; "
+            f"got {len(templates)} templates with at most {most}"
+        )
 
 
 def save_templates(means: npt.NDArray[Any], path: Path, *, minimum_joints: int) -> None:

@@ -59,6 +59,8 @@ int run(const char* name) {
   if (is("shuffle_without_itself")) launch(shuffle_without_itself, dim3(1), dim3(kThreads), nullptr, values);
   if (is("barrier_beside_a_shuffle"))
     launch(barrier_beside_a_shuffle, dim3(1), dim3(kThreads), nullptr, values);
+  if (is("old_driver")) check_cuda(cudaErrorInsufficientDriver);
+  if (is("other_gpu")) check_cuda(cudaErrorNoKernelImageForDevice);
   if (is("too_many_threads")) launch(too_many_threads, dim3(1), dim3(1025), nullptr, values);
   for (const int value : values) std::printf("%d ", value);
   return 0;

@@ -11,7 +11,7 @@ from pose2seg.errors import InputError
 from pose2seg.files import shown
 from pose2seg.model import Pose2Seg
 from pose2seg.templates import load_templates
-from pose2seg_ops._build_info import CUDA_VERSION, WHY_NO_CUDA
+from pose2seg_ops import CUDA_VERSION
 
 
 class Parser(argparse.ArgumentParser):
@@ -86,7 +86,9 @@ def find_device(name: str) -> torch.device:
     if device is None or device.type not in ("cpu", "cuda"):
         raise InputError(f"--device must be auto, cpu, cuda or cuda:N, got {name}")
     if device.type == "cuda" and CUDA_VERSION is None:
-        raise InputError(f"--device {name}: pose2seg_ops is built without CUDA kernels: {WHY_NO_CUDA}")
+        raise InputError(
+            f"--device {name}: pose2seg_ops is built without CUDA kernels; build it where nvcc is on PATH"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices")
     return device

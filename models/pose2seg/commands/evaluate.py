@@ -4,6 +4,7 @@ import argparse
 import math
 import sys
 import time
+from contextlib import ExitStack
 
 from pose2seg import distributed
 from pose2seg.commands import arguments
@@ -12,7 +13,8 @@ from pose2seg.counts import counted
 from pose2seg.dataset import PersonImage, read_dataset
 from pose2seg.evaluate import Evaluation, evaluate, match_poses
 from pose2seg.evaluation_files import report_files, require_writable, write_report
-from pose2seg.files import require_distinct_files
+from pose2seg.files import remove_unfinished, require_distinct_files
+from pose2seg.lock import locked
 from pose2seg.poses import open_poses
 
 _DESCRIPTION = """\
@@ -92,10 +94,14 @@ def add_to(commands: arguments.Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    with distributed.joined(arguments.find_device(options.device)) as device, dataset_warnings():
+    with ExitStack() as stack:
+        device = stack.enter_context(distributed.joined(arguments.find_device(options.device)))
+        stack.enter_context(dataset_warnings())
         start = time.perf_counter()
         images = read_dataset(options.annotations, options.images)
-        _prepare_output(options, images)
+        if options.output is not None:
+            _prepare_output(options, images)
+            stack.enter_context(locked(options.output, "another evaluation is writing there"))
         poses = match_poses(open_poses(options.poses), images) if options.poses else None
         model = arguments.load_model(options)
         evaluation = evaluate(
@@ -104,13 +110,12 @@ def _run(options: argparse.Namespace) -> None:
         if distributed.rank() == 0:
             _print(evaluation, time.perf_counter() - start)  # first: not all reports can be written
             if options.output is not None:
+                remove_unfinished(options.output)
                 write_report(evaluation, options.output, worst=options.worst)
 
 
 def _prepare_output(options: argparse.Namespace, images: list[PersonImage]) -> None:
     """Find out before the work is done what would keep the report from being written."""
-    if options.output is None:
-        return
     inputs = [options.annotations, options.weights, options.templates, options.poses]
     worst = min(options.worst, len(images))
     require_distinct_files([*inputs, *(image.path for image in images)], report_files(options.output, worst))

@@ -128,7 +128,7 @@ def add_to(commands: arguments.Commands) -> None:
         "--resume",
         action="store_true",
         help="go on with a prediction that was stopped; the poses and the weights have to be the same, "
-        "and the photographs that are done still be there",
+        "and all its photographs still be there",
     )
     parser.set_defaults(run=_run)
 

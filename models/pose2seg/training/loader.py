@@ -5,6 +5,7 @@ stop anywhere and go on, and be shared by processes, without a change to what it
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import cv2
@@ -18,6 +19,7 @@ from pose2seg.annotated_masks import decode
 from pose2seg.dataset import PersonImage
 from pose2seg.errors import InputError
 from pose2seg.files import shown
+from pose2seg.gone import problem_with
 from pose2seg.model import ALIGN_SIZE
 from pose2seg.training.augmentation import Crop, Matrix, compose, inverse, is_inside, transform_poses
 from pose2seg.training.paste import Scene, draw_place, paste
@@ -131,7 +133,10 @@ class BatchSampler(Sampler[list[Draw]]):
 
 
 class TrainingSamples(Dataset[Sample]):
-    """The samples of draws. One whose image cannot be read is replaced by that of the next image."""
+    """The samples of draws. One whose image cannot be read is replaced by that of the next image.
+
+    Raises GoneError for an image that `read_dataset` had found.
+    """
 
     def __init__(self, images: Sequence[PersonImage], recipe: Recipe) -> None:
         self._images = images
@@ -202,8 +207,9 @@ class TrainingSamples(Dataset[Sample]):
         return paste(scene, photograph, mask, person.keypoints, compose(inverse(to_input), place), rng)
 
 
-def _problem(image: PersonImage, error: Exception) -> str:
-    return f"{error}; image {shown(image.image_id)} is left out"
+def _problem(image: PersonImage, error: InputError | OSError) -> str:
+    problem = problem_with(image.path, image.version, error)
+    return f"{problem}; image {shown(image.image_id)} is left out"
 
 
 def make_loader(
@@ -216,7 +222,8 @@ def make_loader(
 ) -> DataLoader[Batch]:
     """Batches of the sampler, made by so many worker processes; by this process for 0.
 
-    Iterating raises InputError if no image can be read.
+    Iterating raises InputError if no image can be read or a worker has died, and GoneError as
+    `TrainingSamples` does.
     """
     return _Loader(
         TrainingSamples(images, recipe),  # type: ignore[arg-type]
@@ -232,10 +239,34 @@ def make_loader(
 
 class _Loader(DataLoader[Batch]):
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        for batch in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            try:
+                batch = next(batches, None)
+            except (ConnectionError, EOFError) as error:  # to a worker that is not there any more
+                raise InputError(_WORKER_DIED) from error
+            if batch is None:
+                return
             if isinstance(batch, InputError):
                 raise batch
             yield batch
+
+
+_WORKER_DIED = (
+    "a process that decodes images was killed, as the system does where memory, or shared memory, is short: "
+    "use fewer workers, and resume"
+)
+
+
+@contextmanager
+def telling_of_dead_workers() -> Iterator[None]:
+    """Raise InputError for a worker that has died, of which torch tells wherever the program is."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker "):
+            raise
+        raise InputError(_WORKER_DIED) from error
 
 
 def _collate(samples: list[Sample] | InputError) -> Batch | InputError:

@@ -46,13 +46,12 @@ class _Table:
         lines = _rows_to(path, resume_from) if resume_from is not None and path.exists() else []
         with atomic_writer(path) as file:
             file.write("".join(lines).encode())
-        self._is_empty = not lines
 
     def add(self, row: Mapping[str, float]) -> None:
-        lines = [",".join(row)] if self._is_empty else []
+        is_empty = not self._path.exists() or self._path.stat().st_size == 0  # also if it was removed
+        lines = [",".join(row)] if is_empty else []
         lines.append(",".join(map(str, row.values())))
         append_line(self._path, "\n".join(lines).encode())
-        self._is_empty = False
 
 
 def _rows_to(path: Path, step: int) -> list[str]:
@@ -61,6 +60,13 @@ def _rows_to(path: Path, step: int) -> list[str]:
     lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
     rows = [line for line in lines[1:] if re.match("[0-9]{1,18},", line)]
     return lines[:1] + [row for row in rows if int(row.partition(",")[0]) <= step]
+
+
+def last_step(folder: Path) -> int:
+    """The last step that has a row in losses.csv; 0 where none has."""
+    path = folder / "losses.csv"
+    rows = _rows_to(path, 10**18)[1:] if path.exists() else []
+    return int(rows[-1].partition(",")[0]) if rows else 0
 
 
 def _open_tensorboard(folder: Path, resume_from: int | None) -> Any:

@@ -21,12 +21,13 @@ from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.errors import InputError
 from pose2seg.evaluate import evaluate
 from pose2seg.files import atomic_writer, remove_unfinished
-from pose2seg.lock import LOCK, locked
+from pose2seg.gone import GoneError
+from pose2seg.lock import locked
 from pose2seg.model import Pose2Seg
-from pose2seg.training.loader import Batch, BatchSampler, make_loader
-from pose2seg.training.log import Log
+from pose2seg.training.loader import Batch, BatchSampler, make_loader, telling_of_dead_workers
+from pose2seg.training.log import Log, last_step
 from pose2seg.training.recipe import Recipe
-from pose2seg.training.state import load_state, save_state
+from pose2seg.training.state import data_checksum, load_state, save_state
 from pose2seg.training.trainer import Trainer
 
 _STEPS_AT_ONCE = 20  # have their losses read from the device, which has to wait for that
@@ -87,10 +88,12 @@ def train(
 
     Returns the model to keep, in evaluation mode: `model`, or the average of its weights.
 
+    An image that cannot be read is replaced by the next one, with a DatasetWarning.
+
     Raises InputError if `output` holds a training and `resume` is not given, or one of another recipe, other
-    templates or other images, or one that is still at work, or is not the same folder for all processes; if
-    the loss is not finite; and if no image can be read. An image that cannot be read is replaced by the next
-    one, with a DatasetWarning.
+    templates or other images (`state.data_checksum`), or one that is still at work, or is not the same folder
+    for all processes; if the loss is not finite; if no image can be read; and if a worker is killed. Raises
+    GoneError for an image that cannot be read any more, though `read_dataset` had found it.
     """
     if recipe.batch_size < distributed.count():
         raise InputError(
@@ -98,16 +101,13 @@ def train(
             f"got {recipe.batch_size}"
         )
     recipe = replace(recipe, architecture=model.architecture, convention=model.convention)
-    run = _Run(model, images, recipe, output, torch.device(device), workers)
+    run = _Run(model, images, validation, recipe, output, torch.device(device), workers)
     with locked(output, "another training is writing there"):
-        try:
-            run.open_files(resume, tensorboard)
+        run.open_files(resume, tensorboard)
+        with telling_of_dead_workers():
             for epoch in range(run.epoch, recipe.epochs):
                 run.train_epoch(epoch, save_every)
-                run.finish_epoch(validation)
-        finally:
-            if distributed.rank() == 0:
-                (output / LOCK).unlink(missing_ok=True)
+                run.finish_epoch()
     return run.switch_to_evaluation()
 
 
@@ -118,12 +118,13 @@ class _Run:
         self,
         model: Pose2Seg,
         images: Sequence[PersonImage],
+        validation: Sequence[PersonImage],
         recipe: Recipe,
         output: Path,
         device: torch.device,
         workers: int,
     ) -> None:
-        self._recipe, self._output = recipe, output
+        self._recipe, self._output, self._validation = recipe, output, validation
         people = [len(image.people) for image in images]
         self._sampler = BatchSampler(people, recipe, distributed.rank(), distributed.count())
         self._trainer = Trainer(model, recipe, self._sampler.steps_per_epoch, device)
@@ -131,6 +132,8 @@ class _Run:
         self._data = {
             "images in the data": len(images),
             "people in the data": sum(people),
+            "a checksum of the images": data_checksum(images),
+            "a checksum of the validation": data_checksum(validation),
             "a checksum of the templates": zlib.crc32(model.templates.cpu().numpy().tobytes()),
         }
         self._best = -math.inf
@@ -173,14 +176,14 @@ class _Run:
                     self._save()
             self._report(bar)
 
-    def finish_epoch(self, validation: Sequence[PersonImage]) -> None:
+    def finish_epoch(self) -> None:
         """Evaluate the model, and keep it and the state of the training."""
         trained = self.switch_to_evaluation()
         results = {"loss": fmean(self._epoch_losses)}
         self._epoch_losses.clear()
         distributed.copy_from_first(trained.buffers())  # each process has its own running statistics
-        if validation:
-            metrics = evaluate(trained, validation).scores
+        if self._validation:
+            metrics = evaluate(trained, self._validation).scores
             results |= metrics
             score = metrics["ap"]
             if self._log is not None:
@@ -242,6 +245,11 @@ class _Run:
         found = distributed.gather(path.exists())  # by all, before the first one writes
         if any(found) and not all(found):
             raise InputError(f"{path}: not all processes see it: they need a folder that they share")
+        # The first epoch ends with a state; before, there need not be one.
+        if not any(found) and any(
+            distributed.gather(last_step(self._output) > self._sampler.steps_per_epoch)
+        ):
+            raise GoneError(f"{path}: is gone: put it back to resume, or choose another folder")
         if all(found):
             state = load_state(path, self._recipe, self._data)
             self._best = state["best"]

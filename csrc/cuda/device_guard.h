@@ -1,0 +1,17 @@
+#pragma once
+
+namespace pose2seg {
+
+// Makes a CUDA device the current one of this thread, and the former one again at the end.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(int device);
+  ~DeviceGuard();
+  DeviceGuard(const DeviceGuard&) = delete;
+  DeviceGuard& operator=(const DeviceGuard&) = delete;
+
+ private:
+  int previous_;
+};
+
+}  // namespace pose2seg
