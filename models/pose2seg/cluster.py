@@ -47,9 +47,9 @@ def read_annotated_people(paths: Sequence[Path]) -> tuple[npt.NDArray[np.float32
         file = Record(content, str(path))
         remarks = Remarks()
         people = without_crowds(annotations.read_annotated_people(file, remarks), remarks)
-        found = remarks.usable((p.annotation for p in people), lambda a: (a.where, a.box("bbox")))
-        poses += [person.keypoints for person in people if person.annotation.where in dict(found)]
-        boxes += [box for _, box in found]
+        found = dict(remarks.usable((p.annotation for p in people), lambda a: (a.where, a.box("bbox"))))
+        poses += [person.keypoints for person in people if person.annotation.where in found]
+        boxes += found.values()
         remarks.tell()
     shape = -1, len(COCO_KEYPOINTS), 3
     return np.array(poses, np.float32).reshape(shape), np.array(boxes, np.float32).reshape(-1, 4)
