@@ -49,7 +49,7 @@ def _read_joints(record: Record) -> npt.NDArray[np.float32]:
             f'{record.where}: "pose_keypoints_2d" must be {3 * len(BODY_25)} numbers (BODY_25) or '
             f"{3 * len(COCO_18)} (COCO), got {len(numbers)}: {shown(numbers)}"
         )
-    joints = record.numbers("pose_keypoints_2d", len(numbers)).reshape(-1, 3)
+    joints = record.joints("pose_keypoints_2d", len(layout))
     return joints[[layout.index(joint) for joint in COCO_KEYPOINTS]]
 
 
