@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .sampling import affine_coordinates, bilinear, inverse
+from .sampling import affine_coordinates, inverse, sample, sampling_grid
 
 
 def affine_align(
@@ -27,8 +27,15 @@ def affine_align(
 
 def align_maps(maps: Tensor, matrices: Tensor, output_size: tuple[int, int], convention: str) -> Tensor:
     """Every instance's own map (N, C, H, W) moved by its matrix (N, 2, 3) into a window (N, C, h, w)."""
-    to_input = _sampling_matrices(inverse(matrices), convention, maps.shape[-2], maps.shape[-1])
-    return bilinear(maps, *affine_coordinates(to_input, output_size))
+    return sample(maps, window_grid(matrices, (maps.shape[-2], maps.shape[-1]), output_size, convention))
+
+
+def window_grid(
+    matrices: Tensor, input_size: tuple[int, int], output_size: tuple[int, int], convention: str
+) -> Tensor:
+    """The grid (N, h, w, 2) of every instance's window, of the dtype of the matrices."""
+    to_input = _sampling_matrices(inverse(matrices), convention, *input_size)
+    return sampling_grid(*affine_coordinates(to_input, output_size), *input_size)
 
 
 def _sampling_matrices(to_input: Tensor, convention: str, height: int, width: int) -> Tensor:
