@@ -17,10 +17,11 @@ def affine_align(
     """See `pose2seg_ops.affine_align`."""
     compute = torch.float64 if input.dtype == torch.float64 else torch.float32
     matrices = matrices.to(compute)
-    output = input.new_zeros(len(matrices), input.shape[1], *output_size, dtype=compute)
-    for image in range(len(input)):
+    # Sizes come from shapes: `len` would fix the number of instances in an exported graph.
+    output = input.new_zeros(matrices.shape[0], input.shape[1], *output_size, dtype=compute)
+    for image in range(input.shape[0]):
         people = (batch_index == image).nonzero()[:, 0]
-        maps = input[image].to(compute).expand(len(people), -1, -1, -1)
+        maps = input[image].to(compute).expand(people.shape[0], -1, -1, -1)
         output[people] = align_maps(maps, matrices[people], output_size, convention)
     return output.to(input.dtype)
 
