@@ -80,16 +80,17 @@ class Arguments : public FuzzedDataProvider {
     switch (count(0, 4)) {
       case 1:  // channels_last, of four dimensions
         return move_dimension(contiguous(move_dimension(tensor, 1, last)), last, 1);
-      case 2:
+      case 2:  // every second element
         sizes.push_back(2);
-        return copied(tensor, select(pose2seg::empty(sizes, tensor.dtype, kCpu), last + 1, 1));
-      case 3: return move_dimension(contiguous(move_dimension(tensor, last, last - 1)), last, last - 1);
-      case 4:
+        return copied(tensor, select(empty(sizes, tensor.dtype), last + 1, 1));
+      case 3:  // column by column
+        return move_dimension(contiguous(move_dimension(tensor, last, last - 1)), last, last - 1);
+      case 4: {  // a part of larger maps
         sizes[last] += 3;
         sizes[last - 1] += 1;
-        return copied(tensor,
-                      narrow(narrow(pose2seg::empty(sizes, tensor.dtype, kCpu), last, 1, tensor.size(last)),
-                             last - 1, 1, tensor.size(last - 1)));
+        const Tensor rows = narrow(empty(sizes, tensor.dtype), last - 1, 1, tensor.size(last - 1));
+        return copied(tensor, narrow(rows, last, 1, tensor.size(last)));
+      }
       default: return tensor;
     }
   }

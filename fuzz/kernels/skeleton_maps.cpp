@@ -17,8 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const bool is_signed = arguments.ConsumeBool();
   const char* overlap = arguments.one_of({"last", "mean"});
 
-  const int64_t size_of_maps[] = {arguments.count(1, 40), arguments.count(1, 40)};
-  const fuzz::Tensor output = pose2seg::skeleton_maps(keypoints, size_of_maps, limbs, sigma, limb_width,
+  const int64_t output_size[] = {arguments.count(1, 40), arguments.count(1, 40)};
+  const fuzz::Tensor output = pose2seg::skeleton_maps(keypoints, output_size, limbs, sigma, limb_width,
                                                       stride, is_signed, overlap, arguments.dtype());
   fuzz::require(fuzz::within(output, 1.01), "maps are between -1 and 1");
 

@@ -5,14 +5,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <span>
 #include <utility>
 #include <vector>
 
 #include "cpu/half.h"
 #include "ops/runtime.h"
 
-// Tensors of plain memory: how they are made, viewed and read. ../runtime.cpp allocates them.
+// Tensors in plain memory, which ../runtime.cpp allocates: how they are made, viewed and read.
 
 namespace fuzz {
 
@@ -22,7 +21,9 @@ using enum pose2seg::ScalarType;
 
 using Shape = std::vector<int64_t>;
 
-constexpr pose2seg::Device kCpu = {pose2seg::DeviceType::kCpu, 0};
+inline Tensor empty(const Shape& sizes, ScalarType dtype) {
+  return pose2seg::empty(sizes, dtype, {pose2seg::DeviceType::kCpu, 0});
+}
 
 // A view of `base`, whose memory it keeps alive. `offset` and `strides` are in elements.
 inline Tensor view(const Tensor& base, int64_t offset, Shape sizes, Shape strides) {
@@ -104,7 +105,7 @@ void with_element_type(ScalarType dtype, const Body& body) {
 // A new tensor whose elements are value(0), value(1), ...; the last index runs fastest.
 template <class Value>
 Tensor make(const Shape& sizes, ScalarType dtype, const Value& value) {
-  const Tensor tensor = pose2seg::empty(sizes, dtype, kCpu);
+  const Tensor tensor = empty(sizes, dtype);
   with_element_type(dtype, [&]<class T>(T) {
     for (int64_t i = 0, count = tensor.numel(); i < count; ++i)
       tensor.mutable_data<T>()[i] = static_cast<T>(value(i));
@@ -122,7 +123,7 @@ inline std::vector<double> values(const Tensor& tensor) {
   return result;
 }
 
-// Copies all elements into a tensor of the same shape and dtype, which is returned.
+// `to`, of the same shape and dtype, with the elements of `from`.
 inline Tensor copied(const Tensor& from, const Tensor& to) {
   const int64_t size = element_size(from.dtype);
   const std::vector<int64_t> sources = offsets(from), targets = offsets(to);
