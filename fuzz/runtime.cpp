@@ -6,12 +6,14 @@
 #include "cpu/instruction_set.h"
 #include "kernels/tensors.h"
 
-// What the ops ask of torch, without torch: tensors on the CPU, and no Python.
+// What the ops ask of torch, without torch and Python, on the CPU alone: only builds with CUDA call
+// current_stream.
 
 namespace pose2seg {
 
-// The memory ends where the tensor ends, so that AddressSanitizer sees whatever is read or written beyond. It
-// is NaN in every floating dtype, and no bool, so that what an op does not write is seen, too.
+// The memory ends where the tensor ends, so that AddressSanitizer sees whatever is read or written beyond.
+// Its bytes are NaN in every floating dtype and no valid bool, so that an element that an op leaves unwritten
+// is noticed, too.
 Tensor empty(Sizes sizes, ScalarType dtype, const Device& device, Layout layout) {
   if (layout == Layout::kChannelsLast)
     return fuzz::move_dimension(empty({sizes[0], sizes[2], sizes[3], sizes[1]}, dtype, device), 3, 1);
@@ -43,6 +45,7 @@ Tensor contiguous(const Tensor& tensor) {
 
 Tensor to_cpu(const Tensor& tensor) { return tensor; }
 
+// Only errors ask for it, and the fuzzers cause none.
 std::string attribute_text(const Tensor&, const char* attribute) { return attribute; }
 
 ReleasedGil::ReleasedGil() : state_(nullptr) {}
