@@ -59,10 +59,16 @@ bool append(PyObject* item, std::vector<py::handle>& values) {
   return true;
 }
 
+// The items of a sequence, or nothing. An iterator is none: after a failure nobody could read it again.
+py::object items_of(PyObject* source) {
+  if (!PySequence_Check(source)) return {};
+  return py::reinterpret_steal<py::object>(PySequence_Fast(source, ""));
+}
+
 // Appends every item of a sequence. On failure a Python exception may be set.
 template <class Value>
 bool append_all(PyObject* source, std::vector<Value>& values) {
-  const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(source, ""));
+  const py::object items = items_of(source);
   if (!items) return false;
   const Py_ssize_t count = PySequence_Fast_GET_SIZE(items.ptr());
   values.reserve(static_cast<size_t>(count));
@@ -72,7 +78,7 @@ bool append_all(PyObject* source, std::vector<Value>& values) {
 }
 
 bool append_pairs(PyObject* source, std::vector<int64_t>& values) {
-  const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(source, ""));
+  const py::object items = items_of(source);
   if (!items) return false;
   const Py_ssize_t count = PySequence_Fast_GET_SIZE(items.ptr());
   for (Py_ssize_t i = 0; i < count; ++i) {

@@ -113,8 +113,8 @@ class Operator:
                     result = self._kernel(*arguments)
                     if result is not NotImplemented:
                         return result
-            except (AttributeError, TypeError):
-                pass  # an argument has another type: it may be convertible, else it is named below
+            except (AttributeError, NotImplementedError, TypeError):
+                pass  # another type or device: converted, given to the reference, or named below
         return self._call_with_care(arguments)
 
     def _call_with_care(self, arguments: tuple[Any, ...]) -> Any:
@@ -194,13 +194,13 @@ class Operator:
         result = kernel(*arguments)
         if result is not NotImplemented:
             return result
+        kinds = zip(self.parameters, arguments, strict=True)
+        name = next(name for name, value in kinds if isinstance(value, Tensor) and type(value) not in _PLAIN)
         with torch._C.DisableTorchFunctionSubclass():
             arguments = tree_map_only(Tensor, lambda tensor: tensor.as_subclass(Tensor), arguments)
         result = kernel(*arguments)
         if result is not NotImplemented:
             return result
-        kinds = zip(self.parameters, arguments, strict=True)
-        name = next(name for name, value in kinds if isinstance(value, Tensor) and type(value) not in _PLAIN)
         raise TypeError(f"{name} must be a dense tensor, got one without memory of its own")
 
     def _check_no_tangent(self, arguments: tuple[Any, ...]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ._arguments import as_pairs
 from ._operator import Operator
 from ._rle import RLE, as_bytes, as_tensors
 
@@ -38,11 +39,11 @@ def paste_rle(
     Source: as of `paste_masks` and `encode_rle`.
     """
     index = batch_index.cpu() if getattr(batch_index, "is_cuda", False) else batch_index  # read once
-    encoded = _paste_rle(probabilities, matrices, index, image_sizes, threshold)
-    sizes = [list(map(int, size)) for size in image_sizes]
+    sizes = as_pairs(image_sizes, "image_sizes")
+    encoded = _paste_rle(probabilities, matrices, index, sizes, threshold)
     per_image: list[list[RLE]] = [[] for _ in sizes]
     for image, counts in zip(index.tolist(), encoded, strict=True):
-        per_image[image].append({"size": sizes[image], "counts": counts})
+        per_image[image].append({"size": list(sizes[image]), "counts": counts})
     return per_image
 
 

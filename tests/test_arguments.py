@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from every_op import OPS, good_arguments
+from every_op import OPS, good_arguments, same
 
 import pose2seg_ops
 from pose2seg_ops import _arguments, _operator, letterbox, paste_masks, skeleton_maps
@@ -137,6 +137,32 @@ def test_numbers_of_numpy_are_numbers():
     masks = paste_masks(**(arguments | {"image_sizes": sizes}), threshold=np.float64(0.5))
     for ours, theirs in zip(masks, paste_masks(**arguments), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_pairs_and_sizes_may_come_from_iterators():
+    arguments = good_arguments("skeleton_maps")
+    joints = zip(*arguments["limbs"], strict=True)
+    maps = skeleton_maps(**(arguments | {"limbs": zip(*joints, strict=True), "output_size": iter((6, 7))}))
+    assert torch.equal(maps, skeleton_maps(**arguments))
+    for op in (paste_masks, pose2seg_ops.paste_rle):
+        arguments = good_arguments(op.__name__)
+        sizes = zip(*zip(*arguments["image_sizes"], strict=True), strict=True)
+        assert same(op(**(arguments | {"image_sizes": sizes})), op(**arguments))
+    with pytest.raises(TypeError, match=r"^matrices must be float64 with float64 input, got float32"):
+        pose2seg_ops.affine_align(
+            torch.zeros(1, 1, 2, 2).double(), torch.zeros(0, 2, 3), torch.zeros(0).long(), map(int, (4, 4))
+        )
+
+
+def test_a_result_that_no_memory_holds_is_refused():
+    with pytest.raises(RuntimeError, match="too large for memory"):
+        skeleton_maps(torch.zeros(1, 4, 3).expand(2**40, 4, 3)[:, :, :], (2**15, 2**15 - 1))
+
+
+def test_a_dtype_without_a_name_here_is_named_as_torch_does():
+    arguments = good_arguments("skeleton_maps")
+    with pytest.raises(TypeError, match=r"^keypoints must be float32 or float64, got uint16$"):
+        skeleton_maps(**(arguments | {"keypoints": torch.zeros(1, 4, 3, dtype=torch.uint16)}))
 
 
 def test_what_does_not_fit_the_signature_is_what_python_says():

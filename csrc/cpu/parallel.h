@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <stdexcept>
 
 namespace pose2seg {
 
@@ -40,8 +41,9 @@ void parallel_for(int64_t begin, int64_t end, int64_t grain, const Body& body) {
       if (!shared.failed.test_and_set()) shared.error = std::current_exception();
     }
   };
-  thread_pool().parallel_for(begin, end, grain, call, &context);
+  const int32_t status = thread_pool().parallel_for(begin, end, grain, call, &context);
   if (context.error) std::rethrow_exception(context.error);
+  if (status != 0) throw std::runtime_error("the threads of torch could not be used");
 }
 
 }  // namespace pose2seg

@@ -1,11 +1,17 @@
 #include "ops/checks.h"
 
 #include <ostream>
+#include <string>
 
 #include "ops/runtime.h"
 
 namespace pose2seg {
 namespace {
+
+std::string dtype_text(const Tensor& tensor) {
+  if (tensor.dtype == ScalarType::kOther) return attribute_text(tensor, "dtype");
+  return dtype_name(tensor.dtype);
+}
 
 void check_dense(const Tensor& tensor, const char* name) {
   require<TypeError>(tensor.not_dense == nullptr, name, " must be a dense tensor, got ", tensor.not_dense);
@@ -48,27 +54,30 @@ void check_shape(const Tensor& tensor, const char* name, const char* expected,
 }
 
 void check_floating_dtype(ScalarType dtype, const char* name) {
-  require<TypeError>(dtype == ScalarType::kFloat || dtype == ScalarType::kDouble ||
-                         dtype == ScalarType::kHalf || dtype == ScalarType::kBFloat16,
-                     name, " must be float32, float64, float16 or bfloat16, got ", dtype_name(dtype));
+  require<TypeError>(is_floating(dtype), name, " must be float32, float64, float16 or bfloat16, got ",
+                     dtype_name(dtype));
 }
 
-void check_floating(const Tensor& tensor, const char* name) { check_floating_dtype(tensor.dtype, name); }
+void check_floating(const Tensor& tensor, const char* name) {
+  if (!is_floating(tensor.dtype))
+    raise<TypeError>(name, " must be float32, float64, float16 or bfloat16, got ", dtype_text(tensor));
+}
 
 void check_geometry_dtype(const Tensor& tensor, const char* name, const Tensor& data, const char* data_name) {
   const auto expected = data.dtype == ScalarType::kDouble ? ScalarType::kDouble : ScalarType::kFloat;
-  require<TypeError>(tensor.dtype == expected, name, " must be ", dtype_name(expected), " with ",
-                     dtype_name(data.dtype), " ", data_name, ", got ", dtype_name(tensor.dtype));
+  if (tensor.dtype != expected)
+    raise<TypeError>(name, " must be ", dtype_name(expected), " with ", dtype_name(data.dtype), " ",
+                     data_name, ", got ", dtype_text(tensor));
 }
 
 void check_geometry(const Tensor& tensor, const char* name) {
-  require<TypeError>(tensor.dtype == ScalarType::kFloat || tensor.dtype == ScalarType::kDouble, name,
-                     " must be float32 or float64, got ", dtype_name(tensor.dtype));
+  if (tensor.dtype != ScalarType::kFloat && tensor.dtype != ScalarType::kDouble)
+    raise<TypeError>(name, " must be float32 or float64, got ", dtype_text(tensor));
 }
 
 void check_index(const Tensor& index, const char* name, int64_t instances) {
   check_dense(index, name);
-  require<TypeError>(index.dtype == ScalarType::kLong, name, " must be int64, got ", dtype_name(index.dtype));
+  if (index.dtype != ScalarType::kLong) raise<TypeError>(name, " must be int64, got ", dtype_text(index));
   require<ValueError>(index.dim() == 1 && index.size(0) == instances, name, " must be (", instances,
                       ",), one image index per matrix, got ", Shape{index.sizes()});
 }

@@ -50,6 +50,11 @@ constexpr int64_t element_size(ScalarType dtype) {
   }
 }
 
+constexpr bool is_floating(ScalarType dtype) {
+  return dtype == ScalarType::kFloat || dtype == ScalarType::kDouble || dtype == ScalarType::kHalf ||
+         dtype == ScalarType::kBFloat16;
+}
+
 enum class DeviceType { kCpu, kCuda, kMeta, kOther };
 
 struct Device {

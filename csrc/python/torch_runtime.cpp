@@ -124,6 +124,8 @@ Tensor view_without_elements(py::handle object, std::shared_ptr<void> owner) {
     tensor.not_dense = "a nested one";
   } else if (!object.attr("layout").is(py::module_::import("torch").attr("strided"))) {
     tensor.not_dense = "a sparse one";
+  } else if (object.attr("is_quantized").cast<bool>()) {
+    tensor.not_dense = "a quantized one";
   } else if (!object.attr("is_meta").cast<bool>()) {
     tensor.not_dense = "one without memory of its own";
   } else {
@@ -166,11 +168,6 @@ Tensor view(PyObject* object, std::shared_ptr<void> owner) {
 Tensor view_of_new(py::object object) {
   PyObject* pointer = object.ptr();
   return view(pointer, owned(std::move(object)));
-}
-
-bool is_real(ScalarType dtype) {
-  return dtype == ScalarType::kFloat || dtype == ScalarType::kDouble || dtype == ScalarType::kHalf ||
-         dtype == ScalarType::kBFloat16;
 }
 
 bool is_negated(PyObject* tensor) {
@@ -252,6 +249,9 @@ void initialize_torch(const py::module_& module) {
     find(library, "torch_get_num_threads", pool.get_num_threads);
     use_thread_pool(pool);
     torch.factory = find_factory(library, module);
+  } else if (PyErr_WarnEx(PyExc_RuntimeWarning,
+                          "pose2seg_ops did not find libtorch_cpu.so: its ops run on one thread", 1)) {
+    throw py::error_already_set();
   }
   use_instruction_set(module.attr("backends").attr("cpu").attr("get_cpu_capability")().cast<std::string>());
 }
@@ -265,7 +265,7 @@ Tensor view(py::handle object) {
   Tensor tensor = view(object.ptr(), borrowed(object.ptr()));
   // The table describes the memory, in which a lazy negation has not happened yet. Only imaginary parts have
   // one.
-  if (is_real(tensor.dtype) && is_negated(object.ptr())) return view_of_new(object.attr("resolve_neg")());
+  if (is_floating(tensor.dtype) && is_negated(object.ptr())) return view_of_new(object.attr("resolve_neg")());
   return tensor;
 }
 
@@ -283,11 +283,15 @@ py::object to_python(const Tensor& tensor) {
 Tensor empty(Sizes sizes, ScalarType dtype, const Device& device, Layout layout) {
   int64_t strides[kMaxDimensions];
   require<RuntimeError>(sizes.size() <= kMaxDimensions, "a tensor of ", sizes.size(), " dimensions");
+  int64_t bytes = element_size(dtype);
+  for (const int64_t size : sizes)
+    if (__builtin_mul_overflow(bytes, std::max<int64_t>(size, 1), &bytes))
+      raise<RuntimeError>("the result is too large for memory: its size does not fit into 64 bits");
   store_strides(sizes, layout, strides);
   py::object object = empty_by_factory(sizes, strides, dtype, device);
   if (!object) object = empty_by_python(sizes, strides, dtype, device);
   Tensor tensor = view_of_new(std::move(object));
-  if (tensor.is_cpu()) ask_for_huge_pages(tensor.data, tensor.numel() * element_size(dtype));
+  if (tensor.is_cpu()) ask_for_huge_pages(tensor.data, bytes);
   return tensor;
 }
 
@@ -314,7 +318,8 @@ void* current_stream(const Device& device) {
 }
 
 std::string attribute_text(const Tensor& tensor, const char* attribute) {
-  return py::str(py::handle(python_object(tensor)).attr(attribute));
+  const std::string text = py::str(py::handle(python_object(tensor)).attr(attribute));
+  return text.starts_with("torch.") ? text.substr(6) : text;
 }
 
 ReleasedGil::ReleasedGil() : state_(PyEval_SaveThread()) {}
