@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pose2seg.errors import InputError
 from pose2seg.files import read_json
-from pose2seg.poses import labelled_keypoints, read_joint_names
+from pose2seg.poses import labelled_keypoints, read_joint_names, read_visibility
 from pose2seg.records import Record
 from pose2seg.templates import MIRRORED
 from pose2seg_ops import COCO_KEYPOINTS
@@ -35,18 +35,22 @@ def read_annotated_people(paths: Sequence[Path]) -> tuple[npt.NDArray[np.float32
     Crowds and people without a labelled joint are left out, see `labelled_keypoints`. Raises InputError that
     names the record for a file of another form, OSError for one that cannot be read.
     """
-    poses, boxes = [], []
+    poses: list[npt.NDArray[np.float32]] = []
+    boxes = []
     for path in paths:
         content = read_json(path)
         if not isinstance(content, dict):
             raise InputError(f"{path}: expected COCO annotations (an object), got {type(content).__name__}")
         file = Record(content, str(path))
         joints = read_joint_names(file)
+        of_file = []
         for annotation in file.list_of_records("annotations"):
             keypoints = labelled_keypoints(annotation, joints)
             if keypoints is not None:
-                poses.append(keypoints)
+                of_file.append(keypoints)
                 boxes.append(annotation.box("bbox"))
+        read_visibility(file, of_file)
+        poses += of_file
     shape = -1, len(COCO_KEYPOINTS), 3
     return np.array(poses, np.float32).reshape(shape), np.array(boxes, np.float32).reshape(-1, 4)
 

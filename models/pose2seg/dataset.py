@@ -12,16 +12,13 @@ from pose2seg.annotated_masks import decode, read_segmentation
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, read_image, read_json, shown
 from pose2seg.gone import Version, version_of
-from pose2seg.poses import labelled_keypoints, read_joint_names, stack_poses
+from pose2seg.poses import labelled_keypoints, read_joint_names, read_visibility, stack_poses, unit_problem
 from pose2seg.records import Record
+from pose2seg.remarks import DatasetWarning as DatasetWarning
 from pose2seg_ops import RLE
 
 _LARGEST_SIDE = 2**20  # OpenCV reads nothing larger,
 _MOST_PIXELS = 2**30  # nor this; and pycocotools counts them in 32 bits
-
-
-class DatasetWarning(UserWarning):
-    """A record of a dataset that is left out; the message says which, and why."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +85,9 @@ def read_dataset(annotations: Path | str, images: Path | str) -> list[PersonImag
         that COCO lacks are left out, and those that the file lacks are missing joints.
     images: the folder that "file_name" is relative to.
 
-    A person whose segmentation cannot be used, and an image that is not in the folder, are left out with a
-    DatasetWarning each. An image is opened only when it is needed, by `PersonImage.read`.
+    A person whose segmentation cannot be used, and an image that is not in the folder or in which all joints
+    are outside of it, are left out with a DatasetWarning each. An image is opened only when it is needed, by
+    `PersonImage.read`.
 
     Raises InputError that names the record for a file of another form and for a "file_name" that leaves the
     folder, or if nobody is left; OSError for a file or folder that cannot be read.
@@ -106,7 +104,19 @@ def read_dataset(annotations: Path | str, images: Path | str) -> list[PersonImag
     dataset = [image for image in by_id.values() if image.people]
     if not dataset:
         raise InputError(f"{annotations}: no image has a person with joints and a mask")
-    return [replace(image, version=version_of(image.path)) for image in _without_missing(dataset, images)]
+    there = _without_missing(_in_pixels(dataset), images)
+    return [replace(image, version=version_of(image.path)) for image in there]
+
+
+def _in_pixels(dataset: list[PersonImage]) -> list[PersonImage]:
+    """The images whose poses are in their pixels; with a DatasetWarning for each of the others."""
+    problems = [unit_problem(image.keypoints, image.size) for image in dataset]
+    told = [f"{image.path}: {problem}" for image, problem in zip(dataset, problems, strict=True) if problem]
+    if len(told) == len(dataset):
+        raise InputError(told[0])
+    for problem in told:
+        warnings.warn(f"{problem}; it is left out", DatasetWarning, 3)
+    return [image for image, problem in zip(dataset, problems, strict=True) if problem is None]
 
 
 def _read_images(file: Record, folder: Path) -> dict[int | str, PersonImage]:
@@ -162,6 +172,7 @@ def _read_people(file: Record, images: dict[int | str, PersonImage]) -> None:
                 warnings.warn(message, DatasetWarning, 3)
             else:
                 images[image_id].people.append(person)
+    read_visibility(file, (person.keypoints for image in images.values() for person in image.people))
 
 
 def _read_person(

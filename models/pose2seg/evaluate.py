@@ -16,7 +16,7 @@ from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.errors import InputError
 from pose2seg.gone import problem_with
 from pose2seg.model import Pose2Seg
-from pose2seg.poses import ImagePoses, Person, PoseFile, PoseSource
+from pose2seg.poses import ImagePoses, Person, PoseFile, PoseSource, unit_problem
 from pose2seg_ops import RLE
 
 Poses = Mapping[int | str, ImagePoses]
@@ -119,9 +119,11 @@ def match_poses(source: PoseSource, images: Sequence[PersonImage]) -> dict[int |
     """The poses of a file or folder for `evaluate`, by image id.
 
     In a file an image is found by its id; in one that has none of the ids, and in a folder, by its path, as
-    `PoseSource.find` does.
+    `PoseSource.find` does. Poses that are not in the pixels of their image (`unit_problem`) get a
+    DatasetWarning.
 
-    Raises InputError if none of the images is found, or the poses are for an image of another size.
+    Raises InputError if none of the images is found, if the poses are for an image of another size, and if
+    no poses are in the pixels of their image.
     """
     listed = source.images.values() if isinstance(source, PoseFile) else ()
     by_id = {poses.image_id: poses for poses in listed}
@@ -137,6 +139,15 @@ def match_poses(source: PoseSource, images: Sequence[PersonImage]) -> dict[int |
                 f"{image.path}: is annotated as {image.size[1]} x {image.size[0]}, "
                 f"but its poses are for {poses.size[1]} x {poses.size[0]}"
             )
+    problems = [
+        f"{image.path}: {problem}"
+        for image, poses in found
+        if (problem := unit_problem(poses.keypoints, image.size)) is not None
+    ]
+    if problems and len(problems) == sum(bool(poses.people) for _, poses in found):
+        raise InputError(problems[0])
+    for problem in problems:
+        warnings.warn(problem, DatasetWarning, stacklevel=2)
     return {image.image_id: poses for image, poses in found}
 
 

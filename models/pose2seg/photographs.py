@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pose2seg.errors import InputError
 from pose2seg.files import read_image, real_path
 from pose2seg.gone import AGAIN, GoneError, Version, problem_with, version_of
-from pose2seg.poses import ImagePoses, PoseFile, PoseSource
+from pose2seg.poses import ImagePoses, PoseFile, PoseSource, unit_problem
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 
@@ -84,8 +84,9 @@ def _is_image(path: Path, poses: PoseSource) -> bool:
 def read_photograph(photograph: Photograph) -> Content:
     """An image and its poses.
 
-    Raises InputError if one of them is damaged, or the image is not of the size that its poses are for,
-    OSError if one cannot be read, and GoneError if the poses are not there any more.
+    Raises InputError if one of them is damaged, if the image is not of the size that its poses are for, or
+    if these are not in its pixels (`unit_problem`), OSError if one cannot be read, and GoneError if the poses
+    are not there any more.
     """
     path = photograph.path
     image = read_image(path)
@@ -96,6 +97,9 @@ def read_photograph(photograph: Photograph) -> Content:
     if poses.size is not None and poses.size != (height, width):
         expected = f"{poses.size[1]} x {poses.size[0]}"
         raise InputError(f"{path}: is {width} x {height}, but its poses are for {expected}")
+    problem = unit_problem(poses.keypoints, (height, width))
+    if problem is not None:
+        raise InputError(f"{path}: {problem}")
     return Content(image, poses)
 
 

@@ -1,6 +1,7 @@
 """COCO annotation files and COCO keypoint result files, AlphaPose's among them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import NoneType
 
@@ -9,28 +10,38 @@ import numpy.typing as npt
 
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, read_json, shown
+from pose2seg.poses.joints import JOINT_THRESHOLD, Joints, from_confidences, from_flags
 from pose2seg.poses.people import ImagePoses, Person, PoseFile
 from pose2seg.records import Record, records
+from pose2seg.remarks import DatasetWarning
 from pose2seg_ops import COCO_KEYPOINTS
 
 
-def read_poses(path: Path | str) -> PoseFile:
+def read_poses(path: Path | str, joint_threshold: float | None = None) -> PoseFile:
     """The people of a COCO annotation file or a COCO keypoint result file.
+
+    joint_threshold: the confidence from which a joint of a result is used; by default that of
+        `pose2seg.poses.joints`. Annotations have none.
 
     Annotations belong to the image whose path ends in their "file_name"; those with iscrowd 0 and at least
     one labelled joint count, see `labelled_keypoints`. Results belong to the image whose name, with or
-    without extension or leading zeros, is their "image_id"; detectors do not tell occluded joints, so every
-    joint with a third value above 0 is visible. Joints beyond COCO's 17, in results of Halpe or
-    COCO-WholeBody models, are left out.
+    without extension or leading zeros, is their "image_id". The third numbers of joints are confidences, and
+    a joint is visible from the threshold on, else missing; in a file where all of them are 0, 1 and 2 they
+    are COCO's visibility. Joints beyond COCO's 17, in results of Halpe or COCO-WholeBody models, are left
+    out. A joint at (0, 0) is missing.
 
     Raises InputError that names the record for a file of another form, OSError for one that cannot be read.
     """
     path = Path(path)
     content = read_json(path)
     if isinstance(content, dict):
+        if joint_threshold is not None:
+            raise InputError(f"{path}: has no confidences, being of annotations: leave out --joint-threshold")
         return PoseFile(_read_annotations(Record(content, str(path))), _trailing_paths)
     if isinstance(content, list):
-        return PoseFile(_read_results(records(content, str(path))), _identifiers)
+        threshold = JOINT_THRESHOLD if joint_threshold is None else joint_threshold
+        images = _read_results(records(content, str(path)), threshold, path)
+        return PoseFile(images, _identifiers, threshold)
     raise InputError(
         f"{path}: expected COCO annotations (an object) or results (a list), got {type(content).__name__}"
     )
@@ -56,9 +67,38 @@ def _read_annotations(file: Record) -> dict[str, ImagePoses]:
             raise InputError(f'{annotation.where}: no image has the id {image_id!r} that "image_id" names')
         keypoints = labelled_keypoints(annotation, joints)
         if keypoints is not None:
-            person = Person(keypoints, annotation_id=annotation.get("id", int, NoneType))
+            person = Person(
+                keypoints,
+                annotation_id=annotation.get("id", int, NoneType),
+                track_id=_read_track(annotation),
+            )
             by_id[image_id].people.append(person)
+    read_visibility(file, (person.keypoints for poses in by_id.values() for person in poses.people))
     return by_name
+
+
+def read_visibility(file: Record, poses: Iterable[npt.NDArray[np.float32]]) -> None:
+    """Make joints with visibility 1 visible, in place, where no joint of an annotation file has 2.
+
+    Such files know labelled joints alone, as CrowdPose's; with a DatasetWarning. What somebody has does not
+    decide it: some people of COCO have none but occluded joints.
+    """
+    listed = [annotation.get("keypoints") for annotation in file.content["annotations"]]
+    thirds = [third for keypoints in listed if isinstance(keypoints, list) for third in keypoints[2::3]]
+    if 1 in thirds and 2 not in thirds:
+        warnings.warn(
+            f"{file.where}: no joint has visibility 2; 1 is read as visible, not as occluded",
+            DatasetWarning,
+            stacklevel=4,
+        )
+        for pose in poses:
+            pose[pose[:, 2] == 1, 2] = 2
+
+
+def _read_track(record: Record) -> int | None:
+    """Of PoseTrack's annotations and of results of trackers."""
+    track = record.content.get("track_id")
+    return track if type(track) is int else None
 
 
 #: The joints that the people of each category have, by its id.
@@ -94,19 +134,31 @@ def labelled_keypoints(annotation: Record, names: JointNames) -> npt.NDArray[np.
     for joint, point in zip(joints, listed, strict=True):
         if joint in COCO_KEYPOINTS:
             keypoints[COCO_KEYPOINTS.index(joint)] = point
+    keypoints = from_flags(keypoints)
     return keypoints if keypoints[:, 2].any() else None
 
 
-def _read_results(results: Iterator[Record]) -> dict[str, ImagePoses]:
+def _read_results(results: Iterator[Record], threshold: float, path: Path) -> dict[str, ImagePoses]:
     images: dict[str, ImagePoses] = {}
+    found: list[tuple[ImagePoses, Joints, float, int | None]] = []
     for result in results:
         image_id = result.get("image_id", int, str)
-        keypoints = _body(result)
-        keypoints[:, 2] = np.where(keypoints[:, 2] > 0, 2, 0)
+        joints = _body(result)
         poses = images.setdefault(str(image_id), ImagePoses(image_id))
         score = finite_number(result.content.get("score"), f'{result.where}: "score"')
+        found.append((poses, joints, score, _read_track(result)))
+    thirds = {third for _, joints, _, _ in found for third in joints[:, 2].tolist()}
+    has_flags = 2 in thirds and thirds <= {0, 1, 2}
+    for poses, joints, score, track in found:
+        keypoints = from_flags(joints) if has_flags else from_confidences(joints, threshold)
         if keypoints[:, 2].any():
-            poses.people.append(Person(keypoints, score))
+            poses.people.append(Person(keypoints, score, track_id=track))
+    highest = max(thirds, default=0)
+    if 0 < highest < threshold:
+        raise InputError(
+            f"{path}: no joint has a confidence of {threshold:g}, the highest is {highest:g}: "
+            "its scale may be another one, which --joint-threshold can follow"
+        )
     return images
 
 
