@@ -22,8 +22,13 @@ struct Integers {
   std::vector<int64_t> values;
 };
 
-// The same, also out of a sequence of pairs.
-struct FlatPairs {
+// The same out of a sequence of pairs.
+struct Pairs {
+  std::vector<int64_t> values;
+};
+
+// The same out of either.
+struct FlatOrPairs {
   std::vector<int64_t> values;
 };
 
@@ -80,11 +85,13 @@ bool append_pairs(PyObject* source, std::vector<int64_t>& values) {
 
 bool load(PyObject* source, Integers& integers) { return append_all(source, integers.values); }
 
-bool load(PyObject* source, FlatPairs& pairs) {
-  if (append_all(source, pairs.values)) return true;
+bool load(PyObject* source, Pairs& pairs) { return append_pairs(source, pairs.values); }
+
+bool load(PyObject* source, FlatOrPairs& integers) {
+  if (append_all(source, integers.values)) return true;
   PyErr_Clear();
-  pairs.values.clear();
-  return append_pairs(source, pairs.values);
+  integers.values.clear();
+  return append_pairs(source, integers.values);
 }
 
 bool load(PyObject* source, Numbers& numbers) {
@@ -115,7 +122,9 @@ struct sequence_caster {
 template <>
 struct type_caster<pose2seg::Integers> : sequence_caster<pose2seg::Integers> {};
 template <>
-struct type_caster<pose2seg::FlatPairs> : sequence_caster<pose2seg::FlatPairs> {};
+struct type_caster<pose2seg::Pairs> : sequence_caster<pose2seg::Pairs> {};
+template <>
+struct type_caster<pose2seg::FlatOrPairs> : sequence_caster<pose2seg::FlatOrPairs> {};
 template <>
 struct type_caster<pose2seg::Numbers> : sequence_caster<pose2seg::Numbers> {};
 template <>
@@ -155,8 +164,12 @@ struct FromPython<Sizes> {
   using type = Integers;
 };
 template <>
-struct FromPython<Pairs> {
-  using type = FlatPairs;
+struct FromPython<Limbs> {
+  using type = FlatOrPairs;
+};
+template <>
+struct FromPython<ImageSizes> {
+  using type = Pairs;
 };
 template <>
 struct FromPython<std::span<const double>> {
@@ -183,7 +196,8 @@ std::vector<Tensor> converted(const Items& items) {
   return views;
 }
 const std::vector<int64_t>& converted(const Integers& argument) { return argument.values; }
-Pairs converted(const FlatPairs& argument) { return {argument.values.begin(), argument.values.end()}; }
+Limbs converted(const FlatOrPairs& argument) { return {argument.values.begin(), argument.values.end()}; }
+ImageSizes converted(const Pairs& argument) { return {argument.values.begin(), argument.values.end()}; }
 const std::vector<double>& converted(const Numbers& argument) { return argument.values; }
 
 py::object returned(const Tensor& tensor) { return to_python(tensor); }

@@ -1,7 +1,7 @@
 """Reading the arguments of the ops, and saying which one is wrong. The extension checks shapes and ranges."""
 
 import reprlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from operator import index
 from typing import Any
 
@@ -28,30 +28,27 @@ def _as_integer(value: Any) -> Any:
     return value if isinstance(value, (int, torch.SymInt)) else index(value)
 
 
-def as_integers(value: Sequence[Any], name: str) -> list[int]:
-    """A flat list of integers, or of pairs of integers; TypeError naming the argument for anything else."""
+def as_pairs(value: Sequence[Sequence[int]], name: str) -> list[tuple[int, int]]:
+    """`value` as a list of pairs of integers; TypeError naming the argument when it is anything else."""
+    pair: Any = value
+    pairs = []
     try:
-        integers = list(value)
-    except TypeError:
-        raise TypeError(f"{name} must be pairs of integers, got {reprlib.repr(value)}") from None
-    is_flat = all(isinstance(item, (int, torch.SymInt)) for item in integers)
-    return integers if is_flat else _flatten_pairs(integers, name)
-
-
-def _flatten_pairs(pairs: Iterable[Sequence[int]], name: str) -> list[int]:
-    """[a, b, c, d, ...] of [(a, b), (c, d), ...]; TypeError naming the argument when it is anything else."""
-    flat: list[int] = []
-    pair: Any = pairs
-    try:
-        for pair in pairs:
+        for pair in value:
             first, second = pair
-            flat += _as_integer(first), _as_integer(second)
+            pairs.append((_as_integer(first), _as_integer(second)))
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be pairs of integers, got {reprlib.repr(pair)}") from None
-    return flat
+    return pairs
 
 
-def pairs(flat: Sequence[int]) -> list[tuple[int, int]]:
+def as_integers(value: Sequence[Any], name: str) -> list[int]:
+    """A flat list of integers, or of pairs of integers; TypeError naming the argument for anything else."""
+    if isinstance(value, Sequence) and all(isinstance(item, (int, torch.SymInt)) for item in value):
+        return list(value)
+    return [item for pair in as_pairs(value, name) for item in pair]
+
+
+def pairs_of(flat: Sequence[int]) -> list[tuple[int, int]]:
     """[(a, b), (c, d), ...] of [a, b, c, d, ...]."""
     return list(zip(flat[::2], flat[1::2], strict=True))
 

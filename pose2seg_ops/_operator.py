@@ -17,7 +17,7 @@ from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling
 from torch.nn import Parameter
 
-from ._arguments import as_geometry, as_integers, as_size, check_type
+from ._arguments import as_geometry, as_integers, as_pairs, as_size, check_type, pairs_of
 from ._extension import _C
 
 NAMESPACE = "pose2seg_ops"
@@ -37,6 +37,7 @@ class Operator:
     Args:
         schema: The name, the arguments and the results, as `torch.library` takes them.
         fake: Takes the same arguments and returns empty results of the right shape.
+        pairs: The names of lists of pairs, which the schema has flat.
         geometry: The names of the tensors of positions, which are never of half precision. Under autocast
             they are converted.
         differentiable: The names of the tensors for which a gradient may be asked for.
@@ -52,6 +53,7 @@ class Operator:
         schema: str,
         fake: Callable[..., Any],
         *,
+        pairs: tuple[str, ...] = (),
         geometry: tuple[str, ...] = (),
         differentiable: tuple[str, ...] = (),
         setup_context: Callable[..., None] | None = None,
@@ -64,6 +66,7 @@ class Operator:
         self.name, _, rest = schema.partition("(")
         declared = [argument.split(" ") for argument in rest.partition(")")[0].split(", ")]
         self.parameters = {name: kind for kind, name in declared}
+        self._pairs = pairs
         self._geometry = geometry
         self._differentiable = tuple(map(list(self.parameters).index, differentiable))
         self._fake = fake
@@ -139,6 +142,7 @@ class Operator:
         return self._reference(*arguments)
 
     def _call_registered(self, arguments: tuple[Any, ...]) -> Any:
+        arguments = self._with_pairs(lambda pairs: [item for pair in pairs for item in pair], arguments)
         if self._from_tensors is None:
             return self._registered(*arguments)
         if not is_dynamo_compiling():
@@ -163,9 +167,17 @@ class Operator:
         kind = self.parameters[name]
         if kind == "SymInt[2]":
             return as_size(value, name)
+        if name in self._pairs:
+            return as_pairs(value, name)
         if kind in ("SymInt[]", "int[]"):
             return as_integers(value, name)
         return as_geometry(value) if name in self._geometry else value
+
+    def _with_pairs(self, change: Callable[[Any], Any], arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not self._pairs:
+            return arguments
+        named = zip(self.parameters, arguments, strict=True)
+        return tuple(change(value) if name in self._pairs else value for name, value in named)
 
     def _tensors(self, arguments: tuple[Any, ...]) -> list[Tensor]:
         """All tensors among the arguments, also those in a list."""
@@ -195,7 +207,7 @@ class Operator:
 
     def _for_dispatcher(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
-            result = kernel(*arguments)
+            result = kernel(*self._with_pairs(pairs_of, arguments))
             if result is NotImplemented:
                 self._check_memory(arguments)
             return result if self._as_tensors is None else self._as_tensors(result)

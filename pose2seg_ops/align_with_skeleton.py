@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from . import reference
-from ._arguments import pairs
+from ._arguments import pairs_of
 from ._layout import is_channels_last, memory_format
 from ._operator import Operator
 from .affine_align import _affine_align_backward_input, _affine_align_backward_matrices
@@ -160,7 +160,7 @@ def _reference(
         batch_index,
         output_size,
         convention=convention,
-        limbs=pairs(limbs),
+        limbs=pairs_of(limbs),
         sigma=sigma,
         limb_width=limb_width,
         signed_visibility=signed_visibility,

@@ -57,5 +57,6 @@ _paste_masks = Operator(
     "paste_masks(Tensor probabilities, Tensor matrices, Tensor batch_index, SymInt[] image_sizes, "
     "float threshold) -> Tensor[]",
     _fake,
+    pairs=("image_sizes",),
     geometry=("matrices",),
 )

@@ -57,6 +57,7 @@ _paste_rle = Operator(
     "paste_rle(Tensor probabilities, Tensor matrices, Tensor batch_index, SymInt[] image_sizes, "
     "float threshold) -> (Tensor, Tensor)",
     _fake,
+    pairs=("image_sizes",),
     geometry=("matrices",),
     as_tensors=as_tensors,
     from_tensors=as_bytes,

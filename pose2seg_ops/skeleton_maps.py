@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from . import reference
-from ._arguments import pairs
+from ._arguments import pairs_of
 from ._operator import Operator, gradient_operator
 from .coco import COCO_LIMBS
 
@@ -120,7 +120,7 @@ def _reference(
     return reference.skeleton_maps(
         keypoints,
         output_size,
-        limbs=pairs(limbs),
+        limbs=pairs_of(limbs),
         sigma=sigma,
         limb_width=limb_width,
         stride=stride,

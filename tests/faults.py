@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,6 +36,8 @@ from fault_scene import (
 )
 from fault_stops import STOPS
 from PIL import Image as Pillow
+
+from pose2seg_ops import COCO_KEYPOINTS
 
 PAGE = Path(__file__).parents[1] / "docs/faults.md"
 
@@ -161,11 +164,90 @@ def other_size(folder: Path) -> Outcome:
     return Outcome(code, said, "the other image has its mask")
 
 
-def annotations(*names: str) -> dict[str, object]:
+def size_before_the_turn(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add("good.png", drawing())
+    scene.add("turned.png", rotated())
+    scene.poses = annotations("good.png", "turned.png")
+    code, said = scene.predict()
+    assert scene.sizes() == {0: [40, 30]}
+    return Outcome(code, said, "the other image has its mask")
+
+
+def annotations(*names: str) -> dict[str, Any]:
     """COCO's, of an image of 30 x 40 pixels for each name, with a person each."""
     images = [{"id": i, "file_name": name, "height": 40, "width": 30} for i, name in enumerate(names)]
     people = [{"id": i, "image_id": i, "keypoints": pose()} for i in range(len(names))]
     return {"images": images, "annotations": people}
+
+
+def annotated(name: str, change: Callable[[dict[str, Any]], object], result: str) -> Fault:
+    """COCO's annotations of good.png, with another person than usual or changed otherwise."""
+
+    def happens(folder: Path) -> Outcome:
+        scene = Scene(folder)
+        scene.add("good.png", drawing())
+        scene.poses = annotations("good.png")
+        change(scene.poses)
+        code, said = scene.predict()
+        assert code == 2 or scene.sizes() == {0: [40, 30]}
+        return Outcome(code, said, result)
+
+    return Fault(name, happens)
+
+
+def name_joints(poses: dict[str, Any], *names: str) -> None:
+    poses["categories"] = [{"id": 1, "name": "person", "keypoints": names}]
+    poses["annotations"][0]["category_id"] = 1
+
+
+def add_dog(poses: dict[str, Any]) -> None:
+    name_joints(poses, *COCO_KEYPOINTS)
+    poses["categories"].append({"id": 2, "name": "dog", "keypoints": ["nose", "tail"]})
+    dog = {"image_id": 0, "category_id": 2, "keypoints": [9, 9, 2] * 2}
+    poses["annotations"].append(dog)
+
+
+def add_person(poses: dict[str, Any], **changes: Any) -> None:
+    poses["annotations"].append({**poses["annotations"][0], "id": 1, **changes})
+
+
+_MASK = "the mask of the other person"
+
+ANNOTATIONS = [
+    annotated(
+        "joints spelt `left-eye` and so on",
+        lambda poses: name_joints(poses, *(joint.replace("_", "-") for joint in COCO_KEYPOINTS)),
+        "the same mask as of `left_eye` and so on",
+    ),
+    annotated(
+        "joints of names that are unknown",
+        lambda poses: name_joints(poses, "nose", *(f"kp{i}" for i in range(16))),
+        "nothing is written",
+    ),
+    annotated("a dog among the people", add_dog, _MASK),
+    annotated(
+        "a joint without a position: NaN or null",
+        lambda poses: poses["annotations"][0]["keypoints"].__setitem__(slice(3), [float("nan"), None, None]),
+        "the mask of the other joints",
+    ),
+    annotated(
+        "a visibility that is none",
+        lambda poses: add_person(poses, keypoints=[*pose()[:-1], 0.83]),
+        _MASK,
+    ),
+    annotated("an annotation of no image", lambda poses: add_person(poses, image_id=9), _MASK),
+    annotated(
+        "images named with a folder that is not there",
+        lambda poses: poses["images"][0].update(file_name="C:\\photographs\\good.png"),
+        "its mask",
+    ),
+    annotated(
+        "poses of other images",
+        lambda poses: poses["images"][0].update(file_name="photographs/other.png"),
+        "nothing is written",
+    ),
+]
 
 
 def no_image_can_be_read(folder: Path) -> Outcome:
@@ -249,6 +331,8 @@ def path_that_leaves_the_folder(folder: Path) -> Outcome:
     scene = Scene(folder)
     scene.add("good.png", drawing())
     scene.poses = annotations("good.png", "../../secret.png")
+    for person in scene.poses["annotations"]:
+        person["segmentation"] = [[2, 2, 20, 2, 20, 30]]
     _, _, _, poses, *_ = scene.arguments()
     words = ["evaluate", poses, str(scene.images), "--weights", str(folder / "model.safetensors")]
     code, said = scene.command(words)
@@ -333,7 +417,7 @@ def yolo_lines(*behind: str) -> Callable[[Scene], None]:
     return prepare
 
 
-def annotated(scene: Scene) -> None:
+def with_annotations(scene: Scene) -> None:
     scene.poses = annotations("good.png")
 
 
@@ -344,6 +428,7 @@ def in_parts(scene: Scene) -> None:
 
 PEOPLE_AND_FILES = [
     Fault("an image of another size than its poses", other_size),
+    Fault("poses with the size before EXIF turns it", size_before_the_turn),
     Fault("no image can be read", no_image_can_be_read),
     Fault("strange names", names),
     Fault("2,000 people on an image", crowd),
@@ -355,7 +440,7 @@ PEOPLE_AND_FILES = [
         "poses cut off", "--poses", "{}/cut.json", prepare=lambda s: write(s, "cut.json", '[{"image_id": 1')
     ),
     refused(
-        "poses that are not finite", prepare=lambda s: s.poses[0]["keypoints"].__setitem__(3, float("nan"))
+        "poses that are not finite", prepare=lambda s: s.poses[0]["keypoints"].__setitem__(3, float("inf"))
     ),
     refused("poses in parts of the image, 0..1", prepare=in_parts),
     Fault("poses outside of their image, as of another one", poses_outside),
@@ -363,7 +448,7 @@ PEOPLE_AND_FILES = [
     Fault("annotations whose labelled joints all have visibility 1", flags_without_2),
     refused("YOLO: a 1 behind the joints, score or track", "--poses", "{}/labels", prepare=yolo_lines("1")),
     refused("YOLO: scores and tracks in one folder", "--poses", "{}/labels", prepare=yolo_lines("0.5", "3")),
-    refused("--joint-threshold with annotations", "--joint-threshold", "0.5", prepare=annotated),
+    refused("--joint-threshold with annotations", "--joint-threshold", "0.5", prepare=with_annotations),
     refused("weights cut off", prepare=lambda s: cut(s.folder / "model.safetensors")),
     refused(
         "weights with a negative variance",
@@ -399,7 +484,7 @@ def write(scene: Scene, name: str, content: str) -> None:
     (scene.folder / name).write_text(content)
 
 
-FAULTS = [*IMAGES, *LEFT_OUT, *PEOPLE_AND_FILES, *STOPS, *GONE]
+FAULTS = [*IMAGES, *LEFT_OUT, *ANNOTATIONS, *PEOPLE_AND_FILES, *STOPS, *GONE]
 
 HEAD = """\
 # Faults

@@ -7,8 +7,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 from pose2seg import InputError
 from pose2seg.dataset import DatasetWarning, PersonImage, read_dataset
+from pose2seg.gone import version_of
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from shared_data import real_images, shared_path
@@ -65,7 +67,7 @@ def uncompressed(mask: np.ndarray) -> dict[str, Any]:
 
 def test_people_with_joints_and_a_mask_count(folder: Path) -> None:
     left_out: list[dict[str, Any]] = [
-        {"iscrowd": 1},
+        {"iscrowd": 1, "keypoints": []},
         {"keypoints": [0, 0, 0] * 17},
         {"keypoints": []},
         {"segmentation": []},
@@ -152,6 +154,7 @@ def test_real_datasets_agree_with_pycocotools() -> None:
             r'"segmentation"\[1\] must be .*, got 7 numbers',
         ),
         ({"segmentation": [3]}, r'"segmentation"\[0\] must be .*, got 3'),
+        ({"segmentation": [[1, 1, 5, 5], [1, 1]]}, r'"segmentation"\[0\] must be .*, got 4 numbers'),
         ({"segmentation": [[1, 1, 5, "5", 9, 9]]}, r"""\[0\] must be finite in float32, got '5'"""),
         ({"segmentation": [[1, 1, 5, 1e9, 9, 9]]}, r"\[0\] is far outside of the image: 1000000000.0"),
         ({"segmentation": [[1, 1, 1, 1, 1, 1]]}, '"segmentation" covers no pixel'),
@@ -178,10 +181,6 @@ def test_real_datasets_agree_with_pycocotools() -> None:
             for wrong in (0, False, "")
         ),
         ({"segmentation": {}}, '"segmentation" must be of size .*, got nothing'),
-        ({"area": "large"}, """"area" must be finite in float32, got 'large'"""),
-        ({"bbox": [1, 2]}, '"bbox" must be 4 numbers, got 2'),
-        ({"bbox": [1, 2, 3, 0]}, '"bbox" must have a width and a height above 0'),
-        ({"bbox": [1, 2, -3, 4]}, '"bbox" must have a width and a height above 0'),
     ],
 )
 def test_a_mask_that_cannot_be_used_is_left_out_with_a_warning(
@@ -193,6 +192,50 @@ def test_a_mask_that_cannot_be_used_is_left_out_with_a_warning(
         (image,) = read(folder, person(), person(**changes), person())
     assert len(caught) == 1
     assert [p.annotation_id for p in image.people] == [70, 72]
+
+
+@pytest.mark.parametrize("specks", [[[]], [[5, 5]], [[1, 1, 5, 5], [], [7, 7]]])
+def test_specks_beside_an_outline_are_left_out(folder: Path, specks: list[list[int]]) -> None:
+    people = [person(segmentation=[*specks, *SQUARE]), person(), person(segmentation=[*SQUARE, *specks])]
+    with pytest.warns(DatasetWarning) as caught:
+        (image,) = read(folder, *people)
+    (message,) = [str(each.message) for each in caught if each.category is DatasetWarning]
+    count = "1 polygon" if len(specks) == 1 else "3 polygons"
+    assert f"annotations[0] (id 70): {count} of less than three points in" in message
+    assert message.endswith("left out (and 1 more of this kind)")
+    assert [p.annotation_id for p in image.people] == [70, 71, 72]
+    np.testing.assert_array_equal(image.masks[[0, 2]], image.masks[[1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"area": -5}, '"area" must be 0 or more, and no more than an image has, got -5'),
+        ({"area": 1e11}, '"area" must be 0 or more, and no more than an image has, got 1000'),
+        ({"area": float("nan")}, '"area" must be finite in float32, got nan'),
+        ({"area": "large"}, """"area" must be finite in float32, got 'large'"""),
+        ({"bbox": [1, 2]}, '"bbox" must be 4 numbers, got 2'),
+        ({"bbox": [1, 2, 3, 0]}, '"bbox" must have a width and a height above 0'),
+        ({"bbox": [1, 2, -3, 4]}, '"bbox" must have a width and a height above 0'),
+    ],
+)
+def test_an_area_or_a_box_that_cannot_be_is_that_of_the_mask(
+    folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    where = r"annotations\[1\] \(id 71\): "
+    with pytest.warns(DatasetWarning, match=f"{where}{message}.*; that of the mask is taken$") as caught:
+        (image,) = read(folder, person(), person(**changes))
+    assert len(caught) == 1
+    expected, found = image.people
+    assert (found.area, found.box) == (expected.area, expected.box) == (64, (4, 4, 8, 8))
+
+
+@pytest.mark.parametrize("nothing", [{"area": None}, {"bbox": None}, {"bbox": []}])
+def test_no_area_and_no_box_are_those_of_the_mask(folder: Path, nothing: dict[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DatasetWarning)
+        (image,) = read(folder, person(**nothing))
+    assert (image.people[0].area, image.people[0].box) == (64, (4, 4, 8, 8))
 
 
 @pytest.mark.parametrize("cut", range(1, 8))
@@ -211,8 +254,116 @@ def test_images_that_are_not_there_are_left_out_with_a_warning(folder: Path) -> 
 
 def test_a_folder_of_other_images_is_one_mistake(folder: Path) -> None:
     path = write(folder, person(), person(image_id=8))
-    with pytest.raises(InputError, match=r"a: none of the 2 images is there, such as .*a/a/one.png"):
-        read_dataset(path, folder / "images/a")
+    (folder / "other").mkdir()
+    with pytest.raises(InputError, match=r"other: none of the 2 images is there, such as .*other/a/one.png"):
+        read_dataset(path, folder / "other")
+
+
+@pytest.mark.parametrize("names", [("x/y/one.png", "z/two.png"), ("x\\one.png", "./no/two.png")])
+def test_folders_that_are_not_there_are_ignored(folder: Path, names: tuple[str, str]) -> None:
+    (folder / "images/a/one.png").rename(folder / "images/one.png")
+    images = [{"id": 7 + i, "file_name": name, "height": 40, "width": 30} for i, name in enumerate(names)]
+    with pytest.warns(DatasetWarning) as caught:
+        dataset = read(folder, person(), person(image_id=8), images=images)
+    (message,) = [str(each.message) for each in caught if each.category is DatasetWarning]
+    assert f"{folder}/images/one.png is taken for it (and 1 more of this kind)" in message
+    found = [folder / "images/one.png", folder / "images/two.png"]
+    assert [(image.path, image.version) for image in dataset] == [(path, version_of(path)) for path in found]
+
+
+def test_a_name_that_two_images_have_is_none_without_their_folders(folder: Path) -> None:
+    names = ("x/two.png", "y/two.png")
+    images = [{"id": 7 + i, "file_name": name, "height": 40, "width": 30} for i, name in enumerate(names)]
+    with pytest.raises(InputError, match=r"none of the 1 images is there, such as .*/x/two.png"):
+        read(folder, person(), images=images)
+
+
+@pytest.mark.parametrize("length", [252, 5000, 70_000])
+def test_a_name_that_is_too_long_is_that_of_no_file(folder: Path, length: int) -> None:
+    images = [
+        {"id": 7, "file_name": "a" * length + ".png", "height": 40, "width": 30},
+        {"id": 8, "file_name": "two.png", "height": 40, "width": 30},
+    ]
+    with pytest.warns(DatasetWarning, match=r"aaa.png: no such file; image 7 is left out$") as caught:
+        (image,) = read(folder, person(), person(image_id=8), images=images)
+    assert image.image_id == 8
+    assert len(str(caught[0].message)) < 600
+    with pytest.raises(InputError, match=r"none of the 1 images is there, such as ") as raised:
+        read(folder, person(), images=images)
+    assert len(str(raised.value)) < 600
+
+
+def halves(**changes: Any) -> list[dict[str, Any]]:
+    """A person whose joints and mask are in annotations of their own."""
+    whole = person(keypoints=[6, 6, 2] * 16 + [0, 0, 0], **changes)
+    joints = {name: value for name, value in whole.items() if name != "segmentation"}
+    mask = {name: value for name, value in whole.items() if name != "keypoints"}
+    return [joints | {"bbox": [6, 6, 0, 0], "area": 0}, mask | {"category_id": 2, "iscrowd": 1, "area": 60}]
+
+
+@pytest.mark.parametrize("names", [("person", "object"), ("pose", "Person"), ("pose", "shape")])
+def test_joints_and_mask_in_annotations_of_their_own_are_joined(folder: Path, names: tuple[str, str]) -> None:
+    categories = [{"id": i, "name": name} for i, name in enumerate(names, start=1)]
+    with pytest.warns(DatasetWarning) as caught:
+        images = read(folder, *halves(), *halves(image_id=8), categories=categories)
+    (message,) = [str(each.message) for each in caught if each.category is DatasetWarning]
+    assert "annotations[0] (id 70) and " in message
+    assert "[1] (id 71) are taken for the joints and the mask of one person (and 1 more" in message
+    assert [image.image_id for image in images] == [7, 8]
+    (found,) = images[0].people
+    assert (found.annotation_id, found.area, found.box) == (70, 60, (4, 4, 8, 8))
+    assert found.keypoints[0].tolist() == [6, 6, 2]
+    assert images[0].masks.sum() == 64
+
+
+def test_joints_and_mask_that_may_be_of_two_people_are_not_joined(folder: Path) -> None:
+    with pytest.warns(DatasetWarning, match=r"annotations\[0\] \(id 70\) is left out: there is no mask"):
+        (image,) = read(folder, *halves(), *halves(), *halves(image_id=8))
+    assert image.image_id == 8
+    found = (
+        'found 2 annotations with a labelled joint in "keypoints", and 2 masks in "segmentation" of other '
+        "annotations, of which none is certainly the same person's: join them in one$"
+    )
+    with pytest.raises(InputError, match=f"no image has a person with joints and a mask: {found}"):
+        read(folder, *halves(), *halves())
+
+
+@pytest.mark.parametrize(
+    ("people", "found"),
+    [
+        ([], "found 0 annotations with a labelled joint .*, and 0 masks"),
+        (
+            [person(keypoints=[])],
+            "found 0 annotations with .*, and 1 mask in .*, where both have to be in one file$",
+        ),
+        ([person(segmentation=[])], "found 1 annotation with a labelled joint .*, and 0 masks"),
+        (
+            [person(segmentation=[[1, 1]])],
+            "found 1 .*, and 1 mask in .*, but no mask that can be used beside joints",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::pose2seg.remarks.DatasetWarning")
+def test_what_was_found_is_told_where_nobody_counts(
+    folder: Path, people: list[dict[str, Any]], found: str
+) -> None:
+    with pytest.raises(InputError, match=f"no image has a person with joints and a mask: {found}"):
+        read(folder, *people)
+
+
+@pytest.mark.filterwarnings("ignore::pose2seg.remarks.DatasetWarning")
+@pytest.mark.parametrize("part", ["val", "train"])
+def test_joints_and_masks_of_real_people_are_joined_again(tmp_path: Path, part: str) -> None:
+    annotations, images = (shared_path(f"data/coco_persons/{part}{end}") for end in (".json", ""))
+    content = json.loads(annotations.read_text())
+    masks = {a["id"]: {**a, "id": -a["id"], "keypoints": None} for a in content["annotations"]}
+    joints = [{**a, "segmentation": []} for a in content["annotations"]]
+    (tmp_path / "parts.json").write_text(json.dumps({**content, "annotations": [*joints, *masks.values()]}))
+    whole = {p.annotation_id: p for image in read_dataset(annotations, images) for p in image.people}
+    joined = [p for image in read_dataset(tmp_path / "parts.json", images) for p in image.people]
+    wrong = sum(p.segmentation != whole[p.annotation_id].segmentation for p in joined)
+    assert len(joined) > 0.94 * len(whole)
+    assert wrong < 0.01 * len(whole)
 
 
 @pytest.mark.parametrize(
@@ -231,16 +382,16 @@ def test_names_that_leave_the_folder_are_refused(folder: Path, name: str) -> Non
         ([person(image_id=9)], {}, r"annotations\[0\]: no image has the id 9"),
         ([person(keypoints=[1, 2])], {}, r'annotations\[0\]: "keypoints" must be 51 numbers, got 2'),
         ([person(keypoints=[1, 2, 5] * 17)], {}, r"annotations\[0\]: visibility .* must be 0, 1 or 2"),
-        ([person(id="x")], {}, r"""annotations\[0\]: "id" must be an integer, got 'x'"""),
+        ([person(id=[])], {}, r'annotations\[0\]: "id" must be an integer or a string or absent, got \[\]'),
         ([], {"images": 3}, '"images" must be a list, got 3'),
         (
-            [],
-            {"images": [{"id": 1, "file_name": "x"}]},
+            [person()],
+            {"images": [{"id": 7, "file_name": "x"}]},
             r'images\[0\]: "height" must be an integer, got nothing',
         ),
         (
-            [],
-            {"images": [{"id": 1, "file_name": "x", "height": 0, "width": 2**40}]},
+            [person()],
+            {"images": [{"id": 7, "file_name": "x", "height": 0, "width": 2**40}]},
             "no image is 1099511627776 x 0",
         ),
         (
@@ -248,11 +399,15 @@ def test_names_that_leave_the_folder_are_refused(folder: Path, name: str) -> Non
             {"images": [{"id": 7, "file_name": "a/one.png", "height": 2**20, "width": 2**20}]},
             "no image is 1048576 x 1048576",
         ),
-        ([person(category_id=[1])], {}, r'annotations\[0\]: "category_id" must be an integer or absent'),
         (
-            [],
+            [person(category_id=[1])],
+            {},
+            r'annotations\[0\]: "category_id" must be an integer or a string or absent',
+        ),
+        (
+            [person()],
             {"categories": [{"id": 1, "keypoints": 1}]},
-            r'categories\[0\]: "keypoints" must be a list, got 1',
+            r'categories\[0\]: "keypoints" must be a list or absent, got 1',
         ),
         ([], {}, "no image has a person with joints and a mask"),
     ],
@@ -273,6 +428,19 @@ def test_a_list_of_results_is_refused(folder: Path) -> None:
 def test_a_folder_that_is_not_there_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="photographs: no such folder of images"):
         read_dataset(write(folder, person()), folder / "photographs")
+
+
+def test_a_size_that_exif_turns_is_told(folder: Path) -> None:
+    exif = Pillow.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees
+    Pillow.new("RGB", (40, 30)).save(folder / "images/two.png", exif=exif)
+    stored = {"id": 7, "file_name": "two.png", "height": 30, "width": 40}
+    (image,) = read(folder, person(), images=[stored])
+    message = "is 30 x 40, but annotated as 40 x 30, as it is when its EXIF orientation is ignored: if the "
+    with pytest.raises(InputError, match=message):
+        image.read()
+    (image,) = read(folder, person(), images=[stored | {"height": 40, "width": 30}])
+    assert image.read().shape == (40, 30, 3)
 
 
 @pytest.mark.parametrize("damage", ["cut off", "another size"])

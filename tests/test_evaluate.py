@@ -252,9 +252,18 @@ def test_poses_are_found_by_the_name_where_no_id_is_known(
     assert [len(row.masks) for row in evaluation.images] == [1, 0, 0, 1, 0]
 
 
+def test_poses_are_found_without_their_folder_where_none_is_with_it(images: list[PersonImage]) -> None:
+    file = PoseFile({"x/0.png": ImagePoses(50), "x/3.png": ImagePoses(53)}, lambda path: iter([path.name]))
+    with pytest.warns(DatasetWarning, match=r"0.png: found by the name alone.* \(and 1 more\)$"):
+        found = match_poses(file, images)
+    assert {image_id: poses.image_id for image_id, poses in found.items()} == {0: 50, 3: 53}
+
+
 def test_poses_of_other_images_are_refused(tmp_path: Path, images: list[PersonImage]) -> None:
     file = write_results(tmp_path / "poses.json", 55, "x.png")
-    with pytest.raises(InputError, match=r"there are no poses for any of the 5 images, such as .*0.png"):
+    with pytest.raises(
+        InputError, match=r"no poses for any of the 5 images, such as .*0.png; these have '55'"
+    ):
         match_poses(file, images)
     other = PoseFile({"0": ImagePoses(0, size=(10, 20))}, lambda _: iter([]))
     with pytest.raises(InputError, match=r"0.png: is annotated as 128 x 96, but its poses are for 20 x 10"):

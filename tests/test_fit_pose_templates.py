@@ -300,7 +300,7 @@ def test_forward_mode_is_refused(backend, wanted):
         ({"templates": torch.zeros(2, 17, 3).double()}, TypeError, "templates must be float32 .* got float64"),
         ({"keypoints": torch.zeros(1, 17, 2)}, ValueError, r"keypoints must be \(N, K, 3\), got \(1, 17, 2\)"),
         ({"keypoints": torch.zeros(1, 17, 3).half()}, TypeError, "keypoints must be float32 or float64, got float16"),
-        ({"keypoints": torch.zeros(1, 17, 3, device="meta")}, NotImplementedError, "keypoints must be on a cpu or cuda device, got meta"),
+        ({"keypoints": torch.zeros(1, 17, 3, device="meta")}, ValueError, "templates must be on meta as keypoints is, got cpu"),
         ({"keypoints": torch.zeros(1, 17, 3).requires_grad_()}, NotImplementedError, "fit_pose_templates has no gradient, and keypoints requires one"),
         ({"templates": torch.zeros(17, 3)}, ValueError, r"templates must be \(T, 17, 3\), with .* got \(17, 3\)"),
         ({"templates": torch.zeros(2, 17, 3, device="meta")}, ValueError, "templates must be on cpu as keypoints is, got meta"),

@@ -189,7 +189,7 @@ def test_compiles_whole(backend):
     [
         ({"probabilities": torch.zeros(5, 1, 8, 10)}, ValueError, r"probabilities must be \(N, h, w\), got \(5, 1, 8, 10\)"),
         ({"probabilities": torch.zeros(5, 8, 10).byte()}, TypeError, "probabilities must be float32, .* got uint8"),
-        ({"probabilities": torch.zeros(5, 8, 10, device="meta").double()}, NotImplementedError, "probabilities must be on a cpu or cuda device, got meta"),
+        ({"probabilities": torch.zeros(5, 8, 10, device="meta").double()}, ValueError, "matrices must be on meta as probabilities is, got cpu"),
         ({"probabilities": torch.zeros(1).double().expand(5, 8, 1 << 15)}, ValueError, "probabilities must be maps of less than 32768 x 32768, got 8 x 32768"),
         ({"matrices": torch.zeros(5, 3, 3).double()}, ValueError, r"matrices must be \(N, 2, 3\), .* got \(5, 3, 3\)"),
         ({"matrices": torch.zeros(5, 2, 3, device="meta").double()}, ValueError, "matrices must be on cpu as probabilities is, got meta"),

@@ -114,7 +114,7 @@ def test_is_a_well_made_operator(backend):
     [
         ({"probabilities": torch.zeros(5, 1, 8, 10)}, ValueError, r"probabilities must be \(N, h, w\), got \(5, 1, 8, 10\)"),
         ({"probabilities": torch.zeros(5, 8, 10).byte()}, TypeError, "probabilities must be float32, .* got uint8"),
-        ({"probabilities": torch.zeros(5, 8, 10, device="meta").double()}, NotImplementedError, "probabilities must be on a cpu or cuda device, got meta"),
+        ({"probabilities": torch.zeros(5, 8, 10, device="meta").double()}, ValueError, "matrices must be on meta as probabilities is, got cpu"),
         ({"matrices": torch.zeros(5, 3, 3).double()}, ValueError, r"matrices must be \(N, 2, 3\), .* got \(5, 3, 3\)"),
         ({"matrices": torch.zeros(5, 2, 3, device="meta").double()}, ValueError, "matrices must be on cpu as probabilities is, got meta"),
         ({"batch_index": torch.tensor([0, -1, 0, 0, 0])}, ValueError, "batch_index must name .* got -1 at 1"),

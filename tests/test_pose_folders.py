@@ -1,6 +1,7 @@
 """OpenPose's and YOLO's folders, and the results of AlphaPose."""
 
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,7 @@ def test_the_name_of_the_image_is_its_id(tmp_path: Path, image: str, image_id: i
             r'people\[0\]: "pose_keypoints_2d" must be 75 numbers \(BODY_25\) or 54 \(COCO\), got 45',
         ),
         (
-            {"people": [{"pose_keypoints_2d": [None] * 75}]},
+            {"people": [{"pose_keypoints_2d": [1, 1, None] * 25}]},
             r'people\[0\]: "pose_keypoints_2d" must be finite in float32, got nothing',
         ),
     ],
@@ -350,6 +351,24 @@ def test_yolo_joints_of_two_numbers_are_missing_at_the_origin(tmp_path: Path) ->
     (person,) = people_of(yolo(tmp_path / "labels", line, nobody), "frame.png")
     assert person.keypoints[:, 2].tolist() == [0, *[2] * 16]
     assert person.score == 0.5
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("unknown", [("nan", "nan"), ("nan", "0.5"), ("0.5", "NaN")])
+def test_a_yolo_joint_at_nan_is_missing(tmp_path: Path, dimensions: int, unknown: tuple[str, str]) -> None:
+    joints = [["0.25", "0.5", "2"][:dimensions] for _ in range(17)]
+    joints[3] = [*unknown, "nan"][:dimensions]
+    line = " ".join(["0 .5 .5 .9 .9", *(" ".join(joint) for joint in joints)])
+    (person,) = people_of(yolo(tmp_path / "labels", line), "frame.png")
+    there = [j for j in range(17) if j != 3]
+    assert person.keypoints[3].tolist() == [0, 0, 0]
+    assert (person.keypoints[there] == [0.25 * WIDTH, 0.5 * HEIGHT, 2]).all()
+
+
+def test_a_yolo_confidence_or_score_of_nan_is_refused(tmp_path: Path) -> None:
+    for name, line in (("thirds", label(*[math.nan] * 17)), ("score", label(score=(math.nan,)))):
+        with pytest.raises(InputError, match="txt:1: must be finite in float32, got nan"):
+            people_of(yolo(tmp_path / name, line), "frame.png")
 
 
 def test_a_yolo_file_may_be_empty(tmp_path: Path) -> None:

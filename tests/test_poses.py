@@ -245,10 +245,10 @@ NO_INTEGERS: list[Any] = ["0", "no", "", [], 1.0]
             {"images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "a"}], "annotations": []},
             r"""images\[1\]: another image has this "file_name" too, 'a'""",
         ),
-        (annotations({"image_id": 9}), r"annotations\[0\]: no image has the id 9"),
+        (annotations({"keypoints": POSE, "image_id": 9}), r"annotations\[0\]: no image has the id 9"),
         (
             annotations({"keypoints": POSE, "category_id": [1]}),
-            r'annotations\[0\]: "category_id" must be an integer or absent, got \[1\]',
+            r'annotations\[0\]: "category_id" must be an integer or a string or absent, got \[1\]',
         ),
         (
             annotations({}, {"keypoints": POSE[:-1]}),
@@ -270,7 +270,7 @@ NO_INTEGERS: list[Any] = ["0", "no", "", [], 1.0]
         ),
         (annotations({"keypoints": ["1"] * 51}), r"annotations\[0\]: .* must be finite in float32, got '1'"),
         (
-            annotations({"keypoints": [float("nan")] * 51}),
+            annotations({"keypoints": [1, 1, float("nan")] * 17}),
             r"annotations\[0\]: .* must be finite in float32, got nan",
         ),
         (

@@ -10,6 +10,7 @@ from photograph_folder import make_photographs, pose
 from pose2seg import InputError, Pose2Seg
 from pose2seg.dataset import DatasetWarning
 from pose2seg.files import read_image
+from pose2seg.gone import version_of
 from pose2seg.photographs import Photograph, find_photographs, read_photograph
 from pose2seg.poses import ImagePoses, Person, PoseFile, open_poses, read_poses
 from pose2seg.predict import Prediction, predict_to_file, to_coco_results
@@ -67,14 +68,43 @@ def test_different_images_of_the_same_name_are_refused(folder: Path) -> None:
     assert str(raised.value) == (f"{images / '1.png'} and {copies / '1.png'} are both image 11 of the poses")
 
 
+@pytest.mark.parametrize(
+    "names", [["x/0.png", "x/1.png"], [r"C:\x\0.png", r"C:\x\1.png"], ["x/0.png", "y/1.png"]]
+)
+def test_folders_that_no_image_is_in_are_ignored(folder: Path, names: list[str]) -> None:
+    poses = read_poses(folder / "poses.json")
+    listed = PoseFile(
+        {name: ImagePoses(i) for i, name in enumerate([*names, "x/2.png", "y/2.png"])}, poses.names
+    )
+    with pytest.warns(DatasetWarning, match=r"/0.png: found by the name alone, .* \(and 1 more\)$") as caught:
+        photographs, unknown = find_photographs([folder / "photographs"], listed)
+    assert len(caught) == 1
+    assert [(each.image_id, each.path.name) for each in photographs] == [(0, "0.png"), (1, "1.png")]
+    assert [each.version for each in photographs] == [version_of(each.path) for each in photographs]
+    assert [path.name for path in unknown] == ["2.png", "3.png"], "two are called 2.png"
+
+
+def test_folders_count_where_an_image_is_in_one(folder: Path) -> None:
+    poses = read_poses(folder / "poses.json")
+    listed = PoseFile({"photographs/0.png": ImagePoses(0), "x/1.png": ImagePoses(1)}, poses.names)
+    photographs, _ = find_photographs([folder / "photographs"], listed)
+    assert [each.image_id for each in photographs] == [0]
+
+
 def test_inputs_that_cannot_be_used_are_named(folder: Path) -> None:
     poses = read_poses(folder / "poses.json")
     with pytest.raises(InputError, match=r"missing: no such file or folder"):
         find_photographs([folder / "missing"], poses)
     with pytest.raises(InputError, match=r"3.png: the poses do not list this image"):
         find_photographs([folder / "photographs" / "3.png"], poses)
-    with pytest.raises(InputError, match=r"none of the 4 images found is in the poses"):
-        find_photographs([folder / "photographs"], PoseFile({}, poses.names))
+    others = PoseFile({"x/other.png": ImagePoses(1)}, poses.names)
+    message = r"none of the 4 images found is in the poses, such as .*/0.png; these have 'x/other.png'$"
+    with pytest.raises(InputError, match=message):
+        find_photographs([folder / "photographs"], others)
+    (folder / "openpose").mkdir()
+    (folder / "openpose/frame_keypoints.json").write_text("{}")
+    with pytest.raises(InputError, match=r"0.png: .* list this image; these have 'frame_keypoints.json'$"):
+        find_photographs([folder / "photographs/0.png"], open_poses(folder / "openpose"))
     (folder / "empty").mkdir()
     with pytest.raises(InputError, match=r"no images found in .*empty"):
         find_photographs([folder / "empty"], poses)

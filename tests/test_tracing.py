@@ -12,6 +12,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+import pose2seg_ops
+
 TO_PYTHON = ("paste_rle", "encode_rle")  # run lengths are no tensors
 TO_TENSORS = [op for op in OPS if op not in TO_PYTHON]
 FIXED_SHAPES = [op for op in TO_TENSORS if op != "paste_masks"]  # its batch_index decides the number of masks
@@ -89,6 +91,27 @@ def test_nor_does_a_fake_tensor(backend, op, name):
     for got, want in zip(tree_leaves(results), tree_leaves(expected), strict=True):
         assert isinstance(got, FakeTensor)
         assert (got.shape, got.dtype, got.stride()) == (want.shape, want.dtype, want.stride())
+
+
+@pytest.mark.parametrize("op", TO_TENSORS)
+def test_meta_tensors_tell_shapes(op):
+    arguments = good_arguments(op)
+    expected = getattr(pose2seg_ops, op)(**arguments)
+    on_meta = tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), arguments)
+    if op == "paste_masks":
+        on_meta["batch_index"] = arguments["batch_index"]  # whose values decide the shapes
+    results = getattr(pose2seg_ops, op)(**on_meta)
+    for got, want in zip(tree_leaves(results), tree_leaves(expected), strict=True):
+        assert got.is_meta
+        assert (got.shape, got.dtype, got.stride()) == (want.shape, want.dtype, want.stride())
+
+
+@pytest.mark.parametrize("op", TO_PYTHON)
+def test_run_lengths_need_values(op):
+    arguments = good_arguments(op)
+    on_meta = tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), arguments)
+    with pytest.raises(NotImplementedError, match="must be on a cpu or cuda device, got meta"):
+        getattr(pose2seg_ops, op)(**on_meta)
 
 
 @pytest.mark.parametrize("op", DIFFERENTIABLE)

@@ -15,7 +15,7 @@ namespace pose2seg {
 
 Tensor align_with_skeleton(const Tensor& input, const Tensor& keypoints, const Tensor& matrices,
                            const Tensor& batch_index, Sizes output_size, std::string_view convention,
-                           Pairs limbs, double sigma, double limb_width, bool signed_visibility) {
+                           Limbs limbs, double sigma, double limb_width, bool signed_visibility) {
   const Convention parsed = parse_convention(convention);
   check_windows(input, matrices, batch_index);
   check_shape(keypoints, "keypoints", "(N, K, 3), a pose per matrix", {matrices.size(0), -1, 3});

@@ -22,28 +22,28 @@ Tensor affine_align_backward_input(const Tensor& grad, const Tensor& matrices, c
 Tensor affine_align_backward_matrices(const Tensor& grad, const Tensor& input, const Tensor& matrices,
                                       const Tensor& batch_index, std::string_view convention);
 
-Tensor skeleton_maps(const Tensor& keypoints, Sizes output_size, Pairs limbs, double sigma, double limb_width,
+Tensor skeleton_maps(const Tensor& keypoints, Sizes output_size, Limbs limbs, double sigma, double limb_width,
                      int64_t stride, bool signed_visibility, std::string_view limb_overlap,
                      std::optional<ScalarType> dtype);
 
-Tensor skeleton_maps_backward(const Tensor& grad, const Tensor& keypoints, Pairs limbs, double sigma,
+Tensor skeleton_maps_backward(const Tensor& grad, const Tensor& keypoints, Limbs limbs, double sigma,
                               double limb_width, int64_t stride, bool signed_visibility,
                               std::string_view limb_overlap);
 
 Tensor align_with_skeleton(const Tensor& input, const Tensor& keypoints, const Tensor& matrices,
                            const Tensor& batch_index, Sizes output_size, std::string_view convention,
-                           Pairs limbs, double sigma, double limb_width, bool signed_visibility);
+                           Limbs limbs, double sigma, double limb_width, bool signed_visibility);
 
 std::tuple<Tensor, Tensor, Tensor> fit_pose_templates(const Tensor& keypoints, const Tensor& templates,
                                                       Sizes source_size, Sizes output_size,
                                                       std::string_view score);
 
 std::vector<Tensor> paste_masks(const Tensor& probabilities, const Tensor& matrices,
-                                const Tensor& batch_index, Pairs image_sizes, double threshold);
+                                const Tensor& batch_index, ImageSizes image_sizes, double threshold);
 
 // COCO's characters for each mask.
 std::vector<std::string> paste_rle(const Tensor& probabilities, const Tensor& matrices,
-                                   const Tensor& batch_index, Pairs image_sizes, double threshold);
+                                   const Tensor& batch_index, ImageSizes image_sizes, double threshold);
 
 std::vector<std::string> encode_rle(const Tensor& masks);
 

@@ -6,7 +6,7 @@
 namespace pose2seg {
 
 void check_paste(const Tensor& probabilities, const Tensor& matrices, const Tensor& batch_index,
-                 Pairs image_sizes, double threshold) {
+                 ImageSizes image_sizes, double threshold) {
   check_shape(probabilities, "probabilities", "(N, h, w)", {-1, -1, -1});
   check_floating(probabilities, "probabilities");
   check_device(probabilities, "probabilities");
@@ -32,7 +32,7 @@ void check_paste(const Tensor& probabilities, const Tensor& matrices, const Tens
   require<ValueError>(threshold >= 0 && threshold <= 1, "threshold must be in [0, 1], got ", threshold);
 }
 
-std::vector<PasteTarget> paste_targets(const Tensor& batch_index, Pairs image_sizes) {
+std::vector<PasteTarget> paste_targets(const Tensor& batch_index, ImageSizes image_sizes) {
   const auto images = static_cast<int64_t>(image_sizes.size() / 2);
   check_has_values(batch_index, "batch_index");
   const Tensor index = contiguous(to_cpu(batch_index));

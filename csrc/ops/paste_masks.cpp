@@ -9,7 +9,7 @@ namespace pose2seg {
 namespace {
 
 // The masks of each image, in the order of its people, and in every target where its own goes.
-std::vector<Tensor> allocate_masks(std::vector<PasteTarget>& targets, Pairs image_sizes,
+std::vector<Tensor> allocate_masks(std::vector<PasteTarget>& targets, ImageSizes image_sizes,
                                    const Device& device) {
   const auto images = static_cast<int64_t>(image_sizes.size() / 2);
   std::vector<int64_t> people(images);
@@ -31,7 +31,7 @@ std::vector<Tensor> allocate_masks(std::vector<PasteTarget>& targets, Pairs imag
 }  // namespace
 
 std::vector<Tensor> paste_masks(const Tensor& probabilities, const Tensor& matrices,
-                                const Tensor& batch_index, Pairs image_sizes, double threshold) {
+                                const Tensor& batch_index, ImageSizes image_sizes, double threshold) {
   check_paste(probabilities, matrices, batch_index, image_sizes, threshold);
   std::vector<PasteTarget> targets = paste_targets(batch_index, image_sizes);
   auto masks = allocate_masks(targets, image_sizes, probabilities.device);

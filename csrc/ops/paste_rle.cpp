@@ -9,7 +9,7 @@
 namespace pose2seg {
 
 std::vector<std::string> paste_rle(const Tensor& probabilities, const Tensor& matrices,
-                                   const Tensor& batch_index, Pairs image_sizes, double threshold) {
+                                   const Tensor& batch_index, ImageSizes image_sizes, double threshold) {
   check_paste(probabilities, matrices, batch_index, image_sizes, threshold);
   check_has_values(probabilities, "probabilities");
   const std::vector<PasteTarget> targets = paste_targets(batch_index, image_sizes);

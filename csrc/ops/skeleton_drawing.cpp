@@ -21,7 +21,7 @@ void check_style(const SkeletonStyle& style) {
   require<ValueError>(style.stride >= 1, "stride must be at least 1, got ", style.stride);
 }
 
-void store_limbs(Pairs limbs, SkeletonDrawing& drawing) {
+void store_limbs(Limbs limbs, SkeletonDrawing& drawing) {
   const auto count = static_cast<int64_t>(limbs.size() / 2);
   require<ValueError>(limbs.size() % 2 == 0, "limbs must be pairs of joints, got ", limbs.size(), " numbers");
   require<ValueError>(count <= kMaxLimbs, "limbs must be at most ", kMaxLimbs, ", got ", count);

@@ -9,7 +9,7 @@ namespace pose2seg {
 
 // How skeletons are drawn, as the ops take it from Python.
 struct SkeletonStyle {
-  Pairs limbs;  // pairs of joints, flat
+  Limbs limbs;  // pairs of joints, flat
   double sigma, limb_width;
   int64_t stride;
   bool signed_visibility;

@@ -9,7 +9,7 @@
 
 namespace pose2seg {
 
-Tensor skeleton_maps(const Tensor& keypoints, Sizes output_size, Pairs limbs, double sigma, double limb_width,
+Tensor skeleton_maps(const Tensor& keypoints, Sizes output_size, Limbs limbs, double sigma, double limb_width,
                      int64_t stride, bool signed_visibility, std::string_view limb_overlap,
                      std::optional<ScalarType> dtype) {
   check_keypoints_of_maps(keypoints);

@@ -9,7 +9,7 @@
 
 namespace pose2seg {
 
-Tensor skeleton_maps_backward(const Tensor& grad, const Tensor& keypoints, Pairs limbs, double sigma,
+Tensor skeleton_maps_backward(const Tensor& grad, const Tensor& keypoints, Limbs limbs, double sigma,
                               double limb_width, int64_t stride, bool signed_visibility,
                               std::string_view limb_overlap) {
   check_keypoints_of_maps(keypoints);

@@ -8,8 +8,13 @@ namespace pose2seg {
 
 using Sizes = std::span<const int64_t>;
 
-// A list of pairs of integers, flat.
-struct Pairs : Sizes {
+// Pairs of joints, flat.
+struct Limbs : Sizes {
+  using Sizes::Sizes;
+};
+
+// Pairs of height and width, flat.
+struct ImageSizes : Sizes {
   using Sizes::Sizes;
 };
 

@@ -19,8 +19,10 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> RLE:
         lengths in a list, or compressed in a string.
     size: (H, W) of the image.
 
-    Raises InputError for anything else, for a polygon of less than three points or far outside of the image,
-    for run lengths of another size, and for a mask without a pixel.
+    Polygons of less than three points cover nothing, and do not matter beside others (`count_specks`).
+
+    Raises InputError for anything else, for polygons of less than three points alone, for one far outside of
+    the image, for run lengths of another size, and for a mask without a pixel.
     """
     if isinstance(segmentation, list):
         rle = _from_polygons(segmentation, size)
@@ -31,6 +33,18 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> RLE:
     if coco_mask.area(rle) == 0:
         raise InputError('"segmentation" covers no pixel')
     return rle
+
+
+def count_specks(segmentation: Any) -> int:
+    """How many polygons of less than three points stand beside others, left behind by a tool or a slip."""
+    if not isinstance(segmentation, list):
+        return 0
+    specks = sum(map(_is_speck, segmentation))
+    return specks if specks < len(segmentation) else 0
+
+
+def _is_speck(polygon: Any) -> bool:
+    return isinstance(polygon, list) and len(polygon) in (0, 2, 4)
 
 
 def decode(masks: list[RLE], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -57,14 +71,17 @@ class DecodedMasks(Sequence[npt.NDArray[np.bool_]]):
 def _from_polygons(polygons: list[Any], size: tuple[int, int]) -> RLE:
     if not polygons:
         raise InputError('"segmentation" must be polygons or run lengths, got []')
+    outlines = [polygon for polygon in polygons if not _is_speck(polygon)]
     for i, polygon in enumerate(polygons):
+        if outlines and _is_speck(polygon):
+            continue
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             got = f"{len(polygon)} numbers" if isinstance(polygon, list) else shown(polygon)
             raise InputError(f'"segmentation"[{i}] must be x, y of three points or more, got {got}')
         for number, side in zip(polygon, size[::-1] * (len(polygon) // 2), strict=True):
             if not -side <= finite_number(number, f'"segmentation"[{i}]') <= 2 * side:
                 raise InputError(f'"segmentation"[{i}] is far outside of the image: {shown(number)}')
-    rle: RLE = coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
+    rle: RLE = coco_mask.merge(coco_mask.frPyObjects(outlines, *size))
     return rle
 
 

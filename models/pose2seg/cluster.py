@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from pose2seg.errors import InputError
 from pose2seg.files import read_json
-from pose2seg.poses import labelled_keypoints, read_joint_names, read_visibility
+from pose2seg.poses import annotations
+from pose2seg.poses.annotations import without_crowds
 from pose2seg.records import Record
+from pose2seg.remarks import Remarks
 from pose2seg.templates import MIRRORED
 from pose2seg_ops import COCO_KEYPOINTS
 
@@ -32,25 +34,23 @@ class PoseClusters(NamedTuple):
 def read_annotated_people(paths: Sequence[Path]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """The poses (n, 17, 3) and the boxes (n, 4) x, y, width, height in COCO annotation files, in pixels.
 
-    Crowds and people without a labelled joint are left out, see `labelled_keypoints`. Raises InputError that
-    names the record for a file of another form, OSError for one that cannot be read.
+    Crowds and people without a labelled joint are left out, and with a DatasetWarning a record that cannot be
+    used. Raises InputError that names the record for a file of another form, or if none can be used; OSError
+    for one that cannot be read.
     """
     poses: list[npt.NDArray[np.float32]] = []
-    boxes = []
+    boxes: list[tuple[float, float, float, float]] = []
     for path in paths:
         content = read_json(path)
         if not isinstance(content, dict):
             raise InputError(f"{path}: expected COCO annotations (an object), got {type(content).__name__}")
         file = Record(content, str(path))
-        joints = read_joint_names(file)
-        of_file = []
-        for annotation in file.list_of_records("annotations"):
-            keypoints = labelled_keypoints(annotation, joints)
-            if keypoints is not None:
-                of_file.append(keypoints)
-                boxes.append(annotation.box("bbox"))
-        read_visibility(file, of_file)
-        poses += of_file
+        remarks = Remarks()
+        people = without_crowds(annotations.read_annotated_people(file, remarks), remarks)
+        found = dict(remarks.usable((p.annotation for p in people), lambda a: (a.where, a.box("bbox"))))
+        poses += [person.keypoints for person in people if person.annotation.where in found]
+        boxes += found.values()
+        remarks.tell()
     shape = -1, len(COCO_KEYPOINTS), 3
     return np.array(poses, np.float32).reshape(shape), np.array(boxes, np.float32).reshape(-1, 4)
 

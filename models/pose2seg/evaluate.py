@@ -14,8 +14,10 @@ from pose2seg import distributed
 from pose2seg.average_precision import AveragePrecision, ScoredMask, average_precision
 from pose2seg.dataset import DatasetWarning, PersonImage
 from pose2seg.errors import InputError
+from pose2seg.files import shown
 from pose2seg.gone import problem_with
 from pose2seg.model import Pose2Seg
+from pose2seg.photographs import names_instead, tell_other_folders
 from pose2seg.poses import ImagePoses, Person, PoseFile, PoseSource, unit_problem
 from pose2seg_ops import RLE
 
@@ -119,8 +121,8 @@ def match_poses(source: PoseSource, images: Sequence[PersonImage]) -> dict[int |
     """The poses of a file or folder for `evaluate`, by image id.
 
     In a file an image is found by its id; in one that has none of the ids, and in a folder, by its path, as
-    `PoseSource.find` does. Poses that are not in the pixels of their image (`unit_problem`) get a
-    DatasetWarning.
+    `PoseSource.find` does; if that finds none, by the name alone, with a DatasetWarning. Poses that are not
+    in the pixels of their image (`unit_problem`) get one, too.
 
     Raises InputError if none of the images is found, if the poses are for an image of another size, and if
     no poses are in the pixels of their image.
@@ -130,9 +132,14 @@ def match_poses(source: PoseSource, images: Sequence[PersonImage]) -> dict[int |
     matches = [(image, by_id.get(image.image_id)) for image in images]
     if all(poses is None for _, poses in matches):
         matches = [(image, source.find(image.path)) for image in images]
+    if all(poses is None for _, poses in matches) and isinstance(source, PoseFile):
+        alone = source.without_folders()
+        matches = [(image, alone.find(image.path)) for image in images]
+        tell_other_folders([image.path for image, poses in matches if poses is not None])
     found = [(image, poses) for image, poses in matches if poses is not None]
     if not found:
-        raise InputError(f"there are no poses for any of the {len(images)} images, such as {images[0].path}")
+        path, instead = images[0].path, names_instead(source)
+        raise InputError(f"there are no poses for any of the {len(images)} images, such as {path}{instead}")
     for image, poses in found:
         if poses.size not in (None, image.size):
             raise InputError(
@@ -179,7 +186,7 @@ def _predict_share(
                     photographs[i] = images[i].read()
                 except (InputError, OSError) as error:
                     problem = problem_with(images[i].path, images[i].version, error)
-                    share.problems[i] = f"{problem}; image {images[i].image_id!r} is left out"
+                    share.problems[i] = f"{problem}; image {shown(images[i].image_id)} is left out"
             if photographs:
                 keypoints = [poses[i].keypoints for i in photographs]
                 masks = model.predict_rle(list(photographs.values()), keypoints)

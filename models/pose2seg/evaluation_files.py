@@ -18,6 +18,7 @@ from pose2seg.files import (
     make_folder,
     replacing_together,
     require_no_folder,
+    shown,
     write_png,
 )
 from pose2seg.predict import to_coco_results
@@ -73,7 +74,7 @@ def write_report(evaluation: Evaluation, folder: Path, *, worst: int) -> None:
             try:
                 photograph = row.image.read()
             except (InputError, OSError) as error:
-                problem = f"{in_one_line(error)}; there is no picture of image {row.image.image_id!r}"
+                problem = f"{in_one_line(error)}; there is no picture of image {shown(row.image.image_id)}"
                 warnings.warn(problem, DatasetWarning, stacklevel=2)
             else:
                 write_png(_picture(new, place), _draw(row, photograph))

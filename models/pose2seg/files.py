@@ -27,7 +27,7 @@ def read_json(path: Path) -> Any:
     Raises InputError with the position of a mistake, OSError if unreadable.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _decoded(path.read_bytes())
         hidden = None if len(text) >= _LARGE_JSON else True
         with tqdm(desc=f"reading {path.name}", unit=" records", disable=hidden) as bar:
 
@@ -41,9 +41,15 @@ def read_json(path: Path) -> Any:
             f"{path}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not JSON: byte {error.start} is not UTF-8") from error
+        encoding = error.encoding.upper()
+        raise InputError(f"{path}: not JSON: byte {error.start} is not {encoding}") from error
     except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
         raise InputError(f"{path}: not JSON that can be read: {error}") from error
+
+
+def _decoded(content: bytes) -> str:
+    """The text of a JSON file: UTF-8, or what a byte order mark says, without the mark."""
+    return content.decode(json.detect_encoding(content))
 
 
 _LARGE_JSON = 2**24  # characters, which take about a second
@@ -65,6 +71,22 @@ def shown(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
+def shown_path(path: Path) -> str:
+    """A path as it stands in a message: whole, unless no file system has one that long."""
+    text = str(path)
+    return text if len(text) <= 400 else f"{text[:200]}...{text[-60:]}"
+
+
+def is_there(path: Path) -> bool:
+    """Whether it is a file; a name that is too long for one is not. Raises OSError if that cannot be told."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
 #: Of an image; decoded, it is 805 MB. A small file may hold a much larger one.
 LARGEST_IMAGE = 2**28  # pixels
 _LARGEST_FILE = 4 * LARGEST_IMAGE  # bytes, which the largest image takes uncompressed, with its opacity
@@ -76,10 +98,37 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     Raises InputError if it is not an image, or one of more than `LARGEST_IMAGE` pixels, OSError if it is
     unreadable, MemoryError if there is too little.
     """
+    return _decode_image(path, cv2.IMREAD_COLOR)
+
+
+def require_size(path: Path, image: npt.NDArray[np.uint8], size: tuple[int, int], claim: str) -> None:
+    """Raise InputError unless a photograph that was read from a path has a size (height, width).
+
+    claim: what says so, as it stands in the message before the size.
+    """
+    height, width = image.shape[:2]
+    if (height, width) == size:
+        return
+    problem = f"{path}: is {width} x {height}, but {claim} {size[1]} x {size[0]}"
+    if (width, height) == size and _stored_size(path) == size:
+        problem += (
+            ", as it is when its EXIF orientation is ignored: if the annotations are of the picture as it is "
+            'shown, swap its "width" and "height" there; if not, remove the orientation from the file'
+        )
+    raise InputError(problem)
+
+
+def _stored_size(path: Path) -> tuple[int, int]:
+    """Height and width of a photograph that nobody turns."""
+    height, width = _decode_image(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION).shape[:2]
+    return height, width
+
+
+def _decode_image(path: Path, flags: int) -> npt.NDArray[np.uint8]:
     encoded = _read_encoded(path)
     _require_pixels(path, declared_pixels(encoded))
     try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError from error

@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -13,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pose2seg.errors import InputError
-from pose2seg.files import read_image, real_path
+from pose2seg.files import read_image, real_path, require_size, shown
 from pose2seg.gone import AGAIN, GoneError, Version, problem_with, version_of
-from pose2seg.poses import ImagePoses, PoseFile, PoseSource, unit_problem
+from pose2seg.poses import ImagePoses, PoseFile, PoseFolder, PoseSource, unit_problem
+from pose2seg.remarks import DatasetWarning
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 
@@ -44,28 +46,55 @@ def find_photographs(inputs: Sequence[Path], poses: PoseSource) -> tuple[list[Ph
 
     A folder stands for the images directly in it, in the order of their names: files with the suffix of an
     image, and those that `poses` name with whatever they end in. Those that `poses` does not know are the
-    second list returned. An image named by itself must be in `poses`.
+    second list returned. An image named by itself must be in `poses`. If none of them is known by the folder
+    that a file of poses names, those are taken that are by their names alone, with a DatasetWarning.
 
     Raises InputError for an input that does not exist, an unknown image, two files with the same entry in
     `poses`, or if no photograph is left.
     """
-    found: dict[int | str, Photograph] = {}
-    unknown: dict[Path, Path] = {}
-    for path, given in [(path, each) for each in inputs for path in _images_of(each, poses)]:
-        image_id = poses.image_id(path)
-        if image_id is not None:
-            first = found.setdefault(image_id, Photograph(path, image_id, poses, version_of(path)))
-            if real_path(first.path) != real_path(path):
-                raise InputError(f"{first.path} and {path} are both image {image_id!r} of the poses")
-        elif path == given:
-            raise InputError(f"{path}: the poses do not list this image")
-        else:
-            unknown.setdefault(real_path(path), path)
+    found, unknown = _look_up(inputs, poses)
+    if not found and unknown and isinstance(poses, PoseFile):
+        found, unknown = _look_up(inputs, poses.without_folders())
+        tell_other_folders([each.path for each in found])
+    for path in inputs:
+        if real_path(path) in unknown:
+            raise InputError(f"{path}: the poses do not list this image{names_instead(poses)}")
     if not found and unknown:
-        raise InputError(f"none of the {len(unknown)} images found is in the poses")
+        count, path = len(unknown), next(iter(unknown.values()))
+        raise InputError(
+            f"none of the {count} images found is in the poses, such as {path}{names_instead(poses)}"
+        )
     if not found:
         raise InputError(f"no images found in {', '.join(map(str, inputs))}")
-    return list(found.values()), list(unknown.values())
+    return found, list(unknown.values())
+
+
+def _look_up(inputs: Sequence[Path], poses: PoseSource) -> tuple[list[Photograph], dict[Path, Path]]:
+    """The images of which poses are known; and the others, by their real paths."""
+    found: dict[int | str, Photograph] = {}
+    unknown: dict[Path, Path] = {}
+    for path in (path for each in inputs for path in _images_of(each, poses)):
+        image_id = poses.image_id(path)
+        if image_id is None:
+            unknown.setdefault(real_path(path), path)
+            continue
+        first = found.setdefault(image_id, Photograph(path, image_id, poses, version_of(path)))
+        if real_path(first.path) != real_path(path):
+            raise InputError(f"{first.path} and {path} are both image {shown(image_id)} of the poses")
+    return list(found.values()), unknown
+
+
+def names_instead(poses: PoseSource) -> str:
+    """What a file or a folder of poses has in place of images that it does not know, for messages."""
+    return f"; these have {poses.example()}" if isinstance(poses, (PoseFile, PoseFolder)) else ""
+
+
+def tell_other_folders(images: Sequence[Path]) -> None:
+    """Warn that images were found by their names alone, see `PoseFile.without_folders`."""
+    if images:
+        how = "by the name alone, as it is not in the folder that the poses name"
+        more = f" (and {len(images) - 1:,} more)" if len(images) > 1 else ""
+        warnings.warn(f"{images[0]}: found {how}{more}", DatasetWarning, stacklevel=3)
 
 
 def _images_of(given: Path, poses: PoseSource) -> list[Path]:
@@ -93,10 +122,9 @@ def read_photograph(photograph: Photograph) -> Content:
     poses = photograph.source.find(path)
     if poses is None:
         raise GoneError(f"{path}: its poses are not there any more: put them back, and {AGAIN}")
+    if poses.size is not None:
+        require_size(path, image, poses.size, "its poses are for")
     height, width = image.shape[:2]
-    if poses.size is not None and poses.size != (height, width):
-        expected = f"{poses.size[1]} x {poses.size[0]}"
-        raise InputError(f"{path}: is {width} x {height}, but its poses are for {expected}")
     problem = unit_problem(poses.keypoints, (height, width))
     if problem is not None:
         raise InputError(f"{path}: {problem}")

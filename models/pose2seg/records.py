@@ -20,6 +20,12 @@ class Record:
     content: dict[str, Any]
     where: str
 
+    @property
+    def named(self) -> str:
+        """Where it stands, and its "id" where it has one."""
+        identifier = self.content.get("id")
+        return self.where if identifier is None else f"{self.where} (id {shown(identifier)})"
+
     def get(self, name: str, *types: type) -> Any:
         """A member of one of the types; NoneType allows none. Raises InputError for another."""
         value = self.content.get(name)
@@ -30,9 +36,29 @@ class Record:
 
     def numbers(self, name: str, count: int) -> npt.NDArray[np.float32]:
         """A member that is a list of `count` finite numbers, (count,). Raises InputError for another."""
-        numbers = self.get(name, list)
+        return self._finite(name, self._list_of(name, count))
+
+    def joints(self, name: str, count: int) -> npt.NDArray[np.float32]:
+        """A member that is x, y and a third number of each of `count` joints, (count, 3).
+
+        A joint whose position is NaN or null, as some tools write a missing one, has three zeros. Raises
+        InputError for another member.
+        """
+        numbers = self._list_of(name, 3 * count)
+        unknown = [i for i, x in enumerate(numbers) if (x is None or x != x) and i % 3 < 2]  # NaN is not x
+        if unknown:
+            numbers = list(numbers)
+            for i in unknown:
+                numbers[i - i % 3 : i - i % 3 + 3] = 0, 0, 0
+        return self._finite(name, numbers).reshape(count, 3)
+
+    def _list_of(self, name: str, count: int) -> list[Any]:
+        numbers: list[Any] = self.get(name, list)
         if len(numbers) != count:
             raise InputError(f'{self.where}: "{name}" must be {count} numbers, got {len(numbers)}')
+        return numbers
+
+    def _finite(self, name: str, numbers: list[Any]) -> npt.NDArray[np.float32]:
         what = f'{self.where}: "{name}"'
         return np.array([finite_number(x, what) for x in numbers], np.float32)
 

@@ -29,7 +29,9 @@ Make a mask of every person in the photographs whose pose is known.
 The poses come from a pose estimator, or from a file or a folder:
   COCO annotations  {"images": ..., "annotations": ...}
                An image is found by its "file_name", which its path must end in.
-               Crowds and people without a labelled joint are left out.
+               Crowds and people without a labelled joint are left out. Joints are
+               known by the names in "categories", however they are spelt, and
+               people by a category that is called a person.
   COCO results  [{"image_id": ..., "keypoints": ..., "score": ...}, ...]
                An image is found by its "image_id", which its name must be,
                with or without extension or leading zeros. AlphaPose writes this

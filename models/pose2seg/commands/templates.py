@@ -6,6 +6,7 @@ import time
 
 from pose2seg.cluster import cluster_poses, read_annotated_people
 from pose2seg.commands import arguments
+from pose2seg.commands.messages import dataset_warnings
 from pose2seg.files import require_distinct_files, require_no_folder, write_png
 from pose2seg.templates import save_templates
 from pose2seg.visualize import draw_templates
@@ -77,7 +78,8 @@ def _run(options: argparse.Namespace) -> None:
     for path, _ in written:
         require_no_folder(path)
     require_distinct_files(options.annotations, written)
-    keypoints, boxes = read_annotated_people(options.annotations)
+    with dataset_warnings():
+        keypoints, boxes = read_annotated_people(options.annotations)
     means, sizes = cluster_poses(
         keypoints, boxes, options.count, minimum_joints=options.minimum_joints, seed=options.seed
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pose2seg.errors import InputError
 from pose2seg.poses import openpose, yolo
-from pose2seg.poses.coco import labelled_keypoints, read_joint_names, read_poses, read_visibility
+from pose2seg.poses.coco import read_poses
 from pose2seg.poses.people import (
     ImagePoses,
     Person,
@@ -21,12 +21,9 @@ __all__ = [
     "PoseFile",
     "PoseFolder",
     "PoseSource",
-    "labelled_keypoints",
     "open_poses",
     "pose_files",
-    "read_joint_names",
     "read_poses",
-    "read_visibility",
     "stack_poses",
     "unit_problem",
 ]

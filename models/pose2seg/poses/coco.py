@@ -1,19 +1,17 @@
 """COCO annotation files and COCO keypoint result files, AlphaPose's among them."""
 
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import NoneType
-
-import numpy as np
-import numpy.typing as npt
+from typing import NamedTuple
 
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, read_json, shown
+from pose2seg.poses.annotations import read_annotated_people, read_image_records, without_crowds
 from pose2seg.poses.joints import JOINT_THRESHOLD, Joints, from_confidences, from_flags
 from pose2seg.poses.people import ImagePoses, Person, PoseFile
 from pose2seg.records import Record, records
-from pose2seg.remarks import DatasetWarning
+from pose2seg.remarks import Remarks
 from pose2seg_ops import COCO_KEYPOINTS
 
 
@@ -23,14 +21,17 @@ def read_poses(path: Path | str, joint_threshold: float | None = None) -> PoseFi
     joint_threshold: the confidence from which a joint of a result is used; by default that of
         `pose2seg.poses.joints`. Annotations have none.
 
-    Annotations belong to the image whose path ends in their "file_name"; those with iscrowd 0 and at least
-    one labelled joint count, see `labelled_keypoints`. Results belong to the image whose name, with or
+    Annotations belong to the image whose path ends in their "file_name"; those of people with at least one
+    labelled joint count, see `read_annotated_people`. Results belong to the image whose name, with or
     without extension or leading zeros, is their "image_id". The third numbers of joints are confidences, and
     a joint is visible from the threshold on, else missing; in a file where all of them are 0, 1 and 2 they
     are COCO's visibility. Joints beyond COCO's 17, in results of Halpe or COCO-WholeBody models, are left
     out. A joint at (0, 0) is missing.
 
-    Raises InputError that names the record for a file of another form, OSError for one that cannot be read.
+    A record that cannot be used is left out with a DatasetWarning.
+
+    Raises InputError that names the record for a file of another form, or if none can be used; OSError for
+    one that cannot be read.
     """
     path = Path(path)
     content = read_json(path)
@@ -48,51 +49,26 @@ def read_poses(path: Path | str, joint_threshold: float | None = None) -> PoseFi
 
 
 def _read_annotations(file: Record) -> dict[str, ImagePoses]:
+    remarks = Remarks()
     by_name: dict[str, ImagePoses] = {}
-    by_id: dict[int | str, ImagePoses] = {}
-    for image in file.list_of_records("images"):
-        image_id = image.get("id", int, str)
-        size = image.get("height", int, NoneType), image.get("width", int, NoneType)
-        poses = ImagePoses(image_id, None if None in size else size)
-        for name, key, images in (
-            ("id", image_id, by_id),
-            ("file_name", PurePosixPath(image.get("file_name", str)).as_posix(), by_name),  # without ./
-        ):
-            if images.setdefault(key, poses) is not poses:
-                raise InputError(f'{image.where}: another image has this "{name}" too, {shown(key)}')
-    joints = read_joint_names(file)
-    for annotation in file.list_of_records("annotations"):
-        image_id = annotation.get("image_id", int, str)
-        if image_id not in by_id:
-            raise InputError(f'{annotation.where}: no image has the id {image_id!r} that "image_id" names')
-        keypoints = labelled_keypoints(annotation, joints)
-        if keypoints is not None:
-            person = Person(
-                keypoints,
-                annotation_id=annotation.get("id", int, NoneType),
-                track_id=_read_track(annotation),
-            )
-            by_id[image_id].people.append(person)
-    read_visibility(file, (person.keypoints for poses in by_id.values() for person in poses.people))
+    by_id: dict[str, ImagePoses] = {}
+    for key, image in read_image_records(file).items():
+        poses = by_id[key] = ImagePoses(image.content["id"], _size(image))
+        name = PurePosixPath(image.get("file_name", str)).as_posix()  # without ./
+        if by_name.setdefault(name, poses) is not poses:
+            raise InputError(f'{image.where}: another image has this "file_name" too, {shown(name)}')
+    for person in without_crowds(read_annotated_people(file, remarks, by_id), remarks):
+        track = _read_track(person.annotation)
+        annotated = Person(person.keypoints, annotation_id=person.annotation_id, track_id=track)
+        by_id[person.image].people.append(annotated)
+    remarks.tell()
     return by_name
 
 
-def read_visibility(file: Record, poses: Iterable[npt.NDArray[np.float32]]) -> None:
-    """Make joints with visibility 1 visible, in place, where no joint of an annotation file has 2.
-
-    Such files know labelled joints alone, as CrowdPose's; with a DatasetWarning. What somebody has does not
-    decide it: some people of COCO have none but occluded joints.
-    """
-    listed = [annotation.get("keypoints") for annotation in file.content["annotations"]]
-    thirds = [third for keypoints in listed if isinstance(keypoints, list) for third in keypoints[2::3]]
-    if 1 in thirds and 2 not in thirds:
-        warnings.warn(
-            f"{file.where}: no joint has visibility 2; 1 is read as visible, not as occluded",
-            DatasetWarning,
-            stacklevel=4,
-        )
-        for pose in poses:
-            pose[pose[:, 2] == 1, 2] = 2
+def _size(image: Record) -> tuple[int, int] | None:
+    """Height and width; None where they are not known, for which some tools write 0."""
+    height, width = (image.get(side, int, NoneType) or 0 for side in ("height", "width"))
+    return (height, width) if height > 0 and width > 0 else None
 
 
 def _read_track(record: Record) -> int | None:
@@ -101,53 +77,29 @@ def _read_track(record: Record) -> int | None:
     return track if type(track) is int else None
 
 
-#: The joints that the people of each category have, by its id.
-JointNames = Mapping[int | None, Sequence[str]]
+class _Result(NamedTuple):
+    """A person before the threshold, with `joints` (17, 3), and the image that has them."""
 
-
-def read_joint_names(file: Record) -> JointNames:
-    """The joints that each of a COCO annotation file's "categories" names. Raises InputError for bad ones."""
-    if "categories" not in file.content:
-        return {}
-    return {
-        category.get("id", int): category.get("keypoints", list)
-        for category in file.list_of_records("categories")
-        if "keypoints" in category.content
-    }
-
-
-def labelled_keypoints(annotation: Record, names: JointNames) -> npt.NDArray[np.float32] | None:
-    """The pose of a COCO annotation, (17, 3); None for a crowd, or where no joint is labelled.
-
-    names: of the joints of each category, as its file tells (`read_joint_names`); COCO's for others. Joints
-        that COCO lacks, as some of CrowdPose's 14, are left out; those that the file lacks are missing.
-
-    Raises InputError if it is of another form.
-    """
-    if annotation.get("iscrowd", int, bool, NoneType) or not annotation.get("keypoints", list, NoneType):
-        return None
-    joints = names.get(annotation.get("category_id", int, NoneType), COCO_KEYPOINTS)
-    listed = annotation.numbers("keypoints", 3 * len(joints)).reshape(-1, 3)
-    if not np.isin(listed[:, 2], (0, 1, 2)).all():
-        raise InputError(f'{annotation.where}: visibility in "keypoints" must be 0, 1 or 2')
-    keypoints = np.zeros((len(COCO_KEYPOINTS), 3), np.float32)
-    for joint, point in zip(joints, listed, strict=True):
-        if joint in COCO_KEYPOINTS:
-            keypoints[COCO_KEYPOINTS.index(joint)] = point
-    keypoints = from_flags(keypoints)
-    return keypoints if keypoints[:, 2].any() else None
+    poses: ImagePoses
+    joints: Joints
+    score: float
+    track: int | None
 
 
 def _read_results(results: Iterator[Record], threshold: float, path: Path) -> dict[str, ImagePoses]:
+    remarks = Remarks()
     images: dict[str, ImagePoses] = {}
-    found: list[tuple[ImagePoses, Joints, float, int | None]] = []
-    for result in results:
+
+    def read(result: Record) -> _Result | None:
         image_id = result.get("image_id", int, str)
-        joints = _body(result)
         poses = images.setdefault(str(image_id), ImagePoses(image_id))
+        joints = _body(result)
         score = finite_number(result.content.get("score"), f'{result.where}: "score"')
-        found.append((poses, joints, score, _read_track(result)))
-    thirds = {third for _, joints, _, _ in found for third in joints[:, 2].tolist()}
+        return _Result(poses, joints, score, _read_track(result)) if (joints[:, 2] > 0).any() else None
+
+    found = remarks.usable(results, read)
+    remarks.tell()
+    thirds = {third for result in found for third in result.joints[:, 2].tolist()}
     has_flags = 2 in thirds and thirds <= {0, 1, 2}
     for poses, joints, score, track in found:
         keypoints = from_flags(joints) if has_flags else from_confidences(joints, threshold)
@@ -162,12 +114,12 @@ def _read_results(results: Iterator[Record], threshold: float, path: Path) -> di
     return images
 
 
-def _body(record: Record) -> npt.NDArray[np.float32]:
+def _body(record: Record) -> Joints:
     """The first 17 joints: those of COCO in all these layouts."""
     count = len(record.get("keypoints", list))
     is_known = count in [3 * joints for joints in _LAYOUTS_THAT_BEGIN_AS_COCO]
     expected = count if is_known else 3 * len(COCO_KEYPOINTS)
-    return record.numbers("keypoints", expected).reshape(-1, 3)[: len(COCO_KEYPOINTS)]
+    return record.joints("keypoints", expected // 3)[: len(COCO_KEYPOINTS)]
 
 
 # COCO, Halpe's body, COCO-WholeBody, Halpe with face and hands.

@@ -112,7 +112,7 @@ def _read_numbers(record: Record) -> Joints | None:
             f'{record.where}: "{name}" must be {3 * len(BODY_25)} numbers (BODY_25) or '
             f"{3 * len(COCO_18)} (COCO), got {count}: {shown(numbers)}"
         )
-    return record.numbers(name, count).reshape(-1, 3)
+    return record.joints(name, count // 3)
 
 
 def _read_track(record: Record) -> int | None:

@@ -1,13 +1,15 @@
 """People's poses, and where they come from."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PureWindowsPath
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pose2seg.files import shown
 from pose2seg_ops import COCO_KEYPOINTS
 
 
@@ -23,7 +25,7 @@ class Person:
 
     keypoints: npt.NDArray[np.float32]
     score: float = 1.0
-    annotation_id: int | None = None
+    annotation_id: int | str | None = None
     track_id: int | None = None
 
 
@@ -102,6 +104,17 @@ class PoseFile:
         """The poses of the image at a path, None if the file does not list it."""
         return next((self.images[name] for name in self.names(image) if name in self.images), None)
 
+    def without_folders(self) -> "PoseFile":
+        """The images whose name no other one has, found by it alone, whatever folder the file says."""
+        names = [PureWindowsPath(key).name for key in self.images]
+        once = {name for name, count in Counter(names).items() if count == 1}
+        images = zip(names, self.images.values(), strict=True)
+        return replace(self, images={name: poses for name, poses in images if name in once})
+
+    def example(self) -> str:
+        """One of the images that the file lists, for messages."""
+        return shown(next(iter(self.images), None))
+
     def names_file(self, image: Path) -> bool:
         """Whether the file names the image at a path with its extension, not only without."""
         return any(name.endswith(image.name) and name in self.images for name in self.names(image))
@@ -127,6 +140,10 @@ class PoseFolder:
         """The poses of the image at a path, None if there is no file for it."""
         file = self._file(image)
         return None if file is None else ImagePoses(image_id_of(image), None, self.read(file, image))
+
+    def example(self) -> str:
+        """One of the files in the folder, for messages."""
+        return shown(min((file.name for file in self.folder.iterdir()), default=None))
 
     def _file(self, image: Path) -> Path | None:
         files = (self.folder / f"{image.stem}{ending}" for ending in self.endings)

@@ -76,8 +76,8 @@ def read_people(
 
     Positions are parts of the image's width and height, whose size is read from it. The visibility is
     COCO's where all in the file are 0, 1 or 2; else it is a confidence, and the joint is visible from
-    `joint_threshold` on. A joint at (0, 0) or of visibility 0 is missing. The score is 1 where there is none.
-    Equal lines are one person: the writer appends to files that are there, and so writes some twice.
+    `joint_threshold` on. A joint at (0, 0) or NaN, or of visibility 0, is missing. The score is 1 where there
+    is none. Equal lines are one person: the writer appends to files that are there, and so writes some twice.
 
     Raises InputError that names the line for a file of another form, OSError for one that cannot be read.
     """
@@ -115,6 +115,9 @@ def _read_line(line: str, where: str) -> _Line:
     for end, dimensions in _LENGTHS.items():
         if end <= len(numbers) <= end + 2:
             joints = np.array(numbers[_BOX:end]).reshape(_JOINTS, dimensions)
+            joints[np.isnan(joints[:, :2]).any(axis=1)] = 0
+            for number in (*numbers[:_BOX], *joints.ravel().tolist(), *numbers[end:]):
+                finite_number(number, f"{where}:")
             return _Line(where, joints, numbers[end:])
     raise InputError(
         f"{where}: expected a class, a box and {_JOINTS} joints of 2 or 3 numbers, then a score, a track, "
@@ -176,7 +179,6 @@ def _find_columns(files: Sequence[Path]) -> Columns:
 
 def _number(word: str, where: str) -> float:
     try:
-        number = float(word)
+        return float(word)
     except ValueError:
         raise InputError(f"{where}: must be numbers, got {shown(word)}") from None
-    return finite_number(number, f"{where}:")

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from pose2seg.annotated_masks import decode
 from pose2seg.dataset import PersonImage
 from pose2seg.errors import InputError
+from pose2seg.files import shown
 from pose2seg.gone import problem_with
 from pose2seg.model import ALIGN_SIZE
 from pose2seg.training.augmentation import Crop, Matrix, compose, inverse, is_inside, transform_poses
@@ -208,7 +209,7 @@ class TrainingSamples(Dataset[Sample]):
 
 def _problem(image: PersonImage, error: InputError | OSError) -> str:
     problem = problem_with(image.path, image.version, error)
-    return f"{problem}; image {image.image_id!r} is left out"
+    return f"{problem}; image {shown(image.image_id)} is left out"
 
 
 def make_loader(
