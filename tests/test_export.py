@@ -12,15 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from exported import COUNTS, arguments, code, decided_model, intersection_over_union, require_same
 from golden import load_golden
 from golden_model import golden_model
-from pose2seg import Pose2Seg, cli, load_templates, save_checkpoint
+from pose2seg import Pose2Seg, cli, save_checkpoint
 from pose2seg.export import FORMATS, INPUTS, Core, _reason, export_core, in_standard_operators
 from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE, Convention
-from small_model import small_model
 from torch import Tensor
 from torch.export import ExportedProgram
 
+import pose2seg_ops
 from pose2seg_ops import letterbox, paste_masks
 
 pytestmark = pytest.mark.filterwarnings(  # of torch, about torch
@@ -29,32 +30,14 @@ pytestmark = pytest.mark.filterwarnings(  # of torch, about torch
     "ignore:# The axis name:UserWarning",
     "ignore:.torch.jit:DeprecationWarning",
 )
-
-ROOT = Path(__file__).parents[1]
-DOCUMENT = (ROOT / "docs" / "deploy.md").read_text()
-#: Numbers of images and people; those of the exports themselves are 2 and 3.
-COUNTS = [(1, 1), (3, 5), (1, 0)]
-
-
-def code(language: str, containing: str) -> str:
-    """The one piece of code in the document that is meant."""
-    (block,) = (b for b in re.findall(rf"```{language}\n(.*?)```", DOCUMENT, re.S) if containing in b)
-    return block
-
-
-def decided_model(convention: Convention) -> Pose2Seg:
-    """A small random model, its last layer set so that masks have insides and outsides."""
-    torch.manual_seed(0)
-    model = small_model(load_templates()).eval()
-    model.convention = convention
-    last = model.segnet.pred_small
-    assert last.bias is not None
-    with torch.no_grad():
-        evidence = Core(model)(*arguments(3, 5))[0].logit()
-        last.bias[1] -= evidence.mean()
-        for parameter in last.parameters():
-            parameter.mul_(2 / evidence.std())
-    return model
+#: What every file says of itself.
+ABOUT = {
+    "pose2seg_ops_version": pose2seg_ops.__version__,
+    "input_size": "512",
+    "colour_order": "BGR",
+    "joint_names": "nose,left_eye,right_eye,left_ear,right_ear,left_shoulder,right_shoulder,left_elbow,right_elbow,"
+    "left_wrist,right_wrist,left_hip,right_hip,left_knee,right_knee,left_ankle,right_ankle",
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,35 +48,6 @@ def model() -> Pose2Seg:
 @pytest.fixture(scope="module")
 def program(model: Pose2Seg) -> ExportedProgram:
     return export_core(model)
-
-
-def arguments(images: int, people: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Blurred noise, and people who fit a template, but for the last of several, who has no joint."""
-    rng = np.random.default_rng(people)
-    noise = rng.integers(0, 256, (images, 16, 16, 3), np.uint8)
-    size = (INPUT_SIZE, INPUT_SIZE)
-    photographs = [cv2.resize(image, size, interpolation=cv2.INTER_CUBIC) for image in noise]
-    templates = load_templates().numpy()
-    keypoints = templates[np.arange(people) % len(templates)]
-    keypoints[..., :2] = 250 * keypoints[..., :2] + rng.uniform(0, 250, (people, 1, 2))
-    keypoints[..., :2] += rng.normal(0, 8, (people, 17, 2))
-    keypoints[..., 2] = np.where(keypoints[..., 2] > 0, rng.integers(1, 3, (people, 17)), 0)
-    if people > 1:
-        keypoints[-1, :, 2] = 0
-    return torch.from_numpy(np.stack(photographs)), torch.from_numpy(keypoints), torch.arange(people) % images
-
-
-def require_same(actual: Any, expected: tuple[Tensor, Tensor]) -> None:
-    """Probabilities and matrices of the same masks."""
-    probabilities, matrices = (torch.as_tensor(output) for output in actual)
-    torch.testing.assert_close(matrices, expected[1], rtol=1e-5, atol=1e-4)
-    torch.testing.assert_close(probabilities, expected[0], rtol=0, atol=1e-3)
-    if len(probabilities):
-        assert intersection_over_union(probabilities > 0.5, expected[0] > 0.5) >= 0.99
-
-
-def intersection_over_union(a: Any, b: Any) -> float:
-    return float((a & b).sum() / (a | b).sum())
 
 
 def test_the_core_is_the_model_between_the_warps(model: Pose2Seg) -> None:
@@ -152,6 +106,17 @@ def test_onnx_has_standard_operators_and_names(onnx_model: bytes) -> None:
         "probabilities": ["people", 64, 64],
         "matrices": ["people", 2, 3],
     }
+
+
+def test_files_say_what_goes_in(program: ExportedProgram, onnx_model: bytes, tmp_path: Path) -> None:
+    """All but the packages of AOTInductor, whose test is below."""
+    import onnx
+
+    assert {each.key: each.value for each in onnx.load_from_string(onnx_model).metadata_props} == ABOUT
+    (tmp_path / "core.pt2").write_bytes(FORMATS["torch"](program))
+    found = dict.fromkeys(ABOUT, "")
+    torch.export.load(tmp_path / "core.pt2", extra_files=found)
+    assert found == ABOUT
 
 
 def test_onnx_gives_the_masks_of_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +185,7 @@ def package(program: ExportedProgram, tmp_path_factory: pytest.TempPathFactory) 
 
 def test_a_package_of_aotinductor_runs_without_this_package(model: Pose2Seg, package: Path) -> None:
     core = torch._inductor.aoti_load_package(str(package / "pose2seg.pt2"))
+    assert ABOUT.items() <= core.get_metadata().items()
     for counts in COUNTS:
         require_same(core(*arguments(*counts)), Core(model)(*arguments(*counts)))
     outputs = run_with(package, code("python", "aoti_load_package"), arguments(3, 5))

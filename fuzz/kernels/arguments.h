@@ -1,6 +1,5 @@
 #pragma once
 
-#include <ATen/ATen.h>
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <algorithm>
@@ -12,8 +11,9 @@
 #include <limits>
 #include <vector>
 
-// Arguments of the ops out of the bytes that libFuzzer makes up, and what is required of the results. Tensors
-// end where their memory ends, so that AddressSanitizer sees whatever is read or written beyond.
+#include "tensors.h"
+
+// Arguments of the ops out of the bytes that libFuzzer makes up, and what is required of the results.
 
 namespace fuzz {
 
@@ -30,7 +30,7 @@ class Arguments : public FuzzedDataProvider {
 
   const char* convention() { return one_of({"integer", "half_pixel", "pose2seg"}); }
 
-  at::ScalarType dtype() { return PickValueInArray({at::kFloat, at::kDouble, at::kHalf, at::kBFloat16}); }
+  ScalarType dtype() { return PickValueInArray({kFloat, kDouble, kHalf, kBFloat16}); }
 
   // Mostly between -14 and 14, in eighths.
   double number() {
@@ -43,46 +43,54 @@ class Arguments : public FuzzedDataProvider {
     return (code - 144) / 8.0;
   }
 
+  std::vector<double> pattern() {
+    std::vector<double> numbers(count(1, 40));
+    std::generate(numbers.begin(), numbers.end(), [this] { return number(); });
+    return numbers;
+  }
+
   // A pattern that repeats, so that few bytes make a large tensor.
-  at::Tensor numbers(at::IntArrayRef sizes, at::ScalarType dtype) {
-    std::vector<double> pattern(count(1, 40));
-    std::generate(pattern.begin(), pattern.end(), [this] { return number(); });
-    const at::Tensor tensor = at::empty(sizes, at::kDouble);
-    for (int64_t i = 0; i < tensor.numel(); ++i)
-      tensor.mutable_data_ptr<double>()[i] = pattern[i % pattern.size()];
-    return tensor.to(dtype);
+  Tensor numbers(const Shape& sizes, ScalarType dtype) {
+    const std::vector<double> repeated = pattern();
+    return make(sizes, dtype, [&](int64_t i) { return repeated[i % repeated.size()]; });
   }
 
   // As a camera or a template might move a person, but for the numbers that are put in.
-  at::Tensor matrices(int64_t count, at::ScalarType data) {
-    const at::Tensor near_identity =
-        numbers({count, 2, 3}, at::kDouble) / PickValueInArray({1.0, 16.0}) + at::eye(2, 3, at::kDouble);
-    return near_identity.to(geometry(data));
+  Tensor matrices(int64_t count, ScalarType data) {
+    constexpr double kIdentity[] = {1, 0, 0, 0, 1, 0};
+    const std::vector<double> repeated = pattern();
+    const double divisor = PickValueInArray({1.0, 16.0});
+    return make({count, 2, 3}, geometry(data),
+                [&](int64_t i) { return repeated[i % repeated.size()] / divisor + kIdentity[i % 6]; });
   }
 
-  static at::ScalarType geometry(at::ScalarType data) {
-    return data == at::kDouble ? at::kDouble : at::kFloat;
-  }
+  static ScalarType geometry(ScalarType data) { return data == kDouble ? kDouble : kFloat; }
 
-  at::Tensor index(int64_t length, int64_t images) {
-    const at::Tensor tensor = at::empty({length}, at::kLong);
-    for (int64_t i = 0; i < length; ++i)
-      tensor.mutable_data_ptr<int64_t>()[i] =
-          ConsumeBool() ? count(0, images - 1)
-                        : PickValueInArray<int64_t>({0, -1, images, INT64_MAX, INT64_MIN});
-    return tensor;
+  Tensor index(int64_t length, int64_t images) {
+    return make({length}, kLong, [&](int64_t) {
+      return ConsumeBool() ? count(0, images - 1)
+                           : PickValueInArray<int64_t>({0, -1, images, INT64_MAX, INT64_MIN});
+    });
   }
 
   // The same values, in memory in another way.
-  at::Tensor laid_out(const at::Tensor& tensor) {
+  Tensor laid_out(const Tensor& tensor) {
+    const int64_t last = tensor.dim() - 1;
+    Shape sizes = to_vector(tensor.sizes());
     switch (count(0, 4)) {
-      case 1: return tensor.movedim(1, -1).contiguous().movedim(-1, 1);  // channels_last, of four dimensions
-      case 2: return at::stack({tensor, tensor}, -1).select(-1, 1);
-      case 3: return tensor.transpose(-1, -2).contiguous().transpose(-1, -2);
-      case 4:
-        return at::constant_pad_nd(tensor, {1, 2, 1, 0}, 77)
-            .narrow(-1, 1, tensor.size(-1))
-            .narrow(-2, 1, tensor.size(-2));
+      case 1:  // channels_last, of four dimensions
+        return move_dimension(contiguous(move_dimension(tensor, 1, last)), last, 1);
+      case 2:  // every second element
+        sizes.push_back(2);
+        return copied(tensor, select(empty(sizes, tensor.dtype), last + 1, 1));
+      case 3:  // column by column
+        return move_dimension(contiguous(move_dimension(tensor, last, last - 1)), last, last - 1);
+      case 4: {  // a part of larger maps
+        sizes[last] += 3;
+        sizes[last - 1] += 1;
+        const Tensor rows = narrow(empty(sizes, tensor.dtype), last - 1, 1, tensor.size(last - 1));
+        return copied(tensor, narrow(rows, last, 1, tensor.size(last)));
+      }
       default: return tensor;
     }
   }
@@ -98,13 +106,6 @@ inline void require(bool holds, const char* what) {
   if (holds) return;
   std::fprintf(stderr, "does not hold: %s\n", what);
   std::abort();
-}
-
-inline bool same(const at::Tensor& a, const at::Tensor& b) { return at::allclose(a, b, 0, 0, true); }
-
-// No value is NaN or farther from zero.
-inline bool within(const at::Tensor& tensor, double limit) {
-  return tensor.numel() == 0 || tensor.abs().max().item<double>() <= limit;
 }
 
 }  // namespace fuzz

@@ -4,19 +4,20 @@
 // Pasted run lengths are those of pasted masks, and the same from any layout.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::Arguments arguments(data, size);
-  const at::ScalarType dtype = arguments.dtype();
+  const fuzz::ScalarType dtype = arguments.dtype();
   const int64_t people = arguments.count(0, 3);
-  const at::Tensor dense = arguments.numbers({people, arguments.count(0, 20), arguments.count(0, 20)}, dtype);
-  const at::Tensor matrices = arguments.matrices(people, dtype);
-  const at::Tensor batch_index = at::zeros({people}, at::kLong);
+  const fuzz::Tensor dense =
+      arguments.numbers({people, arguments.count(0, 20), arguments.count(0, 20)}, dtype);
+  const fuzz::Tensor matrices = arguments.matrices(people, dtype);
+  const fuzz::Tensor batch_index = fuzz::make({people}, fuzz::kLong, [](int64_t) { return 0; });
   const int64_t image[] = {arguments.count(1, 80), arguments.count(1, 80)};
   const double threshold = arguments.PickValueInArray({0.0, 1e-40, 0.5, 0.75, 1.0});
 
-  const at::Tensor probabilities = arguments.laid_out(dense);
-  const at::Tensor masks =
+  const fuzz::Tensor probabilities = arguments.laid_out(dense);
+  const fuzz::Tensor masks =
       pose2seg::paste_masks(probabilities, matrices, batch_index, image, threshold).front();
-  const auto [characters, lengths] = pose2seg::paste_rle(dense, matrices, batch_index, image, threshold);
-  const at::Tensor decoded = fuzz::decode(characters, lengths, image[0], image[1]);
-  fuzz::require(fuzz::same(decoded, masks.to(at::kByte)), "run lengths are those of the masks");
+  const fuzz::Tensor decoded =
+      fuzz::decode(pose2seg::paste_rle(dense, matrices, batch_index, image, threshold), image[0], image[1]);
+  fuzz::require(fuzz::same(decoded, masks), "run lengths are those of the masks");
   return 0;
 }

@@ -1,37 +1,39 @@
 #pragma once
 
+#include <string>
+
 #include "arguments.h"
 
 namespace fuzz {
 
-// Masks (N, H, W) of 0 and 1 from COCO's run lengths, whose lengths must be those of whole masks.
-inline at::Tensor decode(const at::Tensor& characters, const at::Tensor& lengths, int64_t height,
-                         int64_t width) {
-  const at::Tensor columns = at::zeros({lengths.size(0), width, height}, at::kByte);
-  const uint8_t* next = characters.const_data_ptr<uint8_t>();
-  for (int64_t mask = 0; mask < lengths.size(0); ++mask) {
-    const uint8_t* end = next + lengths.const_data_ptr<int64_t>()[mask];
+// Masks (N, H, W) of bool from COCO's run lengths, which must be those of whole masks.
+inline Tensor decode(const std::vector<std::string>& encoded, int64_t height, int64_t width) {
+  const auto masks = static_cast<int64_t>(encoded.size());
+  const Tensor columns = make({masks, width, height}, kBool, [](int64_t) { return false; });
+  for (int64_t mask = 0; mask < masks; ++mask) {
+    const std::string& characters = encoded[mask];
     std::vector<int64_t> runs;
     int64_t position = 0;
-    while (next < end) {
+    for (size_t next = 0; next < characters.size();) {
       int64_t run = 0, shift = 0;
       for (bool more = true; more; shift += 5) {
-        require(next < end && *next >= '0' && *next < '0' + 64, "characters are those of whole numbers");
-        const int64_t bits = *next++ - '0';
+        require(next < characters.size() && characters[next] >= '0' && characters[next] < '0' + 64,
+                "characters are those of whole numbers");
+        const int64_t bits = characters[next++] - '0';
         more = bits & 0x20;
         run |= (bits & 0x1f) << shift;
         if (!more && (bits & 0x10)) run -= int64_t(1) << (shift + 5);
       }
       if (runs.size() > 2) run += runs[runs.size() - 2];
       require(run >= 0 && position + run <= height * width, "runs stay in the mask");
-      if (runs.size() % 2) columns[mask].view(-1).narrow(0, position, run).fill_(1);
+      if (runs.size() % 2)
+        std::fill_n(columns.mutable_data<bool>() + mask * height * width + position, run, true);
       position += run;
       runs.push_back(run);
     }
     require(position == height * width, "runs add up to the mask");
   }
-  require(next == characters.const_data_ptr<uint8_t>() + characters.numel(), "no characters are left over");
-  return columns.transpose(1, 2);
+  return move_dimension(columns, 2, 1);
 }
 
 }  // namespace fuzz

@@ -6,12 +6,12 @@ namespace fuzz {
 
 // What the ops that sample affine windows take.
 struct Windows {
-  at::Tensor input, matrices, batch_index;
-  std::vector<int64_t> output_size;
+  Tensor input, matrices, batch_index;
+  Shape output_size;
   const char* convention;
 
   explicit Windows(Arguments& arguments) {
-    const at::ScalarType dtype = arguments.dtype();
+    const ScalarType dtype = arguments.dtype();
     const int64_t images = arguments.count(1, 2), instances = arguments.count(0, 3);
     const int64_t channels = arguments.count(0, 20);
     input = arguments.laid_out(
@@ -22,8 +22,14 @@ struct Windows {
     convention = arguments.convention();
   }
 
-  // The instances whose index names no image.
-  at::Tensor without_image() const { return (batch_index < 0).logical_or(batch_index >= input.size(0)); }
+  // Whether the results are zeros for the instances whose index names no image.
+  bool zero_without_image(const Tensor& results) const {
+    for (int64_t i = 0; i < batch_index.numel(); ++i) {
+      const int64_t image = batch_index.const_data<int64_t>()[i];
+      if ((image < 0 || image >= input.size(0)) && !within(select(results, 0, i), 0)) return false;
+    }
+    return true;
+  }
 };
 
 }  // namespace fuzz

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,21 @@ from torch.export import Dim, ExportedProgram
 from pose2seg.errors import InputError
 from pose2seg.inference import for_inference
 from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE, KEYPOINTS, Pose2Seg
-from pose2seg_ops import reference
+from pose2seg_ops import COCO_KEYPOINTS, __version__, reference
 from pose2seg_ops.keypoints import transform_keypoints
-from pose2seg_ops.reference.affine_align import align_maps
+from pose2seg_ops.reference.affine_align import window_grid
+from pose2seg_ops.reference.sampling import sample
 
 #: The inputs of a `Core`, and what the first dimension of each counts.
 INPUTS = {"images": "batch", "keypoints": "people", "batch_index": "people"}
+
+#: What an exported file says of itself: ONNX and AOTInductor as metadata, torch.export as extra files.
+METADATA = {
+    "pose2seg_ops_version": __version__,
+    "input_size": str(INPUT_SIZE),
+    "colour_order": "BGR",
+    "joint_names": ",".join(COCO_KEYPOINTS),
+}
 
 
 class Core(nn.Module):
@@ -59,19 +68,44 @@ def in_standard_operators(program: ExportedProgram) -> ExportedProgram:
 
 
 class _InStandardOperators(nn.Module):
-    """Around the graph of a core, without which its constants would clash with those of the next export."""
+    """A core in plain torch, whose positions stay precise where a runtime lowers the precision of the rest.
+
+    A position in half precision misses its pixel. A runtime lowers a graph in one of two ways:
+
+    * Converters to float16 replace each float32 and leave float64, which is the dtype of all positions here:
+      of the fit, of the sampling grid, and of the joints and limbs that are drawn.
+    * OpenVINO knows no float64. In bfloat16 it keeps float32 where an output depends on a tensor without a
+      convolution in between, so `matrices` is made to depend on the grid and on the skeleton maps.
+    """
 
     def __init__(self, program: ExportedProgram) -> None:
         super().__init__()
         self.core = program.module()
-        assert isinstance(self.core, torch.fx.GraphModule)
-        for node in self.core.graph.nodes:
-            node.target = _IN_PLAIN_TORCH.get(node.target, node.target)
+        graph: Any = self.core.graph
+        (fit,) = graph.find_nodes(
+            op="call_function", target=torch.ops.pose2seg_ops.fit_pose_templates.default
+        )
+        fit.target = _fit_pose_templates
+        (align,) = graph.find_nodes(
+            op="call_function", target=torch.ops.pose2seg_ops.align_with_skeleton.default
+        )
+        of = _Alignment(*align.args)
+        with graph.inserting_before(align):
+            grid = graph.call_function(_sampling_grid, align.args)
+            skeletons = graph.call_function(_skeleton_maps, align.args)
+            rois = graph.call_function(_rois, (of.input, of.batch_index, grid, skeletons))
+        align.replace_all_uses_with(rois)
+        graph.erase_node(align)
+        output = graph.output_node()
+        ((probabilities, matrices),) = output.args
+        with graph.inserting_before(output):
+            dependent = graph.call_function(_depending_on, (matrices, grid, skeletons))
+        output.args = ((probabilities, dependent),)
         self.core.recompile()
 
     def forward(self, images: Tensor, keypoints: Tensor, batch_index: Tensor) -> tuple[Tensor, Tensor]:
-        probabilities, matrices = self.core(images, keypoints, batch_index)
-        return probabilities, matrices
+        probabilities, matrices = self.core(images, keypoints.double(), batch_index)
+        return probabilities, matrices.float()
 
 
 def _export(module: nn.Module, device: torch.device) -> ExportedProgram:
@@ -94,41 +128,56 @@ def _fit_pose_templates(
     return reference.fit_pose_templates(keypoints, templates, source_size, output_size, score=score)
 
 
-def _align_with_skeleton(
-    input: Tensor,
-    keypoints: Tensor,
-    matrices: Tensor,
-    batch_index: Tensor,
-    output_size: tuple[int, int],
-    convention: str,
-    limbs: Sequence[int],
-    sigma: float,
-    limb_width: float,
-    signed_visibility: bool,
-) -> Tensor:
-    """Not the reference, whose loop over the images would fix their number."""
-    windows = align_maps(input[batch_index], matrices, output_size, convention)
-    skeletons = reference.skeleton_maps(
-        transform_keypoints(keypoints, matrices),
-        output_size,
-        limbs=list(zip(limbs[::2], limbs[1::2], strict=True)),
-        sigma=sigma,
-        limb_width=limb_width,
-        signed_visibility=signed_visibility,
+class _Alignment(NamedTuple):
+    """The arguments of the operator `align_with_skeleton`, in its order."""
+
+    input: Tensor
+    keypoints: Tensor
+    matrices: Tensor
+    batch_index: Tensor
+    output_size: tuple[int, int]
+    convention: str
+    limbs: Sequence[int]
+    sigma: float
+    limb_width: float
+    signed_visibility: bool
+
+
+def _sampling_grid(*arguments: Any) -> Tensor:
+    """What `grid_sample` takes, (N, h, w, 2) float64."""
+    of = _Alignment(*arguments)
+    height, width = of.input.shape[-2:]
+    return window_grid(of.matrices, (height, width), of.output_size, of.convention)
+
+
+def _skeleton_maps(*arguments: Any) -> Tensor:
+    """(N, C, h, w) float64."""
+    of = _Alignment(*arguments)
+    return reference.skeleton_maps(
+        transform_keypoints(of.keypoints, of.matrices),
+        of.output_size,
+        limbs=list(zip(of.limbs[::2], of.limbs[1::2], strict=True)),
+        sigma=of.sigma,
+        limb_width=of.limb_width,
+        signed_visibility=of.signed_visibility,
     )
-    return torch.cat((windows, skeletons), 1)
 
 
-_IN_PLAIN_TORCH = {
-    torch.ops.pose2seg_ops.fit_pose_templates.default: _fit_pose_templates,
-    torch.ops.pose2seg_ops.align_with_skeleton.default: _align_with_skeleton,
-}
+def _rois(input: Tensor, batch_index: Tensor, grid: Tensor, skeletons: Tensor) -> Tensor:
+    """Not the reference, whose loop over the images would fix their number."""
+    return torch.cat((sample(input[batch_index], grid), skeletons.to(input.dtype)), 1)
+
+
+def _depending_on(matrices: Tensor, grid: Tensor, skeletons: Tensor) -> Tensor:
+    """The matrices as they are: nothing in the other two is ever NaN, which no compiler can know."""
+    position = grid[:, 0, 0, 0] + skeletons[:, 0, 0, 0]
+    return torch.where(position.isnan()[:, None, None], torch.nan, matrices)
 
 
 def as_torch(program: ExportedProgram) -> bytes:
     """What `torch.export.load` reads, where `pose2seg_ops` is imported."""
     buffer = io.BytesIO()
-    torch.export.save(program, buffer)
+    torch.export.save(program, buffer, extra_files=METADATA)
     return buffer.getvalue()
 
 
@@ -147,6 +196,7 @@ def as_aoti(program: ExportedProgram) -> bytes:
     configs = {
         "cpp.dynamic_threads": True,  # as many as where it runs, not as where it is compiled
         "aot_inductor.precompile_headers": False,  # nothing else is compiled with them
+        "aot_inductor.metadata": METADATA,
     }
     standard, buffer = in_standard_operators(program), io.BytesIO()
     try:
@@ -169,7 +219,7 @@ def _reason(output: str) -> str:
 def as_onnx(program: ExportedProgram) -> bytes:
     """An ONNX model in standard operators. Raises InputError where onnx and onnxscript are not installed."""
     try:
-        import onnx  # noqa: F401
+        import onnx
         from onnxscript import opset18
     except ImportError as error:
         raise InputError(f"{error.name} is not installed: pip install 'pose2seg_ops[export]'") from error
@@ -187,8 +237,10 @@ def as_onnx(program: ExportedProgram) -> bytes:
         verbose=False,
     )
     assert exported is not None
-    model: bytes = exported.model_proto.SerializeToString()
-    return model
+    model = exported.model_proto
+    onnx.helper.set_model_props(model, METADATA)
+    content: bytes = model.SerializeToString()
+    return content
 
 
 #: By the names that `pose2seg export --format` takes: what a file holds of a program of `export_core`.

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .sampling import affine_coordinates, bilinear, inverse
+from .sampling import affine_coordinates, inverse, sample, sampling_grid
 
 
 def affine_align(
@@ -17,18 +17,26 @@ def affine_align(
     """See `pose2seg_ops.affine_align`."""
     compute = torch.float64 if input.dtype == torch.float64 else torch.float32
     matrices = matrices.to(compute)
-    output = input.new_zeros(len(matrices), input.shape[1], *output_size, dtype=compute)
-    for image in range(len(input)):
+    # Sizes come from shapes: `len` would fix the number of instances in an exported graph.
+    output = input.new_zeros(matrices.shape[0], input.shape[1], *output_size, dtype=compute)
+    for image in range(input.shape[0]):
         people = (batch_index == image).nonzero()[:, 0]
-        maps = input[image].to(compute).expand(len(people), -1, -1, -1)
+        maps = input[image].to(compute).expand(people.shape[0], -1, -1, -1)
         output[people] = align_maps(maps, matrices[people], output_size, convention)
     return output.to(input.dtype)
 
 
 def align_maps(maps: Tensor, matrices: Tensor, output_size: tuple[int, int], convention: str) -> Tensor:
     """Every instance's own map (N, C, H, W) moved by its matrix (N, 2, 3) into a window (N, C, h, w)."""
-    to_input = _sampling_matrices(inverse(matrices), convention, maps.shape[-2], maps.shape[-1])
-    return bilinear(maps, *affine_coordinates(to_input, output_size))
+    return sample(maps, window_grid(matrices, (maps.shape[-2], maps.shape[-1]), output_size, convention))
+
+
+def window_grid(
+    matrices: Tensor, input_size: tuple[int, int], output_size: tuple[int, int], convention: str
+) -> Tensor:
+    """The grid (N, h, w, 2) of every instance's window, of the dtype of the matrices."""
+    to_input = _sampling_matrices(inverse(matrices), convention, *input_size)
+    return sampling_grid(*affine_coordinates(to_input, output_size), *input_size)
 
 
 def _sampling_matrices(to_input: Tensor, convention: str, height: int, width: int) -> Tensor:

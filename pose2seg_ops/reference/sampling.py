@@ -29,8 +29,18 @@ def affine_coordinates(matrices: Tensor, size: tuple[int, int]) -> tuple[Tensor,
 
 def bilinear(maps: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Sample `maps` (N, C, H, W) at pixel coordinates x, y (N, h, w): bilinear, each tap outside counts 0."""
-    height, width = maps.shape[-2:]
+    return sample(maps, sampling_grid(x, y, maps.shape[-2], maps.shape[-1]))
+
+
+def sampling_grid(x: Tensor, y: Tensor, height: int, width: int) -> Tensor:
+    """Pixel coordinates x, y (N, h, w) in a map of this size as the grid (N, h, w, 2) of `sample`."""
     inside = (x > -1) & (x < width) & (y > -1) & (y < height)
     x, y = torch.where(inside, x, -2.0), torch.where(inside, y, -2.0)
-    grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), -1)
-    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), -1)
+
+
+def sample(maps: Tensor, grid: Tensor) -> Tensor:
+    """Sample `maps` (N, C, H, W) bilinearly at a grid (N, h, w, 2), which may be of a wider dtype."""
+    return F.grid_sample(
+        maps, grid.to(maps.dtype), mode="bilinear", padding_mode="zeros", align_corners=False
+    )
