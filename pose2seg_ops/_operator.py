@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from types import ModuleType
@@ -16,6 +16,7 @@ from torch._C._autograd import _profiler_enabled
 from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling
 from torch.nn import Parameter
+from torch.utils._pytree import tree_map_only
 
 from ._arguments import as_geometry, as_integers, as_pairs, as_size, check_type, pairs_of
 from ._extension import _C
@@ -142,12 +143,11 @@ class Operator:
         return self._reference(*arguments)
 
     def _call_registered(self, arguments: tuple[Any, ...]) -> Any:
-        arguments = self._with_pairs(lambda pairs: [item for pair in pairs for item in pair], arguments)
         if self._from_tensors is None:
-            return self._registered(*arguments)
-        if not is_dynamo_compiling():
-            self._check_memory(arguments)
-        return self._from_tensors(*self._registered(*arguments))
+            return self._registered(*self._with_pairs(_flat, arguments))
+        if is_dynamo_compiling() or _is_observed():
+            return self._from_tensors(*self._registered(*self._with_pairs(_flat, arguments)))
+        return self._call_with_memory(self._kernel, arguments)
 
     def _call_with_gradient(self, arguments: tuple[Any, ...]) -> Any:
         if self._function is not None:
@@ -189,10 +189,19 @@ class Operator:
                 tensors += value
         return tensors
 
-    def _check_memory(self, arguments: tuple[Any, ...]) -> None:
-        for name, value in zip(self.parameters, arguments, strict=True):
-            if isinstance(value, Tensor) and type(value) not in _PLAIN:
-                raise TypeError(f"{name} must be a dense tensor, got one without memory of its own")
+    def _call_with_memory(self, kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """A kernel's result, where tensors of a subclass count as plain if they have memory of their own."""
+        result = kernel(*arguments)
+        if result is not NotImplemented:
+            return result
+        with torch._C.DisableTorchFunctionSubclass():
+            arguments = tree_map_only(Tensor, lambda tensor: tensor.as_subclass(Tensor), arguments)
+        result = kernel(*arguments)
+        if result is not NotImplemented:
+            return result
+        kinds = zip(self.parameters, arguments, strict=True)
+        name = next(name for name, value in kinds if isinstance(value, Tensor) and type(value) not in _PLAIN)
+        raise TypeError(f"{name} must be a dense tensor, got one without memory of its own")
 
     def _check_no_tangent(self, arguments: tuple[Any, ...]) -> None:
         for i in self._differentiable if forward_ad._current_level >= 0 else ():
@@ -207,9 +216,7 @@ class Operator:
 
     def _for_dispatcher(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
-            result = kernel(*self._with_pairs(pairs_of, arguments))
-            if result is NotImplemented:
-                self._check_memory(arguments)
+            result = self._call_with_memory(kernel, self._with_pairs(pairs_of, arguments))
             return result if self._as_tensors is None else self._as_tensors(result)
 
         return call
@@ -266,6 +273,10 @@ def _autograd_function(operator: Operator) -> type[torch.autograd.Function]:
     name = "".join(word.capitalize() for word in operator.name.split("_"))
     members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
     return type(name, (torch.autograd.Function,), members)
+
+
+def _flat(pairs: Iterable[tuple[int, int]]) -> list[int]:
+    return [item for pair in pairs for item in pair]
 
 
 def _is_observed() -> bool:
