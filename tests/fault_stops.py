@@ -231,6 +231,12 @@ STOPS = [
         "resumed with another threshold",
         lambda folder: Outcome(*stopped_before(folder, "--resume", "--threshold", "0.25"), "nothing is lost"),
     ),
+    Fault(
+        "resumed with another joint threshold",
+        lambda folder: Outcome(
+            *stopped_before(folder, "--resume", "--joint-threshold", "0"), "nothing is lost"
+        ),
+    ),
     Fault("resumed with another folder of pictures", other_pictures),
     Fault("resumed with other files in the folder of poses", other_folder_of_poses),
     Fault("resumed without a photograph that was done", partial(photograph_gone, name="image0")),

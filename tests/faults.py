@@ -22,7 +22,18 @@ import safetensors.torch
 import stopped
 import torch
 from fault_gone import GONE
-from fault_scene import Fault, Image, Outcome, Scene, drawing, image_is_left_out, image_is_read, pose, refused
+from fault_scene import (
+    Fault,
+    Image,
+    Outcome,
+    Scene,
+    drawing,
+    image_is_left_out,
+    image_is_read,
+    pose,
+    pose_within,
+    refused,
+)
 from fault_stops import STOPS
 from PIL import Image as Pillow
 
@@ -277,6 +288,7 @@ def picture_that_no_png_can_be(folder: Path) -> Outcome:
     scene = Scene(folder)
     scene.add("good.png", drawing())
     scene.add("wide.bmp", cv2.imencode(".bmp", drawing(1, 1_040_000))[1].tobytes())
+    scene.poses[-1]["keypoints"] = pose_within(1, 1_040_000)
     code, said = scene.predict("--overlays", str(folder / "pictures"))
     assert scene.sizes() == {"good": [40, 30], "wide": [1, 1_040_000]}
     assert [path.name for path in (folder / "pictures").iterdir()] == ["good.png"]
@@ -357,6 +369,63 @@ def change_weights(
     safetensors.torch.save_file(tensors, path, metadata)
 
 
+def joints_that_were_guessed(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add("good.png", drawing())
+    scene.predict()
+    expected = scene.results()
+    scene.poses[0]["keypoints"][-6:] = [4.0, 33.0, 0.02, 0, 0, 0.9]
+    code, said = scene.predict()
+    guessed = scene.results()
+    scene.poses[0]["keypoints"][-6:] = [0.0] * 6
+    scene.predict()
+    assert guessed == scene.results() != expected
+    return Outcome(code, said, "the mask is that of the pose without these joints")
+
+
+def poses_outside(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add("good.png", drawing())
+    scene.add("bad.png", drawing())
+    scene.poses[1]["keypoints"] = [10 * number for number in pose()]
+    code, said = scene.predict()
+    assert scene.sizes() == {"good": [40, 30]}
+    return Outcome(code, said, "the other image has its mask")
+
+
+def flags_without_2(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add("good.png", drawing())
+    scene.poses = annotations("good.png")
+    scene.predict()
+    expected = scene.results()
+    person = scene.poses["annotations"][0]
+    person["keypoints"] = [min(number, 1) if i % 3 == 2 else number for i, number in enumerate(pose())]
+    code, said = scene.predict()
+    assert scene.results() == expected
+    return Outcome(code, said, "the mask is that of a file in which all of them are 2")
+
+
+def yolo_lines(*behind: str) -> Callable[[Scene], None]:
+    """A folder `labels` of YOLO's files for good.png, where these numbers stand behind the joints."""
+
+    def prepare(scene: Scene) -> None:
+        (scene.folder / "labels").mkdir()
+        joints = " ".join(f"{(j % 4 + 1) / 5} {(j // 4 + 1) / 6} 0.9" for j in range(17))
+        write(scene, "labels/good.txt", "\n".join(f"0 .5 .5 .9 .9 {joints} {last}" for last in behind))
+
+    return prepare
+
+
+def with_annotations(scene: Scene) -> None:
+    scene.poses = annotations("good.png")
+
+
+def in_parts(scene: Scene) -> None:
+    """Positions in 0..1."""
+    scene.poses[0]["keypoints"] = [number / (1 if i % 3 == 2 else 40) for i, number in enumerate(pose())]
+
+
 PEOPLE_AND_FILES = [
     Fault("an image of another size than its poses", other_size),
     Fault("poses with the size before EXIF turns it", size_before_the_turn),
@@ -373,6 +442,13 @@ PEOPLE_AND_FILES = [
     refused(
         "poses that are not finite", prepare=lambda s: s.poses[0]["keypoints"].__setitem__(3, float("inf"))
     ),
+    refused("poses in parts of the image, 0..1", prepare=in_parts),
+    Fault("poses outside of their image, as of another one", poses_outside),
+    Fault("joints with a confidence of 0.02, and at (0, 0) with one of 0.9", joints_that_were_guessed),
+    Fault("annotations whose labelled joints all have visibility 1", flags_without_2),
+    refused("YOLO: a 1 behind the joints, score or track", "--poses", "{}/labels", prepare=yolo_lines("1")),
+    refused("YOLO: scores and tracks in one folder", "--poses", "{}/labels", prepare=yolo_lines("0.5", "3")),
+    refused("--joint-threshold with annotations", "--joint-threshold", "0.5", prepare=with_annotations),
     refused("weights cut off", prepare=lambda s: cut(s.folder / "model.safetensors")),
     refused(
         "weights with a negative variance",

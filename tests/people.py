@@ -29,6 +29,7 @@ def _draw_image(path: Path, number: int, count: int, size: tuple[int, int]) -> P
         positions = centre + axes * rng.uniform(-0.6, 0.6, (17, 2))
         keypoints = np.column_stack([positions, rng.integers(0, 3, 17)]).astype(np.float32)
         keypoints[0, 2] = 2
+        keypoints[keypoints[:, 2] == 0] = 0
         rle = coco_mask.encode(np.asfortranarray(mask))
         box = coco_mask.toBbox(rle)
         people.append(PersonMask(100 * number + i, keypoints, rle, float(mask.sum()), tuple(box.tolist())))

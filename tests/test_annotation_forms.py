@@ -202,9 +202,9 @@ def test_other_categories_are_no_people(tmp_path: Path, read: Reader, name: str)
 def test_a_supercategory_tells_people_too(tmp_path: Path, read: Reader) -> None:
     man = {"id": 1, "name": "man", "supercategory": "person", "keypoints": ["nose"]}
     categories = [man, {"id": 2, "name": "cat", "keypoints": list(COCO_KEYPOINTS)}]
-    people = [person(keypoints=[1, 2, 2]), person(category_id=2)]
+    people = [person(keypoints=[10, 20, 2]), person(category_id=2)]
     poses, _ = told(read, write(tmp_path, *people, categories=categories))
-    assert poses[:, 0].tolist() == [[1, 2, 2]]
+    assert poses[:, 0].tolist() == [[10, 20, 2]]
 
 
 @every_reader

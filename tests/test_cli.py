@@ -16,7 +16,7 @@ from pose2seg import InputError, Pose2Seg, cli, load_templates, save_checkpoint
 from pose2seg.commands import arguments as shared_arguments
 from pose2seg.commands import predict, templates
 from pose2seg.poses import Person
-from pose2seg.poses.estimators import POSE_ESTIMATORS, PoseEstimator
+from pose2seg.poses.estimators import POSE_ESTIMATORS, EstimatorKind, PoseEstimator
 from pose2seg.predict import Prediction
 
 import pose2seg_ops
@@ -167,10 +167,12 @@ def test_official_weights_want_their_templates(
 def test_poses_come_from_a_pose_estimator(
     files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def made_for(device: torch.device) -> PoseEstimator:
-        return lambda image: [Person(np.full((17, 3), 2, np.float32), score=0.25)]
+    def made_for(device: torch.device, joint_threshold: float) -> PoseEstimator:
+        thresholds.append(joint_threshold)
+        return lambda image: [Person(np.array([[5, 5, 2]] * 17, np.float32), score=0.25)]
 
-    monkeypatch.setitem(POSE_ESTIMATORS, "keypoint-rcnn", made_for)
+    thresholds: list[float] = []
+    monkeypatch.setitem(POSE_ESTIMATORS, "keypoint-rcnn", EstimatorKind(made_for, joint_threshold=3.0))
     words = arguments(files, "")
     at = words.index("--poses")
     words[at : at + 2] = ["--pose-estimator", "keypoint-rcnn"]
@@ -178,6 +180,8 @@ def test_poses_come_from_a_pose_estimator(
     assert capsys.readouterr().err.startswith(f"{files}/masks.json: 2 masks from 2 images in ")
     results = json.loads((files / "masks.json").read_text())
     assert [(result["image_id"], result["score"]) for result in results] == [(1, 0.25), (2, 0.25)]
+    assert cli.main([*words, "--joint-threshold", "-1.5"]) == 0
+    assert thresholds == [3.0, -1.5]
 
 
 @pytest.mark.parametrize(("inputs", "absent"), [("", True), ("1.png", False)])

@@ -454,3 +454,16 @@ def test_a_damaged_image_is_an_error_when_it_is_read(folder: Path, damage: str) 
         message = "one.png: is 3 x 4, but annotated as 30 x 40"
     with pytest.raises(InputError, match=message):
         image.read()
+
+
+def test_an_image_whose_joints_are_not_in_its_pixels_is_left_out(folder: Path) -> None:
+    outside = person(image_id=8, keypoints=[300.0, 20.0, 2] * 17)
+    in_parts = person(image_id=8, keypoints=[0.5, 0.25, 2] * 17)
+    for other, problem in ((outside, "outside of the image of 30 x 40"), (in_parts, "within 2 pixels of")):
+        with pytest.warns(DatasetWarning, match=f"two.png: all joints are {problem}.*; it is left out"):
+            (image,) = read(folder, person(), other)
+        assert image.image_id == 7
+        with pytest.raises(InputError, match=f"two.png: all joints are {problem}"):
+            read(folder, other)
+    both = read(folder, person(image_id=8), outside)  # somebody alone may be outside
+    assert [len(image.people) for image in both] == [2]

@@ -268,3 +268,15 @@ def test_poses_of_other_images_are_refused(tmp_path: Path, images: list[PersonIm
     other = PoseFile({"0": ImagePoses(0, size=(10, 20))}, lambda _: iter([]))
     with pytest.raises(InputError, match=r"0.png: is annotated as 128 x 96, but its poses are for 20 x 10"):
         match_poses(other, images)
+
+
+def test_poses_that_are_not_in_pixels_are_told(images: list[PersonImage]) -> None:
+    def at(x: float) -> list[Person]:
+        return [Person(np.full((17, 3), (x, 5, 2), np.float32))]
+
+    poses = {"0": ImagePoses(0, people=at(5)), "1": ImagePoses(1, people=at(500)), "2": ImagePoses(2)}
+    with pytest.warns(DatasetWarning, match=r"1.png: all joints are outside of the image"):
+        assert set(match_poses(PoseFile(poses, lambda _: iter([])), images)) == {0, 1, 2}
+    poses["0"] = ImagePoses(0, people=at(500))
+    with pytest.raises(InputError, match=r"0.png: all joints are outside of the image"):
+        match_poses(PoseFile(poses, lambda _: iter([])), images)

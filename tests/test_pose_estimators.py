@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from pose2seg import InputError
-from pose2seg.poses.estimators import POSE_ESTIMATORS, EstimatedPoses, KeypointRCNN
+from pose2seg.poses.estimators import EstimatedPoses, KeypointRCNN
 
 CPU = torch.device("cpu")
 
@@ -41,13 +41,13 @@ def test_keypoint_rcnn_with_random_weights_finds_what_torchvision_finds(
     torch.save(model.state_dict(), weights)
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
 
-    people = POSE_ESTIMATORS["keypoint-rcnn"](CPU)(image)
+    people = KeypointRCNN(CPU, 0.5)(image)
 
     same = detection.keypointrcnn_resnet50_fpn(weights="DEFAULT", box_score_thresh=KeypointRCNN.MINIMUM_SCORE)
     rgb = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).permute(2, 0, 1).float() / 255
     with torch.inference_mode():
         (found,) = same.eval()([rgb])
-    seen = (found["keypoints_scores"] > 0).numpy()
+    seen = (found["keypoints_scores"] >= 0.5).numpy()
     assert seen.any()
     assert not seen.all()
     kept = seen.any(axis=1)
@@ -76,13 +76,13 @@ def test_weights_that_cannot_be_downloaded_are_told_with_their_place(
     with pytest.raises(
         InputError, match=rf"cannot be loaded: no network; .*{weights.name} .* {weights.parent}"
     ):
-        KeypointRCNN(CPU)
+        KeypointRCNN(CPU, 2.0)
 
 
 def test_damaged_weights_are_told(detection: Any, weights: Path) -> None:
     weights.write_bytes(b"damaged")
     with pytest.raises(InputError, match="the weights of Keypoint R-CNN cannot be loaded"):
-        KeypointRCNN(CPU)
+        KeypointRCNN(CPU, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_without_torchvision_the_message_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
     monkeypatch.setitem(sys.modules, "torchvision.models", Broken("torchvision.models"))
     with pytest.raises(InputError, match=rf"\({error}\): pip install torchvision"):
-        KeypointRCNN(CPU)
+        KeypointRCNN(CPU, 2.0)
 
 
 def test_estimated_poses_are_a_source_of_poses(tmp_path: Path) -> None:

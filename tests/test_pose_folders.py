@@ -1,6 +1,8 @@
 """OpenPose's and YOLO's folders, and the results of AlphaPose."""
 
 import json
+import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import numpy as np
 import pytest
 from pose2seg import InputError
 from pose2seg.poses import Person, open_poses
+from pose2seg.remarks import DatasetWarning
+from shared_data import real_images
 
 
 def names(text: str) -> list[str]:
@@ -28,10 +32,19 @@ Nose LEye REye LEar REar LShoulder RShoulder LElbow RElbow LWrist RWrist LHip RH
 Head Neck Hip LBigToe RBigToe LSmallToe RSmallToe LHeel RHeel
 """)
 COCO = HALPE_26[:17]
+# As poseParameters.cpp lists it.
+OPENPOSE_BODY_25B = names("""
+Nose LEye REye LEar REar LShoulder RShoulder LElbow RElbow LWrist RWrist LHip RHip LKnee RKnee LAnkle RAnkle
+UpperNeck HeadTop LBigToe LSmallToe LHeel RBigToe RSmallToe RHeel
+""")
 
 
 def place(joint: str) -> tuple[float, float]:
-    """Every joint has its own."""
+    """Every joint has its own; the neck and the hip of OpenPose are between two others."""
+    between = {"Neck": ("RShoulder", "LShoulder"), "MidHip": ("RHip", "LHip")}
+    if joint in between:
+        (left, top), (right, bottom) = map(place, between[joint])
+        return (left + right) / 2, (top + bottom) / 2
     position = OPENPOSE_BODY_25.index(joint) if joint in OPENPOSE_BODY_25 else 30
     return 2.0 + position, 70.0 - 2 * position
 
@@ -49,9 +62,11 @@ def people_of(folder: Path, image: str) -> list[Person]:
     return found.people
 
 
-def openpose(folder: Path, *people: list[float], name: str = "frame_000_keypoints.json") -> Path:
+def openpose(
+    folder: Path, *people: list[float] | None, name: str = "frame_000_keypoints.json", **more: Any
+) -> Path:
     folder.mkdir(exist_ok=True)
-    content = {"version": 1.3, "people": [{"pose_keypoints_2d": numbers} for numbers in people]}
+    content = {"version": 1.3, "people": [{"pose_keypoints_2d": numbers, **more} for numbers in people]}
     (folder / name).write_text(json.dumps(content))
     return folder
 
@@ -77,6 +92,84 @@ def test_openpose_joints_that_were_not_found_are_missing(tmp_path: Path) -> None
     assert person.score == pytest.approx((14 * 0.5 + 0.95) / 15)
 
 
+def test_people_of_openpose_without_a_body_do_not_spoil_those_with_one(tmp_path: Path) -> None:
+    """As it writes who has hands only."""
+    (person,) = people_of(openpose(tmp_path / "poses", [], listed(OPENPOSE_BODY_25), None), "frame_000.png")
+    np.testing.assert_array_equal(person.keypoints, EXPECTED)
+
+
+def test_the_files_of_openpose_1_0_are_read(tmp_path: Path) -> None:
+    folder = openpose(tmp_path / "poses")
+    content = {"version": 1.0, "people": [{"pose_keypoints": listed(OPENPOSE_COCO)}]}
+    (folder / "frame_000_keypoints.json").write_text(json.dumps(content))
+    (person,) = people_of(folder, "frame_000.png")
+    np.testing.assert_array_equal(person.keypoints, EXPECTED)
+
+
+@pytest.mark.parametrize(("person_id", "track"), [([-1], None), ([4], 4), (4, None), ([], None)])
+def test_the_persons_of_openpose_s_tracking_are_tracks(
+    tmp_path: Path, person_id: Any, track: int | None
+) -> None:
+    folder = openpose(tmp_path / "poses", listed(OPENPOSE_COCO), person_id=person_id)
+    assert people_of(folder, "frame_000.png")[0].track_id == track
+
+
+def test_25_joints_are_those_of_body_25b_where_the_neck_is_not_between_the_shoulders(tmp_path: Path) -> None:
+    """Also those of a person who does not tell."""
+    shoulders = [OPENPOSE_BODY_25B.index(joint) for joint in ("LShoulder", "RShoulder", "LHip", "RHip")]
+    alone = [0.0 if i // 3 in shoulders else number for i, number in enumerate(listed(OPENPOSE_BODY_25B))]
+    folder = openpose(tmp_path / "poses", listed(OPENPOSE_BODY_25B), alone)
+    with pytest.warns(DatasetWarning, match="poses: is read as OpenPose's BODY_25B, since what is the neck"):
+        source = open_poses(folder)
+    found = source.find(tmp_path / "frame_000.png")
+    assert found is not None
+    np.testing.assert_array_equal(found.people[0].keypoints, EXPECTED)
+    seen = found.people[1].keypoints[:, 2] > 0
+    assert seen.sum() == 13
+    np.testing.assert_array_equal(found.people[1].keypoints[seen], EXPECTED[seen])
+
+
+@pytest.mark.parametrize("layout", ["BODY_25", "BODY_25B"])
+def test_the_layout_of_25_joints_is_told_from_the_poses_of_real_people(tmp_path: Path, layout: str) -> None:
+    """Ten people suffice, with the neck and the hip 10 % of the distance of two joints off their middle."""
+    rng = np.random.default_rng(0)
+    people = np.concatenate([image.keypoints for image in real_images()]).astype(np.float64)
+    order = [COCO.index(joint) if joint in COCO else -1 for joint in OPENPOSE_BODY_25]
+    right = 0
+    for few in np.array_split(people, len(people) // 10):
+        joints = np.where(few[:, :, 2:] > 0, few, 0)
+        if layout == "BODY_25":
+            joints = joints[:, order]
+            joints[:, 19:] = 0
+            for middle, left in ((1, "LShoulder"), (8, "LHip")):
+                a, b = few[:, COCO.index(left)], few[:, COCO.index("R" + left[1:])]
+                joints[:, middle] = (a + b) / 2
+                joints[:, middle, :2] += 0.1 * np.linalg.norm(a - b, axis=1)[:, None] * rng.normal(size=2)
+                joints[:, middle, 2] = np.minimum(a[:, 2], b[:, 2])
+        else:
+            joints = np.concatenate([joints, np.zeros((len(few), 8, 3))], axis=1)
+        folder = openpose(tmp_path / "poses", *joints.reshape(len(few), 75).tolist())
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            open_poses(folder)
+        right += bool(told) == (layout == "BODY_25B")
+    assert right == len(people) // 10 == 44
+
+
+@pytest.mark.parametrize(("options", "seen"), [({}, 17), ({"joint_threshold": 0.3}, 16)])
+def test_the_joint_threshold_of_openpose_is_its_own(
+    tmp_path: Path, options: dict[str, float], seen: int
+) -> None:
+    numbers = listed(OPENPOSE_COCO, 0.4)
+    numbers[2] = 0.06
+    source = open_poses(openpose(tmp_path / "poses", numbers), **options)
+    found = source.find(tmp_path / "frame_000.png")
+    assert source.joint_threshold == options.get("joint_threshold", 0.05)
+    assert found is not None
+    assert (found.keypoints[0, :, 2] == 2).sum() == seen
+    assert found.people[0].score == pytest.approx(0.4 if seen == 16 else (16 * 0.4 + 0.06) / 17)
+
+
 def test_the_mean_of_openpose_confidences_is_finite(tmp_path: Path) -> None:
     huge = [3e38 if i % 3 == 2 else number for i, number in enumerate(listed(OPENPOSE_BODY_25))]
     (person,) = people_of(openpose(tmp_path / "poses", huge), "frame_000.png")
@@ -96,7 +189,11 @@ def test_the_name_of_the_image_is_its_id(tmp_path: Path, image: str, image_id: i
     ("content", "message"),
     [
         ([], 'frame_000_keypoints.json: expected an object with a list "people", got list'),
-        ({"people": [{}]}, r'people\[0\]: "pose_keypoints_2d" must be a list, got nothing'),
+        ({"people": [{}]}, r'people\[0\]: expected a person of OpenPose, with "pose_keypoints_2d"'),
+        (
+            {"people": [{"pose_keypoints_2d": 7}]},
+            r'people\[0\]: "pose_keypoints_2d" must be a list, got 7',
+        ),
         (
             {"people": [{"pose_keypoints_2d": [0.5] * 45}]},
             r'people\[0\]: "pose_keypoints_2d" must be 75 numbers \(BODY_25\) or 54 \(COCO\), got 45',
@@ -170,10 +267,81 @@ def test_yolo_labels_have_the_visibility_of_coco(tmp_path: Path) -> None:
 
 def test_yolo_predictions_have_confidences(tmp_path: Path) -> None:
     line = label(0, 1, 0.25, *[0.9] * 14, score=(0.75,))
-    line[5 + 3 * 16 : 5 + 3 * 16 + 2] = 0, 0  # as the predictor writes a joint below its threshold
-    (person,) = people_of(yolo(tmp_path / "labels", line), "frame.png")
-    assert person.keypoints[:, 2].tolist() == [0, *[2] * 15, 0]
+    line[5 + 3 * 16 : 5 + 3 * 16 + 2] = 0, 0  # as older releases write a joint below their threshold
+    folder = yolo(tmp_path / "labels", line, label(*[1] * 17, score=(0.5,)))
+    person, sure = people_of(folder, "frame.png")
+    assert person.keypoints[:, 2].tolist() == [0, 2, 0, *[2] * 13, 0]
     assert person.score == 0.75
+    assert sure.keypoints[:, 2].tolist() == [2] * 17
+    found = open_poses(folder, 0.2).find(tmp_path / "frame.png")
+    assert found is not None
+    assert found.keypoints[0, :, 2].tolist() == [0, *[2] * 15, 0]
+
+
+def test_where_no_yolo_label_has_2_1_is_visible(tmp_path: Path) -> None:
+    """Decided by the folder, not by the file."""
+    folder = yolo(tmp_path / "labels", label(0, *[1] * 16))
+    with pytest.warns(DatasetWarning, match="labels: no joint has visibility 2; 1 is read as visible"):
+        (person,) = people_of(folder, "frame.png")
+    assert person.keypoints[:, 2].tolist() == [0, *[2] * 16]
+    other = label(*[2] * 17)
+    (folder / "other.txt").write_text(" ".join(map(str, other)))
+    (person,) = people_of(folder, "frame.png")
+    assert person.keypoints[:, 2].tolist() == [0, *[1] * 16]
+
+
+@pytest.mark.parametrize("thirds", [(), (0.9,) * 17], ids=["2 numbers", "3 numbers"])
+@pytest.mark.parametrize(
+    ("behind", "expected"),
+    [
+        ([()], [(1, None)]),
+        ([(0.93,)], [(0.93, None)]),
+        ([(1,), (0.93,)], [(1, None), (0.93, None)]),
+        ([(3,)], [(1, 3)]),
+        ([(1,), (2,)], [(1, 1), (1, 2)]),
+        ([(0.93, 1)], [(0.93, 1)]),
+    ],
+)
+def test_a_score_a_track_or_both_may_be_behind_the_joints_of_yolo(
+    tmp_path: Path,
+    thirds: tuple[float, ...],
+    behind: list[tuple[float, ...]],
+    expected: list[tuple[float, int | None]],
+) -> None:
+    people = people_of(yolo(tmp_path / "labels", *(label(*thirds, score=b) for b in behind)), "frame.png")
+    assert [(person.score, person.track_id) for person in people] == expected
+
+
+@pytest.mark.parametrize(
+    ("behind", "message"),
+    [
+        ([(1,)], "frame.txt:1: the number behind the joints may be a score or a track"),
+        ([(0.93,), (3,)], "frame.txt:2: the score behind the joints must be from 0 to 1, got 3"),
+        ([(3,), (0.93,)], "frame.txt:2: the track behind the joints must be an integer from 0, got 0.93"),
+        ([(3, 0.93)], "frame.txt:1: the score behind the joints must be from 0 to 1, got 3"),
+        ([(0.5, 0.5)], "frame.txt:1: the track behind the joints must be an integer from 0, got 0.5"),
+    ],
+)
+def test_what_is_behind_the_joints_of_yolo_is_not_guessed(
+    tmp_path: Path, behind: list[tuple[float, ...]], message: str
+) -> None:
+    folder = yolo(tmp_path / "labels", *(label(*[0.9] * 17, score=b) for b in behind))
+    with pytest.raises(InputError, match=message):
+        people_of(folder, "frame.png")
+
+
+def test_other_images_tell_what_is_behind_the_joints_of_yolo(tmp_path: Path) -> None:
+    folder = yolo(tmp_path / "labels", label(score=(1,)))
+    (folder / "z.txt").write_text(" ".join(map(str, label(score=(2,)))))
+    assert people_of(folder, "frame.png")[0].track_id == 1
+    (folder / "a.txt").write_text("damaged")
+    assert people_of(folder, "frame.png")[0].track_id == 1
+
+
+def test_a_line_that_yolo_has_written_twice_is_one_person(tmp_path: Path) -> None:
+    """It appends to a file that an earlier run left."""
+    line = label(*[0.9] * 17)
+    assert len(people_of(yolo(tmp_path / "labels", line, line), "frame.png")) == 1
 
 
 def test_yolo_joints_of_two_numbers_are_missing_at_the_origin(tmp_path: Path) -> None:
@@ -185,6 +353,24 @@ def test_yolo_joints_of_two_numbers_are_missing_at_the_origin(tmp_path: Path) ->
     assert person.score == 0.5
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("unknown", [("nan", "nan"), ("nan", "0.5"), ("0.5", "NaN")])
+def test_a_yolo_joint_at_nan_is_missing(tmp_path: Path, dimensions: int, unknown: tuple[str, str]) -> None:
+    joints = [["0.25", "0.5", "2"][:dimensions] for _ in range(17)]
+    joints[3] = [*unknown, "nan"][:dimensions]
+    line = " ".join(["0 .5 .5 .9 .9", *(" ".join(joint) for joint in joints)])
+    (person,) = people_of(yolo(tmp_path / "labels", line), "frame.png")
+    there = [j for j in range(17) if j != 3]
+    assert person.keypoints[3].tolist() == [0, 0, 0]
+    assert (person.keypoints[there] == [0.25 * WIDTH, 0.5 * HEIGHT, 2]).all()
+
+
+def test_a_yolo_confidence_or_score_of_nan_is_refused(tmp_path: Path) -> None:
+    for name, line in (("thirds", label(*[math.nan] * 17)), ("score", label(score=(math.nan,)))):
+        with pytest.raises(InputError, match="txt:1: must be finite in float32, got nan"):
+            people_of(yolo(tmp_path / name, line), "frame.png")
+
+
 def test_a_yolo_file_may_be_empty(tmp_path: Path) -> None:
     assert people_of(yolo(tmp_path / "labels"), "frame.png") == []
 
@@ -193,7 +379,7 @@ def test_a_yolo_file_may_be_empty(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("0 0.5 0.5 1 1", "frame.txt:2: expected a class, a box and 17 joints .* 39 or 56 numbers .*, got 5"),
-        (" ".join(["0"] * 58), "frame.txt:2: expected a class, .* got 58"),
+        (" ".join(["0"] * 59), "frame.txt:2: expected a class, .* got 59"),
         (" ".join(["x"] * 56), "frame.txt:2: must be numbers, got 'x'"),
         (" ".join(["nan"] * 56), "frame.txt:2: must be finite in float32, got nan"),
         (" ".join(["3e38"] * 39), r"frame.txt:2: positions in pixels must be finite in float32, got 3\.8"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pose2seg import InputError
 from pose2seg.poses import read_poses
+from pose2seg.remarks import DatasetWarning
 from pycocotools.coco import COCO
 from shared_data import shared_path
 
@@ -94,13 +95,103 @@ def test_results_are_found_by_the_name_of_the_image(tmp_path: Path, image_id: in
     assert [(p.score, p.annotation_id) for p in found.people] == [(0.25, None)]
 
 
-def test_joints_of_results_are_visible_or_missing(tmp_path: Path) -> None:
-    keypoints = [3, 4, 1, 5, 6, 0.3, 7, 8, 0, *POSE[9:]]
-    found = read_poses(write(tmp_path, [{"image_id": 1, "keypoints": keypoints, "score": 1}])).find(
-        Path("1.jpg")
+def results_of(folder: Path, *poses: list[float], **options: Any) -> list[list[list[float]]]:
+    """The joints of people that are read from results of one image."""
+    results = [{"image_id": 1, "keypoints": keypoints, "score": 1} for keypoints in poses]
+    found = read_poses(write(folder, results), **options).find(Path("1.jpg"))
+    assert found is not None
+    joints: list[list[list[float]]] = found.keypoints.tolist()
+    return joints
+
+
+def with_thirds(*thirds: float) -> list[float]:
+    """A person whose first joints have these third numbers, and the others 0.9."""
+    thirds = (*thirds, *[0.9] * (17 - len(thirds)))
+    return [number for j, third in enumerate(thirds) for number in (10.0 + j, 20.0, third)]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, [2, 2, 0, 0, 0, 0]), ({"joint_threshold": 0.3}, [2, 2, 2, 0, 0, 0])]
+    + [({"joint_threshold": least}, [2, 2, 2, 2, 2, 0]) for least in (0.01, 0, -1)],
+)
+def test_joints_of_results_count_from_a_confidence_on(
+    tmp_path: Path, options: dict[str, float], expected: list[int]
+) -> None:
+    (person,) = results_of(tmp_path, with_thirds(1, 0.6, 0.3, 0.299, 0.02, 0), **options)
+    assert person == [
+        [10.0 + j, 20, 2] if visibility else [0, 0, 0] for j, visibility in enumerate([*expected, *[2] * 11])
+    ]
+
+
+def test_who_has_no_joint_of_enough_confidence_is_left_out(tmp_path: Path) -> None:
+    assert len(results_of(tmp_path, with_thirds(), with_thirds(*[0.02] * 17))) == 1
+
+
+def test_confidences_of_another_scale_are_told(tmp_path: Path) -> None:
+    """As those of Detectron2, which are shares of a softmax."""
+    shares = with_thirds(*[0.125] * 17)
+    with pytest.raises(
+        InputError, match=r"poses.json: no joint has a confidence of 0\.6, the highest is 0\.125"
+    ):
+        results_of(tmp_path, shares)
+    assert len(results_of(tmp_path, shares, joint_threshold=0.05)) == 1
+
+
+def test_results_of_flags_are_read_as_annotations_are(tmp_path: Path) -> None:
+    first, second = results_of(tmp_path, with_thirds(2, 1, 0, *[2] * 14), with_thirds(*[1] * 17))
+    assert [joint[2] for joint in first] == [2, 1, 0, *[2] * 14]
+    assert [joint[2] for joint in second] == [1] * 17
+    (same,) = results_of(tmp_path, with_thirds(*[1] * 17))  # which says that the detector is sure
+    assert [joint[2] for joint in same] == [2] * 17
+
+
+@pytest.mark.parametrize("third", [1, 2, 0.87])
+def test_a_joint_at_the_origin_is_missing_whatever_its_third_number(tmp_path: Path, third: float) -> None:
+    keypoints = [0, 0, third, 0, 5, third, *with_thirds(*[2] * 17)[6:]]
+    (person,) = results_of(tmp_path, keypoints)
+    assert person[:2] == [[0, 0, 0], [0, 5, third if third == 1 else 2]]
+    if third in (1, 2):
+        content = annotations({"keypoints": keypoints})
+        found = read_poses(write(tmp_path, content)).find(Path("a/one.jpg"))
+        assert found is not None
+        assert found.keypoints[0, :2].tolist() == [[0, 0, 0], [0, 5, third]]
+
+
+def test_where_no_joint_of_annotations_has_2_1_is_visible(tmp_path: Path) -> None:
+    """Decided by the file: the second person of the second file has occluded joints only."""
+    ones = {"keypoints": [0, 0, 0, *[3, 4, 1] * 16]}
+    with pytest.warns(DatasetWarning, match=r"poses.json: no joint has visibility 2; 1 is read as visible"):
+        found = read_poses(write(tmp_path, annotations(ones, ones))).find(Path("a/one.jpg"))
+    assert found is not None
+    assert found.keypoints[:, :, 2].tolist() == [[0, *[2] * 16]] * 2
+    found = read_poses(write(tmp_path, annotations({"keypoints": POSE}, ones))).find(Path("a/one.jpg"))
+    assert found is not None
+    assert found.keypoints[1, :, 2].tolist() == [0, *[1] * 16]
+    crowd = {"keypoints": POSE, "iscrowd": 1}  # it is not read, but shows what 1 means
+    found = read_poses(write(tmp_path, annotations(ones, crowd))).find(Path("a/one.jpg"))
+    assert found is not None
+    assert found.keypoints[0, :, 2].tolist() == [0, *[1] * 16]
+
+
+def test_tracks_are_carried_on(tmp_path: Path) -> None:
+    of_results = [
+        {"image_id": 1, "keypoints": POSE, "score": 1, **track}
+        for track in ({"track_id": 7}, {}, {"track_id": "a"})
+    ]
+    found = read_poses(write(tmp_path, of_results)).find(Path("1.jpg"))
+    assert found is not None
+    assert [person.track_id for person in found.people] == [7, None, None]
+    found = read_poses(write(tmp_path, annotations({"keypoints": POSE, "track_id": 3}))).find(
+        Path("a/one.jpg")
     )
     assert found is not None
-    assert found.keypoints[0, :4].tolist() == [[3, 4, 2], [5, 6, 2], [7, 8, 0], [10, 20, 2]]
+    assert found.people[0].track_id == 3
+
+
+def test_annotations_have_no_joint_threshold(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"poses.json: has no confidences, .*--joint-threshold"):
+        read_poses(write(tmp_path, annotations()), 0.5)
 
 
 def test_real_annotations_agree_with_pycocotools() -> None:

@@ -20,6 +20,8 @@ from pose2seg.poses import ImagePoses
 class Notes:
     """A source of poses that notes which images are read."""
 
+    joint_threshold = None
+
     def __init__(self, names: str) -> None:
         self.read = {name: Event() for name in names}
 

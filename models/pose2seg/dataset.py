@@ -15,7 +15,7 @@ from pose2seg.counts import counted
 from pose2seg.errors import InputError
 from pose2seg.files import finite_number, is_there, read_image, read_json, require_size, shown, shown_path
 from pose2seg.gone import Version, version_of
-from pose2seg.poses import stack_poses
+from pose2seg.poses import stack_poses, unit_problem
 from pose2seg.poses.annotations import (
     AnnotatedPerson,
     read_annotated_people,
@@ -96,8 +96,8 @@ def read_dataset(annotations: Path | str, images: Path | str) -> list[PersonImag
     images: the folder that "file_name" is relative to. Where it has none of these files, but some of their
         names without the folders before them, these are taken.
 
-    What cannot be used is left out with a DatasetWarning for each kind of fault. An image is opened only when
-    it is needed, by `PersonImage.read`.
+    What cannot be used, as an image in which all joints are outside of it, is left out with a DatasetWarning
+    for each kind of fault. An image is opened only when it is needed, by `PersonImage.read`.
 
     Raises InputError that names the record for a file of another form, for a size that no image has and a
     "file_name" that leaves the folder, if somebody is on that image; or if nobody is left. Raises OSError for
@@ -120,7 +120,7 @@ def read_dataset(annotations: Path | str, images: Path | str) -> list[PersonImag
             remarks.left_out(records[key], image)
     dataset = [image for image in by_id.values() if isinstance(image, PersonImage) and image.people]
     if dataset:
-        dataset = _with_files(dataset, records, images, remarks)
+        dataset = _with_files(_in_pixels(dataset, remarks), records, images, remarks)
     remarks.tell()
     if not dataset:
         found = _what_was_found(file, people)
@@ -154,6 +154,21 @@ def _is_inside(name: str) -> bool:
     return (
         bool(path.name) and not path.drive and not path.root and ".." not in path.parts and "\0" not in name
     )
+
+
+def _in_pixels(dataset: Sequence[PersonImage], remarks: Remarks) -> list[PersonImage]:
+    """The images whose poses are in their pixels. Raises InputError if there is none."""
+    in_pixels, problems = [], []
+    for image in dataset:
+        problem = unit_problem(image.keypoints, image.size)
+        if problem is None:
+            in_pixels.append(image)
+        else:
+            problems.append(f"{shown_path(image.path)}: {problem}")
+            remarks.add(f"{problems[-1]}; it is left out", "not in pixels")
+    if not in_pixels:
+        raise InputError(problems[0])
+    return in_pixels
 
 
 def _with_files(

@@ -18,7 +18,7 @@ from pose2seg.files import shown
 from pose2seg.gone import problem_with
 from pose2seg.model import Pose2Seg
 from pose2seg.photographs import names_instead, tell_other_folders
-from pose2seg.poses import ImagePoses, Person, PoseFile, PoseSource
+from pose2seg.poses import ImagePoses, Person, PoseFile, PoseSource, unit_problem
 from pose2seg_ops import RLE
 
 Poses = Mapping[int | str, ImagePoses]
@@ -121,9 +121,11 @@ def match_poses(source: PoseSource, images: Sequence[PersonImage]) -> dict[int |
     """The poses of a file or folder for `evaluate`, by image id.
 
     In a file an image is found by its id; in one that has none of the ids, and in a folder, by its path, as
-    `PoseSource.find` does; if that finds none, by the name alone, with a DatasetWarning.
+    `PoseSource.find` does; if that finds none, by the name alone, with a DatasetWarning. Poses that are not
+    in the pixels of their image (`unit_problem`) get one, too.
 
-    Raises InputError if none of the images is found, or the poses are for an image of another size.
+    Raises InputError if none of the images is found, if the poses are for an image of another size, and if
+    no poses are in the pixels of their image.
     """
     listed = source.images.values() if isinstance(source, PoseFile) else ()
     by_id = {poses.image_id: poses for poses in listed}
@@ -144,6 +146,15 @@ def match_poses(source: PoseSource, images: Sequence[PersonImage]) -> dict[int |
                 f"{image.path}: is annotated as {image.size[1]} x {image.size[0]}, "
                 f"but its poses are for {poses.size[1]} x {poses.size[0]}"
             )
+    problems = [
+        f"{image.path}: {problem}"
+        for image, poses in found
+        if (problem := unit_problem(poses.keypoints, image.size)) is not None
+    ]
+    if problems and len(problems) == sum(bool(poses.people) for _, poses in found):
+        raise InputError(problems[0])
+    for problem in problems:
+        warnings.warn(problem, DatasetWarning, stacklevel=2)
     return {image.image_id: poses for image, poses in found}
 
 

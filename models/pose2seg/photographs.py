@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pose2seg.errors import InputError
 from pose2seg.files import read_image, real_path, require_size, shown
 from pose2seg.gone import AGAIN, GoneError, Version, problem_with, version_of
-from pose2seg.poses import ImagePoses, PoseFile, PoseFolder, PoseSource
+from pose2seg.poses import ImagePoses, PoseFile, PoseFolder, PoseSource, unit_problem
 from pose2seg.remarks import DatasetWarning
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
@@ -113,8 +113,9 @@ def _is_image(path: Path, poses: PoseSource) -> bool:
 def read_photograph(photograph: Photograph) -> Content:
     """An image and its poses.
 
-    Raises InputError if one of them is damaged, or the image is not of the size that its poses are for,
-    OSError if one cannot be read, and GoneError if the poses are not there any more.
+    Raises InputError if one of them is damaged, if the image is not of the size that its poses are for, or
+    if these are not in its pixels (`unit_problem`), OSError if one cannot be read, and GoneError if the poses
+    are not there any more.
     """
     path = photograph.path
     image = read_image(path)
@@ -123,6 +124,10 @@ def read_photograph(photograph: Photograph) -> Content:
         raise GoneError(f"{path}: its poses are not there any more: put them back, and {AGAIN}")
     if poses.size is not None:
         require_size(path, image, poses.size, "its poses are for")
+    height, width = image.shape[:2]
+    problem = unit_problem(poses.keypoints, (height, width))
+    if problem is not None:
+        raise InputError(f"{path}: {problem}")
     return Content(image, poses)
 
 

@@ -97,7 +97,9 @@ def predict_to_file(
     files = {name: path for name, path in (inputs or {}).items() if path is not None}
     _require_distinct_files(photographs, output, overlays, report, files.values())
     _require_outside(journal_folder(output), [*files.values(), report, overlays])
+    joint_threshold = next((photograph.source.joint_threshold for photograph in photographs), None)
     settings = _settings(output, overlays, report, threshold, files)
+    settings["joint threshold"] = joint_threshold
     there = [photograph.image_id for photograph in photographs if photograph.version is not None]
     with open_journal(output, settings, there, resume) as journal:
         if overlays is not None:
@@ -117,7 +119,10 @@ def predict_to_file(
             if overlays is not None:
                 _require_pictures(overlays, photographs, unread.keys() | unpictured.keys())
             facts = [f"{name}: {path.absolute().name}" for name, path in files.items()]
-            masks = _write_results(journal, images, output, report, [*facts, f"threshold {threshold}"])
+            facts.append(f"threshold {threshold}")
+            if joint_threshold is not None:
+                facts.append(f"joint threshold {joint_threshold}")
+            masks = _write_results(journal, images, output, report, facts)
         masks = distributed.gather(masks)[0]
     return Prediction(masks, len(images), len(unread), len(done))
 
@@ -315,7 +320,7 @@ def _write_picture(path: Path, content: Content, masks: Sequence[RLE]) -> str | 
 def to_coco_results(poses: ImagePoses, masks: Sequence[RLE]) -> Iterator[dict[str, Any]]:
     """COCO segmentation results of an image; the masks are in the order of its people.
 
-    "score" is the pose's; "annotation_id" is there where the pose has one.
+    "score" is the pose's; "annotation_id" and "track_id" are there where the pose has one.
     """
     for person, rle in zip(poses.people, masks, strict=True):
         result = {
@@ -326,6 +331,8 @@ def to_coco_results(poses: ImagePoses, masks: Sequence[RLE]) -> Iterator[dict[st
         }
         if person.annotation_id is not None:
             result["annotation_id"] = person.annotation_id
+        if person.track_id is not None:
+            result["track_id"] = person.track_id
         yield result
 
 

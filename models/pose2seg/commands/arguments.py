@@ -1,6 +1,7 @@
 """What the commands' arguments have in common."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -10,6 +11,9 @@ from pose2seg import checkpoint
 from pose2seg.errors import InputError
 from pose2seg.files import shown
 from pose2seg.model import Pose2Seg
+from pose2seg.poses import openpose
+from pose2seg.poses.estimators import POSE_ESTIMATORS
+from pose2seg.poses.joints import JOINT_THRESHOLD
 from pose2seg.templates import load_templates
 from pose2seg_ops import CUDA_VERSION
 
@@ -38,6 +42,19 @@ def add_batch_size(parser: Parser) -> None:
         default=4,
         metavar="N",
         help="images that go through the network at once (default: %(default)s)",
+    )
+
+
+def add_joint_threshold(parser: Parser) -> None:
+    """--joint-threshold, as `open_poses` takes it."""
+    parser.add_argument(
+        "--joint-threshold",
+        type=number,
+        metavar="C",
+        help="the confidence, as the poses give it, from which a joint is used; others are missing (default: "
+        f"{JOINT_THRESHOLD}; OpenPose {openpose.JOINT_THRESHOLD}; Keypoint R-CNN "
+        f"{POSE_ESTIMATORS['keypoint-rcnn'].joint_threshold:g}, a logit; results of Detectron2 want 0.05). "
+        "Annotations have flags, and no confidences",
     )
 
 
@@ -134,6 +151,17 @@ def positive_number(text: str) -> float:
         value = float("nan")
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {shown(text)}")
+    return value
+
+
+def number(text: str) -> float:
+    """An argument's type: a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a finite number, got {shown(text)}")
     return value
 
 

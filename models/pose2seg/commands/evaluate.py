@@ -11,7 +11,8 @@ from pose2seg.commands import arguments
 from pose2seg.commands.messages import dataset_warnings
 from pose2seg.counts import counted
 from pose2seg.dataset import PersonImage, read_dataset
-from pose2seg.evaluate import Evaluation, evaluate, match_poses
+from pose2seg.errors import InputError
+from pose2seg.evaluate import Evaluation, Poses, evaluate, match_poses
 from pose2seg.evaluation_files import report_files, require_writable, write_report
 from pose2seg.files import remove_unfinished, require_distinct_files
 from pose2seg.lock import locked
@@ -73,6 +74,7 @@ def add_to(commands: arguments.Commands) -> None:
         help="predict from these poses, in place of the annotated ones: COCO keypoint results, or another "
         "form that `pose2seg predict` takes",
     )
+    arguments.add_joint_threshold(parser)
     option(
         "--output",
         type=arguments.path,
@@ -102,7 +104,7 @@ def _run(options: argparse.Namespace) -> None:
         if options.output is not None:
             _prepare_output(options, images)
             stack.enter_context(locked(options.output, "another evaluation is writing there"))
-        poses = match_poses(open_poses(options.poses), images) if options.poses else None
+        poses = _read_poses(options, images)
         model = arguments.load_model(options)
         evaluation = evaluate(
             model.to(device), images, poses=poses, batch_size=options.batch_size, progress=True
@@ -112,6 +114,14 @@ def _run(options: argparse.Namespace) -> None:
             if options.output is not None:
                 remove_unfinished(options.output)
                 write_report(evaluation, options.output, worst=options.worst)
+
+
+def _read_poses(options: argparse.Namespace, images: list[PersonImage]) -> Poses | None:
+    if options.poses is None:
+        if options.joint_threshold is not None:
+            raise InputError("--joint-threshold is of the poses of --poses: annotations have no confidences")
+        return None
+    return match_poses(open_poses(options.poses, options.joint_threshold), images)
 
 
 def _prepare_output(options: argparse.Namespace, images: list[PersonImage]) -> None:

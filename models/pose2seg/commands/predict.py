@@ -18,7 +18,7 @@ from pose2seg.inference import for_inference
 from pose2seg.journal import journal_folder
 from pose2seg.photographs import Photograph, find_photographs
 from pose2seg.poses import PoseFile, PoseSource, open_poses
-from pose2seg.poses.estimators import POSE_ESTIMATORS, EstimatedPoses
+from pose2seg.poses.estimators import POSE_ESTIMATORS, open_estimator
 from pose2seg.predict import Prediction, predict_to_file
 
 SOME_LEFT_OUT = 3  # the exit code
@@ -34,17 +34,23 @@ The poses come from a pose estimator, or from a file or a folder:
                people by a category that is called a person.
   COCO results  [{"image_id": ..., "keypoints": ..., "score": ...}, ...]
                An image is found by its "image_id", which its name must be,
-               with or without extension or leading zeros. A joint is missing
-               where its third value is 0, and visible otherwise. AlphaPose
-               writes this form; of more than 17 joints, the first 17 count.
+               with or without extension or leading zeros. AlphaPose writes this
+               form; of more than 17 joints, the first 17 count.
   OpenPose     a folder of NAME_keypoints.json, as --write_json makes it, of
-               BODY_25 or COCO joints; a confidence of 0 is a missing joint
+               BODY_25, BODY_25B or COCO joints
   YOLO         a folder of NAME.txt, labels or predictions of the 17 joints
 
+A joint is missing where its confidence is below --joint-threshold, 0 in any
+case, or where it is at (0, 0); others are visible. Annotations, and files where
+all of these numbers are 0, 1 and 2, have COCO's visibility instead: 0 missing,
+1 occluded, 2 visible. Where no joint at all has 2, 1 is visible.
+
 The masks are written as COCO results, ready for pycocotools:
-  [{"image_id", "category_id", "segmentation", "score", "annotation_id"}, ...]
+  [{"image_id", "category_id", "segmentation", "score", "annotation_id",
+    "track_id"}, ...]
 in the order of the images, and of the people in the poses. The score is the
-pose's, 1 for annotations; "annotation_id" is there where the poses have ids.
+pose's, 1 for annotations; "annotation_id" and "track_id" are there where
+the poses have them.
 Without a file that gives ids, "image_id" is the image's name, as a number if it
 is one. An existing file is replaced, when all is done and not before; a pipe or
 a device, such as /dev/stdout, is written to. An image that cannot be read is
@@ -99,6 +105,7 @@ def add_to(commands: arguments.Commands) -> None:
         choices=sorted(POSE_ESTIMATORS),
         help="find the poses in the photographs, with torchvision: pip install 'pose2seg_ops[estimators]'",
     )
+    arguments.add_joint_threshold(parser)
     option = parser.add_argument
     option("--output", required=True, type=_file, metavar="FILE", help="COCO results to write")
     option(
@@ -157,9 +164,9 @@ def _predict(options: argparse.Namespace, device: torch.device) -> int:
     _keep_pictures_apart(options.overlays, options.inputs)
     poses: PoseSource
     if options.pose_estimator is not None:
-        poses = EstimatedPoses(POSE_ESTIMATORS[options.pose_estimator](device))
+        poses = open_estimator(options.pose_estimator, device, options.joint_threshold)
     else:
-        poses = open_poses(options.poses)
+        poses = open_poses(options.poses, options.joint_threshold)
     model = for_inference(arguments.load_model(options))
     photographs, unknown = find_photographs(options.inputs, poses)
     ready = time.perf_counter()

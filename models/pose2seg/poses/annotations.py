@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pose2seg.errors import InputError
 from pose2seg.files import shown
 from pose2seg.poses.categories import Categories, read_categories
+from pose2seg.poses.joints import from_flags
 from pose2seg.records import Record
 from pose2seg.remarks import Remarks
 from pose2seg_ops import COCO_KEYPOINTS
@@ -58,7 +59,9 @@ def read_annotated_people(
     """
     categories = read_categories(file, remarks)
     annotations = file.list_of_records("annotations")
-    return remarks.usable(annotations, lambda annotation: _read_person(annotation, categories, images))
+    people = remarks.usable(annotations, lambda annotation: _read_person(annotation, categories, images))
+    _read_visibility(file, people, remarks)
+    return people
 
 
 def without_crowds(people: Sequence[AnnotatedPerson], remarks: Remarks) -> list[AnnotatedPerson]:
@@ -91,10 +94,26 @@ def _read_person(
     return AnnotatedPerson(annotation, annotation_id, image_id, keypoints, is_crowd)
 
 
+def _read_visibility(file: Record, people: Sequence[AnnotatedPerson], remarks: Remarks) -> None:
+    """Make joints with visibility 1 visible, in place, where no joint of the file has 2.
+
+    Such files know labelled joints alone, as CrowdPose's. What somebody has does not decide it: some people
+    of COCO have none but occluded joints.
+    """
+    listed = [annotation.get("keypoints") for annotation in file.content["annotations"]]
+    thirds = [third for keypoints in listed if isinstance(keypoints, list) for third in keypoints[2::3]]
+    if 1 in thirds and 2 not in thirds:
+        remark = f"{file.where}: no joint has visibility 2; 1 is read as visible, not as occluded"
+        remarks.add(remark, "visibility")
+        for person in people:
+            person.keypoints[person.keypoints[:, 2] == 1, 2] = 2
+
+
 def labelled_keypoints(annotation: Record, categories: Categories) -> npt.NDArray[np.float32] | None:
     """The pose of a COCO annotation, (17, 3); None where no joint is labelled.
 
-    Joints that COCO lacks, as some of CrowdPose's 14, are left out; those that the file lacks are missing.
+    Joints that COCO lacks, as some of CrowdPose's 14, are left out; those that the file lacks, and those at
+    (0, 0), are missing.
 
     Raises InputError if it is of another form, or of no person.
     """
@@ -112,4 +131,5 @@ def labelled_keypoints(annotation: Record, categories: Categories) -> npt.NDArra
     for joint, point in zip(joints, listed, strict=True):
         if joint is not None:
             keypoints[COCO_KEYPOINTS.index(joint)] = point
+    keypoints = from_flags(keypoints)
     return keypoints if keypoints[:, 2].any() else None

@@ -1,5 +1,8 @@
 """The JSON files that OpenPose writes with --write_json, one for each image."""
 
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +10,18 @@ import numpy.typing as npt
 
 from pose2seg.errors import InputError
 from pose2seg.files import read_json, shown
-from pose2seg.poses.people import Person
+from pose2seg.poses.joints import Joints, from_confidences
+from pose2seg.poses.people import Person, PoseFolder
 from pose2seg.records import Record
+from pose2seg.remarks import DatasetWarning
 from pose2seg_ops import COCO_KEYPOINTS
 
 #: What follows the image's name in the name of its file; the second is AlphaPose's, in the same format.
 ENDINGS = ("_keypoints.json", ".json")
+
+#: The confidence from which a joint is used: OpenPose's own --render_threshold, since its confidences are
+#: lower than those of other detectors, and it writes zeros for the joints that it does not find.
+JOINT_THRESHOLD = 0.05
 
 _TRUNK_AND_RIGHT_ARM = ("nose", "neck", "right_shoulder", "right_elbow", "right_wrist")
 _LEFT_ARM = ("left_shoulder", "left_elbow", "left_wrist")
@@ -20,41 +29,128 @@ _LEGS = ("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "lef
 _FACE = ("right_eye", "left_eye", "right_ear", "left_ear")
 _FEET = ("left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel")
 
-#: The joints of OpenPose's two models, in their order (its documentation, "Keypoint Ordering").
+#: The joints of OpenPose's models, in their order (its documentation, "Keypoint Ordering", and its
+#: poseParameters.cpp for the experimental BODY_25B).
 COCO_18 = (*_TRUNK_AND_RIGHT_ARM, *_LEFT_ARM, *_LEGS, *_FACE)
 BODY_25 = (*_TRUNK_AND_RIGHT_ARM, *_LEFT_ARM, "mid_hip", *_LEGS, *_FACE, *_FEET)
+BODY_25B = (*COCO_KEYPOINTS, "upper_neck", "head_top", *_FEET)
 
 
-def read_people(path: Path, image: Path) -> list[Person]:
-    """The people in OpenPose's file for an image, of the model BODY_25 or COCO.
+def open_folder(folder: Path, files: Sequence[Path], joint_threshold: float | None) -> PoseFolder:
+    """The poses in a folder of OpenPose's files, see `read_people`.
 
-    Positions are in pixels of the image (--keypoint_scale 0, the default). A joint with a confidence above 0
-    is visible, the others are missing; a person's score is the mean confidence of the visible joints.
+    joint_threshold: the confidence from which a joint is used; `JOINT_THRESHOLD` by default.
+
+    A folder of BODY_25B, whose files do not say so, is told from one of BODY_25 by where the joints are.
+    """
+    threshold = JOINT_THRESHOLD if joint_threshold is None else joint_threshold
+    layout_of_25 = _find_layout_of_25(files)
+    if layout_of_25 is BODY_25B:
+        warnings.warn(
+            f"{folder}: is read as OpenPose's BODY_25B, since what is the neck in BODY_25 is not between "
+            "the shoulders",
+            DatasetWarning,
+            stacklevel=3,
+        )
+
+    def read(path: Path, _: Path) -> list[Person]:
+        return read_people(path, threshold, layout_of_25)
+
+    return PoseFolder(folder, ENDINGS, read, threshold)
+
+
+def read_people(
+    path: Path, joint_threshold: float = JOINT_THRESHOLD, layout_of_25: tuple[str, ...] = BODY_25
+) -> list[Person]:
+    """The people in OpenPose's file for an image, of the model BODY_25, BODY_25B or COCO.
+
+    Positions are in pixels of the image (--keypoint_scale 0, the default). A joint with a confidence of
+    `joint_threshold` is visible, others are missing; a person's score is the mean confidence of the visible
+    joints. Who has no pose, but hands or a face, is left out.
+
+    layout_of_25: what the 25 joints of a person are, `BODY_25` or `BODY_25B`.
 
     Raises InputError that names the record for a file of another form, OSError for one that cannot be read.
     """
+    people = (_read_person(record, joint_threshold, layout_of_25) for record in _records(path))
+    return [person for person in people if person is not None]
+
+
+def _records(path: Path) -> Iterator[Record]:
     content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f'{path}: expected an object with a list "people", got {type(content).__name__}')
-    found = map(_read_joints, Record(content, str(path)).list_of_records("people"))
-    return [_person(joints) for joints in found if (joints[:, 2] > 0).any()]
+    return Record(content, str(path)).list_of_records("people")
 
 
-def _read_joints(record: Record) -> npt.NDArray[np.float32]:
-    """(17, 3): x, y and confidence of the COCO joints."""
-    numbers = record.get("pose_keypoints_2d", list)
-    layout = next((names for names in (BODY_25, COCO_18) if len(numbers) == 3 * len(names)), None)
-    if layout is None:
+def _read_person(record: Record, threshold: float, layout_of_25: tuple[str, ...]) -> Person | None:
+    numbers = _read_numbers(record)
+    if numbers is None:
+        return None
+    layout = layout_of_25 if len(numbers) == len(BODY_25) else COCO_18
+    joints = numbers[[layout.index(joint) for joint in COCO_KEYPOINTS]]
+    keypoints = from_confidences(joints, threshold)
+    visible = keypoints[:, 2] > 0
+    if not visible.any():
+        return None
+    score = float(joints[visible, 2].mean(dtype=np.float64))  # float32 sums may overflow
+    return Person(keypoints, score, track_id=_read_track(record))
+
+
+def _read_numbers(record: Record) -> Joints | None:
+    """x, y and confidence of a person's joints, (18 or 25, 3); None where the body was not looked for."""
+    # The second name is that of version 1.0, whose joints are those of COCO_18.
+    name = next((each for each in ("pose_keypoints_2d", "pose_keypoints") if each in record.content), None)
+    if name is None:
+        raise InputError(f'{record.where}: expected a person of OpenPose, with "pose_keypoints_2d"')
+    numbers = record.content[name]
+    if numbers is None or numbers == []:
+        return None
+    count = len(record.get(name, list))
+    if count not in (3 * len(BODY_25), 3 * len(COCO_18)):
         raise InputError(
-            f'{record.where}: "pose_keypoints_2d" must be {3 * len(BODY_25)} numbers (BODY_25) or '
-            f"{3 * len(COCO_18)} (COCO), got {len(numbers)}: {shown(numbers)}"
+            f'{record.where}: "{name}" must be {3 * len(BODY_25)} numbers (BODY_25) or '
+            f"{3 * len(COCO_18)} (COCO), got {count}: {shown(numbers)}"
         )
-    joints = record.joints("pose_keypoints_2d", len(layout))
-    return joints[[layout.index(joint) for joint in COCO_KEYPOINTS]]
+    return record.joints(name, count // 3)
 
 
-def _person(joints: npt.NDArray[np.float32]) -> Person:
-    visible = joints[:, 2] > 0
-    keypoints = np.where(visible[:, None], joints, 0)
-    keypoints[:, 2] = np.where(visible, 2, 0)
-    return Person(keypoints, float(joints[visible, 2].mean(dtype=np.float64)))  # float32 sums may overflow
+def _read_track(record: Record) -> int | None:
+    """The person's number in OpenPose's tracking, which is -1 without it."""
+    match record.content.get("person_id"):
+        case [int(track)] if track >= 0:
+            return track
+    return None
+
+
+def _find_layout_of_25(files: Sequence[Path]) -> tuple[str, ...]:
+    """Whether the 25 joints of people are `BODY_25` or `BODY_25B`: most people of the first files tell."""
+    offsets = [offset for joints in _people_of_25(files[:_FILES]) for offset in _off_middle(joints)]
+    return BODY_25B if offsets and np.median(offsets) > _FAR else BODY_25
+
+
+_FILES = 100
+
+#: BODY_25 is trained with a neck and a hip that are in the middle between two joints. With these 10 % of
+#: the distance of the two off, 5 % of COCO's people are beyond this, and 95 % of them are in BODY_25B.
+_FAR = 0.25
+
+
+def _people_of_25(files: Sequence[Path]) -> Iterator[npt.NDArray[np.float32]]:
+    for path in files:
+        with contextlib.suppress(InputError, OSError):  # it is told when it is read for its image
+            people = [_read_numbers(record) for record in _records(path)]
+            yield from (joints for joints in people if joints is not None and len(joints) == len(BODY_25))
+
+
+def _off_middle(joints: npt.NDArray[np.float32]) -> Iterator[float]:
+    """How far the neck and the hip of BODY_25 are off the middle, in distances of shoulders and of hips."""
+    joints = joints.astype(np.float64)
+    for middle, left, right in (("neck", *_SHOULDERS), ("mid_hip", *_HIPS)):
+        three = joints[[BODY_25.index(joint) for joint in (middle, left, right)]]
+        distance = np.linalg.norm(three[1, :2] - three[2, :2])
+        if (three[:, 2] > 0).all() and distance > 0:
+            yield float(np.linalg.norm(three[0, :2] - three[1:, :2].mean(axis=0)) / distance)
+
+
+_SHOULDERS, _HIPS = ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")

@@ -20,11 +20,13 @@ class Person:
     keypoints: (17, 3) float32 x, y in pixels, and COCO visibility: 0 missing, 1 occluded, 2 visible.
     score: how sure the pose is; 1 for an annotation.
     annotation_id: the "id" of the annotation; None where it has none.
+    track_id: the number of the person throughout a video; None where it has none.
     """
 
     keypoints: npt.NDArray[np.float32]
     score: float = 1.0
     annotation_id: int | str | None = None
+    track_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,37 @@ def stack_poses(poses: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.floa
     return np.array(poses, np.float32).reshape(-1, len(COCO_KEYPOINTS), 3)
 
 
+def unit_problem(poses: npt.NDArray[np.float32], size: tuple[int, int]) -> str | None:
+    """What tells that poses (n, 17, 3) are not in pixels of their image of (height, width), if anything does.
+
+    It has to hold for all of them: a single person may be outside of an image.
+    """
+    positions = poses[poses[:, :, 2] > 0][:, :2]
+    if not len(positions):
+        return None
+    if np.abs(positions).max() <= _CORNER < min(size):
+        return (
+            f"all joints are within {_CORNER} pixels of the upper left corner, expected positions in pixels "
+            "(as OpenPose writes them with --keypoint_scale 0)"
+        )
+    if not ((positions >= -0.5) & (positions < np.add(size[::-1], 0.5))).all(axis=1).any():
+        x, y = positions[0]
+        return (
+            f"all joints are outside of the image of {size[1]} x {size[0]}, such as ({x:g}, {y:g}), expected "
+            "positions in its pixels"
+        )
+    return None
+
+
+_CORNER = 2  # pixels; positions in 0..1 or -1..1 may be a little beyond
+
+
 class PoseSource(Protocol):
     """Poses by image, wherever they come from."""
+
+    @property
+    def joint_threshold(self) -> float | None:
+        """The confidence from which a joint is used; None where joints have flags, as in annotations."""
 
     def image_id(self, image: Path) -> int | str | None:
         """The id of the image at a path, None if its poses are not known. Reads neither it nor its poses."""
@@ -62,6 +93,7 @@ class PoseFile:
 
     images: dict[str, ImagePoses]
     names: Callable[[Path], Iterator[str]]
+    joint_threshold: float | None = None
 
     def image_id(self, image: Path) -> int | str | None:
         """The id of the image at a path, None if the file does not list it."""
@@ -98,6 +130,7 @@ class PoseFolder:
     folder: Path
     endings: tuple[str, ...]
     read: Callable[[Path, Path], list[Person]]
+    joint_threshold: float | None = None
 
     def image_id(self, image: Path) -> int | str | None:
         """The id of the image at a path, None if there is no file for it."""
