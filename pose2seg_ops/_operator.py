@@ -194,13 +194,13 @@ class Operator:
         result = kernel(*arguments)
         if result is not NotImplemented:
             return result
-        kinds = zip(self.parameters, arguments, strict=True)
-        name = next(name for name, value in kinds if isinstance(value, Tensor) and type(value) not in _PLAIN)
         with torch._C.DisableTorchFunctionSubclass():
-            arguments = tree_map_only(Tensor, lambda tensor: tensor.as_subclass(Tensor), arguments)
-        result = kernel(*arguments)
+            plain = tree_map_only(Tensor, lambda tensor: tensor.as_subclass(Tensor), arguments)
+        result = kernel(*plain)
         if result is not NotImplemented:
             return result
+        kinds = zip(self.parameters, arguments, strict=True)
+        name = next(name for name, value in kinds if isinstance(value, Tensor) and type(value) not in _PLAIN)
         raise TypeError(f"{name} must be a dense tensor, got one without memory of its own")
 
     def _check_no_tangent(self, arguments: tuple[Any, ...]) -> None:

@@ -148,15 +148,16 @@ def test_pairs_and_sizes_may_come_from_iterators():
         arguments = good_arguments(op.__name__)
         sizes = zip(*zip(*arguments["image_sizes"], strict=True), strict=True)
         assert same(op(**(arguments | {"image_sizes": sizes})), op(**arguments))
+    arguments = good_arguments("affine_align")
+    arguments |= {"input": arguments["input"].double(), "output_size": map(int, (4, 4))}
     with pytest.raises(TypeError, match=r"^matrices must be float64 with float64 input, got float32"):
-        pose2seg_ops.affine_align(
-            torch.zeros(1, 1, 2, 2).double(), torch.zeros(0, 2, 3), torch.zeros(0).long(), map(int, (4, 4))
-        )
+        pose2seg_ops.affine_align(**arguments)
 
 
 def test_a_result_that_no_memory_holds_is_refused():
+    arguments = good_arguments("affine_align") | {"output_size": (2**40, 2**40)}
     with pytest.raises(RuntimeError, match="too large for memory"):
-        skeleton_maps(torch.zeros(1, 4, 3).expand(2**40, 4, 3)[:, :, :], (2**15, 2**15 - 1))
+        pose2seg_ops.affine_align(**arguments)
 
 
 def test_a_dtype_without_a_name_here_is_named_as_torch_does():

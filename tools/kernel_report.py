@@ -151,9 +151,9 @@ def compile_kernels(nvcc: Path, nvdisasm: str, source: Path, architecture: Archi
 
 
 def table(reports: dict[tuple[Path, Architecture], dict[str, Kernel]]) -> Iterator[str]:
-    """Lines of Markdown: a table for each source file."""
+    """Lines of Markdown: a table for each source file that has kernels."""
     names = " / ".join(architecture.name for architecture in ARCHITECTURES)
-    for source in sorted({source for source, _ in reports}):
+    for source in sorted({source for (source, _), kernels in reports.items() if kernels}):
         yield f"\n### {source.relative_to(ROOT)}\n"
         yield f"| kernel | threads | registers {names} | static shared bytes | occupancy {names} |"
         yield "| --- | --- | --- | --- | --- |"
