@@ -4,9 +4,10 @@ Everything random depends on the seed, the epoch and the number of the image alo
 stop anywhere and go on, and be shared by processes, without a change to what it sees.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -287,3 +288,10 @@ def _collate(samples: list[Sample] | InputError) -> Batch | InputError:
 def _prepare_worker(_: int) -> None:
     cv2.setNumThreads(0)  # whose threads do not survive a fork, and the workers are parallel already
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the problem is reported by us
+    sys.excepthook = _ignore_lost_connections
+
+
+def _ignore_lost_connections(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Leave out the traceback of the thread that hands batches over, when the training has ended before."""
+    if not issubclass(kind, (OSError, EOFError)):
+        sys.__excepthook__(kind, error, trace)
