@@ -116,7 +116,7 @@ std::shared_ptr<void> owned(py::object object) {
 
 PyObject* python_object(const Tensor& tensor) { return static_cast<PyObject*>(tensor.object.get()); }
 
-// Tensors whose elements the table cannot show: what is known of them otherwise.
+// A view without elements, of a tensor that DLPack cannot describe: one on the meta device, or not dense.
 Tensor view_without_elements(py::handle object, std::shared_ptr<void> owner) {
   Tensor tensor;
   tensor.dtype = pose2seg::scalar_type(object.attr("dtype")).value_or(ScalarType::kOther);
@@ -176,7 +176,7 @@ bool is_negated(PyObject* tensor) {
   return result.ptr() == Py_True;
 }
 
-// By way of torch's C interface, in half the time that Python takes; nothing where that refuses.
+// Allocates through torch's C interface, in half the time of Python; returns nothing if that fails.
 py::object empty_by_factory(Sizes sizes, const int64_t* strides, ScalarType dtype, const Device& device) {
   const TensorFactory& factory = torch.factory;
   void* created = nullptr;
@@ -192,7 +192,7 @@ py::object empty_by_factory(Sizes sizes, const int64_t* strides, ScalarType dtyp
   return checked(tensor);
 }
 
-// The one that raises what torch has to say of a size that it cannot allocate.
+// Allocates through Python, which raises torch's own exception when memory runs out.
 py::object empty_by_python(Sizes sizes, const int64_t* strides, ScalarType dtype, const Device& device) {
   py::tuple shape(sizes.size()), steps(sizes.size());
   for (size_t i = 0; i < sizes.size(); ++i) {
