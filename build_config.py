@@ -1,4 +1,4 @@
-"""What to build: the compiler, the CUDA toolkit and the GPU architectures that setup.py uses."""
+"""The build configuration: the compiler, the CUDA toolkit and the GPU architectures that setup.py uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NVCC_FLAGS = ["-O3", "-std=c++17", "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-
 
 
 class BuildError(SystemExit):
-    """Ends the build with a message for the user: as a SystemExit it is shown without a traceback."""
+    """Ends the build with a message for the user; a SystemExit is shown without a traceback."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class CudaToolkit:
 
 
 def check_compiler(compiler: str, python_headers: Path) -> None:
-    """Raises BuildError where the C++ compiler or Python.h is missing."""
+    """Raises BuildError if the C++ compiler or Python.h is missing."""
     if shutil.which(compiler) is None:
         raise BuildError(
             f"pose2seg_ops needs a C++ compiler, and {compiler!r} was not found. To install one:\n"
@@ -46,12 +46,13 @@ def check_compiler(compiler: str, python_headers: Path) -> None:
 
 
 def inlining_flags(compiler: str) -> list[str]:
-    """What makes Clang inline all that csrc/cpu/instruction_set.h has flattened, as g++ does by itself."""
+    """Returns the flags with which Clang inlines everything that csrc/cpu/instruction_set.h flattens, as g++
+    does."""
     return ["-mllvm", "-inline-threshold=100000"] if "clang" in _output(compiler, "--version") else []
 
 
 def find_cuda_toolkit(environment: Mapping[str, str]) -> CudaToolkit | None:
-    """The toolkit in CUDA_HOME; where that is not set, of the nvcc on PATH, else in /usr/local/cuda."""
+    """Finds the toolkit in CUDA_HOME or, if it is not set, that of the nvcc on PATH or in /usr/local/cuda."""
     home = environment.get("CUDA_HOME") or environment.get("CUDA_PATH")
     candidates = [f"{home}/bin/nvcc"] if home else ["nvcc", "/usr/local/cuda/bin/nvcc"]
     found = (shutil.which(name, path=environment.get("PATH")) for name in candidates)
@@ -59,7 +60,7 @@ def find_cuda_toolkit(environment: Mapping[str, str]) -> CudaToolkit | None:
     if nvcc is None:
         return None
     version = re.search(r"release (\d+\.\d+)", _output(nvcc, "--version"))
-    # The nvcc on PATH may be a wrapper script anywhere; in a dry run the real one says where it stands.
+    # The nvcc on PATH may be a wrapper script anywhere; a dry run prints the folder of the real one.
     top = re.search(r"TOP=(.*)", _output(nvcc, "--dryrun", "-x", "cu", os.devnull))
     if version is None or top is None:
         return None
@@ -73,12 +74,13 @@ def _output(*command: str) -> str:
 
 
 def wanted_toolkit(environment: Mapping[str, str]) -> CudaToolkit | None:
-    """The toolkit to compile CUDA kernels with, or None to build without them.
+    """Returns the toolkit to compile CUDA kernels with, or None to build without them.
 
-    POSE2SEG_CUDA decides: "auto", the default, takes the toolkit that is there; "0" takes none; "1" insists.
+    The environment variable POSE2SEG_CUDA selects it: "auto", the default, uses a toolkit if one is found;
+    "0" uses none; "1" requires one.
 
     Raises:
-        BuildError: the switch has another value, or it insists and there is no toolkit.
+        BuildError: if POSE2SEG_CUDA has another value, or is "1" and no toolkit is found.
     """
     switch = environment.get("POSE2SEG_CUDA", "auto")
     if switch not in ("auto", "0", "1"):
@@ -94,7 +96,8 @@ def wanted_toolkit(environment: Mapping[str, str]) -> CudaToolkit | None:
 
 
 def cuda_architectures(requested: str | None, toolkit: CudaToolkit) -> list[str]:
-    """TORCH_CUDA_ARCH_LIST as a list; where it is not set, all that nvcc can, and PTX for newer GPUs."""
+    """Returns TORCH_CUDA_ARCH_LIST as a list; by default, all architectures of nvcc, and PTX for newer
+    GPUs."""
     if requested:
         return requested.replace(" ", ";").split(";")
     *older, newest = (name for name in CUDA_ARCHITECTURES if name in toolkit.architectures)
@@ -102,7 +105,8 @@ def cuda_architectures(requested: str | None, toolkit: CudaToolkit) -> list[str]
 
 
 def architecture_flags(architectures: list[str]) -> list[str]:
-    """The arguments of nvcc for compute capabilities such as "9.0", or "12.0+PTX" for newer GPUs as well."""
+    """Returns the nvcc arguments for compute capabilities such as "9.0", or "12.0+PTX" for newer GPUs as
+    well."""
     flags = []
     for architecture in architectures:
         number = architecture.replace(".", "").removesuffix("+PTX")
@@ -113,5 +117,6 @@ def architecture_flags(architectures: list[str]) -> list[str]:
 
 
 def max_jobs(environment: Mapping[str, str]) -> int:
-    """Compiler processes to run at once: MAX_JOBS, or one for each core that this process may use."""
+    """Returns the number of parallel compiler processes: MAX_JOBS, or one per core available to this
+    process."""
     return int(environment.get("MAX_JOBS") or len(os.sched_getaffinity(0)))

@@ -1,4 +1,5 @@
-"""Compiles C++ and CUDA sources into an extension module of Python, with ninja: only what has changed."""
+"""Compiles C++ and CUDA sources into a Python extension module with ninja, which rebuilds only what
+changed."""
 
 from __future__ import annotations
 
@@ -18,23 +19,23 @@ import build_config
 ROOT = Path(__file__).resolve().parent
 CSRC = ROOT / "csrc"
 
-#: The sources that include Python's headers. All others stay compiled when another Python builds.
+#: The sources that include the headers of Python. The others need not be recompiled for another Python.
 PYTHON_SOURCES = [CSRC / "bindings.cpp", *sorted((CSRC / "python").glob("*.cpp"))]
 
-# A formula that is written in two places has to round alike in both: no contraction.
+# No contraction, so that a formula is rounded in the same way wherever it is compiled.
 CXX_FLAGS = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-fopenmp-simd", "-ffp-contract=off"]
 CXX_FLAGS += ["-Wall", "-Wextra"]
 
 
 @dataclass
 class Extension:
-    """What an extension is made of."""
+    """The sources and flags of an extension module."""
 
-    name: str  # of the module, without a package
-    sources: Sequence[Path]  # in C++ whatever their suffix, besides PYTHON_SOURCES
+    name: str  # name of the module, without a package
+    sources: Sequence[Path]  # compiled as C++ whatever their suffix, in addition to PYTHON_SOURCES
     flags: Sequence[str]
-    include: Sequence[Path] = ()  # folders, before csrc
-    python_flags: Sequence[str] = ()  # for PYTHON_SOURCES
+    include: Sequence[Path] = ()  # include folders that precede csrc
+    python_flags: Sequence[str] = ()  # additional flags for PYTHON_SOURCES
     link_flags: Sequence[str] = ()
     nvcc: Path | None = None  # needed for cuda_sources
     cuda_sources: Sequence[Path] = ()
@@ -42,10 +43,10 @@ class Extension:
 
 
 def build(extension: Extension, folder: Path, library: Path, jobs: int) -> None:
-    """Compiles `extension` in `folder`, which keeps its objects, into the file `library`.
+    """Compiles `extension` into the file `library`; object files are kept in `folder`.
 
     Raises:
-        subprocess.CalledProcessError: if a source does not compile; the compiler has said why.
+        subprocess.CalledProcessError: if a source does not compile; the compiler has printed the reason.
     """
     folder.mkdir(parents=True, exist_ok=True)
     library.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +80,6 @@ def _write_rules(writer: Writer, extension: Extension, folder: Path, library: Pa
 
 
 def _write_compiler(writer: Writer, rule: str, command: str, flags: Sequence[str]) -> None:
-    """A rule whose outputs are made again when a header has changed."""
+    """Writes a rule whose outputs are rebuilt if a header changes."""
     command = f"{command} -MD -MF $out.d {' '.join(flags)} -c $in -o $out"
     writer.rule(rule, command, depfile="$out.d", deps="gcc")

@@ -1,4 +1,4 @@
-"""The extension `pose2seg_ops._C`. All metadata is in pyproject.toml."""
+"""Builds the extension `pose2seg_ops._C`. All metadata is in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-sys.path.append(str(Path(__file__).parent))  # which setuptools leaves out
+sys.path.append(str(Path(__file__).parent))  # setuptools does not add it
 
 import build_config
 import compile_extension
@@ -20,7 +20,7 @@ CSRC = compile_extension.CSRC
 
 
 class BuildWithNinja(build_ext):
-    """Compiles with CUDA kernels where there is an nvcc, and without them elsewhere."""
+    """Compiles the extension, with CUDA kernels if nvcc is found."""
 
     def build_extension(self, extension: Extension) -> None:
         compiler = os.environ.get("CXX", "c++")
@@ -28,7 +28,8 @@ class BuildWithNinja(build_ext):
         toolkit = build_config.wanted_toolkit(os.environ)
         described = compile_extension.Extension(
             "_C",
-            sources=[*sorted(CSRC.glob("ops/*.cpp")), *sorted(CSRC.glob("cpu/*.cpp"))],
+            # The slowest to compile come first, so that the cores finish at about the same time.
+            sources=[*sorted(CSRC.glob("cpu/*.cpp")), *sorted(CSRC.glob("ops/*.cpp"))],
             flags=["-O3", "-g0", *build_config.inlining_flags(compiler)],
         )
         if toolkit is None:

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -10,42 +11,45 @@
 #include "ops/ops.h"
 #include "python/torch_runtime.h"
 
-// Every op as a function of Python. pose2seg_ops/_operator.py calls them, directly and as operators of torch.
+// Python bindings of the ops. pose2seg_ops/_operator.py calls them, directly or through the dispatcher.
 
 namespace py = pybind11;
 
 namespace pose2seg {
 namespace {
 
-// Integers out of a sequence. An integer is whatever has __index__.
+// A sequence of integers. Any object with __index__ counts as an integer.
 struct Integers {
   std::vector<int64_t> values;
 };
 
-// The same out of a sequence of pairs.
+// A sequence of pairs of integers, flattened.
 struct Pairs {
   std::vector<int64_t> values;
 };
 
-// The same out of either.
+// A sequence of integers or of pairs of integers, flattened.
 struct FlatOrPairs {
   std::vector<int64_t> values;
 };
 
-// Numbers out of a sequence.
+// A sequence of floating-point numbers.
 struct Numbers {
   std::vector<double> values;
 };
 
-// The items of a list or a tuple. No other sequence: a tensor is one, too.
+// A str. pybind11's own conversion would also accept bytes.
+struct Text {
+  std::string_view value;
+};
+
+// The items of a list or a tuple. Other sequences are rejected, since a tensor is a sequence as well.
 struct Items {
-  std::vector<py::handle> values;
+  py::tuple values;  // owns the items, so that another thread may change the list
 };
 
 bool append(PyObject* item, std::vector<int64_t>& values) {
-  const auto integer = py::reinterpret_steal<py::object>(PyNumber_Index(item));
-  if (!integer) return false;
-  values.push_back(PyLong_AsLongLong(integer.ptr()));
+  values.push_back(PyLong_AsLongLong(item));
   return values.back() != -1 || !PyErr_Occurred();
 }
 
@@ -54,18 +58,14 @@ bool append(PyObject* item, std::vector<double>& values) {
   return values.back() != -1 || !PyErr_Occurred();
 }
 
-bool append(PyObject* item, std::vector<py::handle>& values) {
-  values.emplace_back(item);
-  return true;
-}
-
-// The items of a sequence, or nothing. An iterator is none: after a failure nobody could read it again.
+// Returns the items of a sequence, or null. An iterator is rejected: if the conversion failed, its items
+// could not be read a second time.
 py::object items_of(PyObject* source) {
   if (!PySequence_Check(source)) return {};
   return py::reinterpret_steal<py::object>(PySequence_Fast(source, ""));
 }
 
-// Appends every item of a sequence. On failure a Python exception may be set.
+// Appends every item of a sequence. Returns false on failure, in which case a Python exception may be set.
 template <class Value>
 bool append_all(PyObject* source, std::vector<Value>& values) {
   const py::object items = items_of(source);
@@ -104,8 +104,17 @@ bool load(PyObject* source, Numbers& numbers) {
   return !is_plain_tensor(source) && append_all(source, numbers.values);
 }
 
+bool load(PyObject* source, Text& text) {
+  Py_ssize_t size;
+  const char* characters = PyUnicode_Check(source) ? PyUnicode_AsUTF8AndSize(source, &size) : nullptr;
+  if (characters != nullptr) text.value = {characters, static_cast<size_t>(size)};
+  return characters != nullptr;
+}
+
 bool load(PyObject* source, Items& items) {
-  return (PyList_Check(source) || PyTuple_Check(source)) && append_all(source, items.values);
+  if (!PyList_Check(source) && !PyTuple_Check(source)) return false;
+  items.values = py::reinterpret_steal<py::tuple>(PySequence_Tuple(source));
+  return static_cast<bool>(items.values);
 }
 
 }  // namespace
@@ -113,10 +122,10 @@ bool load(PyObject* source, Items& items) {
 
 namespace pybind11::detail {
 
-// Converts what load() of above takes; Python then sees a TypeError for anything else.
-template <class Sequence>
-struct sequence_caster {
-  PYBIND11_TYPE_CASTER(Sequence, const_name("Sequence"));
+// Converts what an overload of load() accepts; pybind11 raises a TypeError for anything else.
+template <class Value>
+struct loading_caster {
+  PYBIND11_TYPE_CASTER(Value, const_name("object"));
 
   bool load(handle source, bool) {
     if (pose2seg::load(source.ptr(), value)) return true;
@@ -126,15 +135,17 @@ struct sequence_caster {
 };
 
 template <>
-struct type_caster<pose2seg::Integers> : sequence_caster<pose2seg::Integers> {};
+struct type_caster<pose2seg::Integers> : loading_caster<pose2seg::Integers> {};
 template <>
-struct type_caster<pose2seg::Pairs> : sequence_caster<pose2seg::Pairs> {};
+struct type_caster<pose2seg::Pairs> : loading_caster<pose2seg::Pairs> {};
 template <>
-struct type_caster<pose2seg::FlatOrPairs> : sequence_caster<pose2seg::FlatOrPairs> {};
+struct type_caster<pose2seg::FlatOrPairs> : loading_caster<pose2seg::FlatOrPairs> {};
 template <>
-struct type_caster<pose2seg::Numbers> : sequence_caster<pose2seg::Numbers> {};
+struct type_caster<pose2seg::Numbers> : loading_caster<pose2seg::Numbers> {};
 template <>
-struct type_caster<pose2seg::Items> : sequence_caster<pose2seg::Items> {};
+struct type_caster<pose2seg::Text> : loading_caster<pose2seg::Text> {};
+template <>
+struct type_caster<pose2seg::Items> : loading_caster<pose2seg::Items> {};
 
 template <>
 struct type_caster<pose2seg::ScalarType> {
@@ -152,7 +163,7 @@ struct type_caster<pose2seg::ScalarType> {
 namespace pose2seg {
 namespace {
 
-// What Python passes for a parameter of an op.
+// The type that Python passes for each parameter type of an op.
 template <class Parameter>
 struct FromPython {
   using type = Parameter;
@@ -181,8 +192,12 @@ template <>
 struct FromPython<std::span<const double>> {
   using type = Numbers;
 };
+template <>
+struct FromPython<std::string_view> {
+  using type = Text;
+};
 
-// Whether the kernels can be called with an argument as it is.
+// Whether the kernels accept the argument without any conversion.
 template <class Argument>
 bool is_plain(const Argument& argument) {
   if constexpr (std::is_same_v<Argument, py::handle>) return is_plain_tensor(argument);
@@ -198,6 +213,7 @@ const Argument& converted(const Argument& argument) {
 Tensor converted(const py::handle& argument) { return view(argument); }
 std::vector<Tensor> converted(const Items& items) {
   std::vector<Tensor> views;
+  views.reserve(items.values.size());
   for (const py::handle item : items.values) views.push_back(view(item));
   return views;
 }
@@ -205,6 +221,7 @@ const std::vector<int64_t>& converted(const Integers& argument) { return argumen
 Limbs converted(const FlatOrPairs& argument) { return {argument.values.begin(), argument.values.end()}; }
 ImageSizes converted(const Pairs& argument) { return {argument.values.begin(), argument.values.end()}; }
 const std::vector<double>& converted(const Numbers& argument) { return argument.values; }
+std::string_view converted(const Text& argument) { return argument.value; }
 
 py::object returned(const Tensor& tensor) { return to_python(tensor); }
 py::object returned(const std::vector<Tensor>& tensors) {
@@ -219,10 +236,14 @@ py::object returned(const std::vector<std::string>& encoded) {
 }
 template <class... Tensors>
 py::object returned(const std::tuple<Tensors...>& tensors) {
-  return std::apply([](const auto&... each) { return py::make_tuple(to_python(each)...); }, tensors);
+  py::tuple tuple(sizeof...(Tensors));
+  size_t i = 0;
+  std::apply([&](const auto&... each) { ((tuple[i++] = to_python(each)), ...); }, tensors);
+  return tuple;
 }
 
-// An op as a function that returns NotImplemented, and does nothing, where an argument is not a plain tensor.
+// Defines an op as a function that returns NotImplemented, without computing anything, if an argument is not
+// a plain tensor.
 template <class Result, class... Parameters>
 void define(py::module_& m, const char* name, Result (*op)(Parameters...)) {
   m.def(name, [op](const typename FromPython<Parameters>::type&... arguments) -> py::object {

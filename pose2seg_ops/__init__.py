@@ -10,6 +10,7 @@ from .fit_pose_templates import fit_pose_templates
 from .letterbox import letterbox
 from .paste_masks import paste_masks
 from .paste_rle import paste_rle
+from .roi_align import roi_align, roi_align_rotated
 from .skeleton_maps import skeleton_maps
 
 __version__ = "0.1.0"
@@ -26,5 +27,7 @@ __all__ = [
     "letterbox",
     "paste_masks",
     "paste_rle",
+    "roi_align",
+    "roi_align_rotated",
     "skeleton_maps",
 ]

@@ -1,4 +1,4 @@
-"""Reading the arguments of the ops, and saying which one is wrong. The extension checks shapes and ranges."""
+"""Conversion and type checks of the arguments of the ops. The extension checks shapes and ranges."""
 
 import reprlib
 from collections.abc import Callable, Sequence
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 _HALF_PRECISION = (torch.float16, torch.bfloat16)
-_SHOWN = 4  # entries of a list, in a message
+_SHOWN = 4  # number of entries of a list that a message shows
 
 
 def as_size(value: Sequence[int], name: str) -> tuple[int, int]:
-    """`value` as (height, width); TypeError naming the argument when it is anything else."""
+    """Returns `value` as (height, width). Raises TypeError naming the argument for anything else."""
     try:
         height, width = value
         return _as_integer(height), _as_integer(width)
@@ -24,12 +24,13 @@ def as_size(value: Sequence[int], name: str) -> tuple[int, int]:
 
 
 def _as_integer(value: Any) -> Any:
-    """An integer of numpy's as Python's. A size that a graph leaves open stays so: index() would fix it."""
+    """Converts an integer of any type to int. Keeps a SymInt, which index() would specialize."""
     return value if isinstance(value, (int, torch.SymInt)) else index(value)
 
 
 def as_pairs(value: Sequence[Sequence[int]], name: str) -> list[tuple[int, int]]:
-    """`value` as a list of pairs of integers; TypeError naming the argument when it is anything else."""
+    """Returns `value` as a list of pairs of integers. Raises TypeError naming the argument for anything
+    else."""
     pair: Any = value
     pairs = []
     try:
@@ -42,49 +43,54 @@ def as_pairs(value: Sequence[Sequence[int]], name: str) -> list[tuple[int, int]]
 
 
 def as_integers(value: Sequence[Any], name: str) -> list[int]:
-    """A flat list of integers, or of pairs of integers; TypeError naming the argument for anything else."""
+    """Returns a flat list of integers from integers or pairs of integers.
+
+    Raises TypeError naming the argument for anything else.
+    """
     if isinstance(value, Sequence) and all(isinstance(item, (int, torch.SymInt)) for item in value):
         return list(value)
     return [item for pair in as_pairs(value, name) for item in pair]
 
 
 def pairs_of(flat: Sequence[int]) -> list[tuple[int, int]]:
-    """[(a, b), (c, d), ...] of [a, b, c, d, ...]."""
+    """Returns [(a, b), (c, d), ...] for [a, b, c, d, ...]."""
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def as_geometry(tensor: Tensor) -> Tensor:
-    """Matrices or keypoints; in float32 where they are of half precision because of autocast.
+    """Casts matrices or keypoints of half precision to float32 if autocast is enabled.
 
-    A network that predicts them gives them so, and an op with float32 arithmetic takes what it gets, as
-    torch's own do. Without autocast such a tensor is an error: half precision places nothing to the pixel.
+    Under autocast a network predicts them in half precision, and an op that computes in float32 casts its
+    arguments, as torch's own ops do. Without autocast half precision is an error, since it cannot represent
+    positions to the pixel.
     """
     try:
         is_half = tensor.dtype in _HALF_PRECISION
-    except (AttributeError, TypeError):  # not a tensor, which the operator will say
+    except (AttributeError, TypeError):  # not a tensor; the operator raises the error
         return tensor
     return tensor.float() if is_half and _has_autocast(tensor.device.type) else tensor
 
 
 def _has_autocast(device: str) -> bool:
-    # Older releases cannot compile the question whether it is available, which cpu and cuda need not.
+    # Older releases cannot compile is_autocast_available, which is not needed for cpu and cuda.
     is_available = device in ("cpu", "cuda") or torch.amp.is_autocast_available(device)
     return is_available and torch.is_autocast_enabled(device)
 
 
 def check_type(name: str, kind: str, value: Any) -> None:
-    """Raises TypeError where `value` is not of the type `kind` of an operator's schema."""
+    """Raises TypeError unless `value` matches the type `kind` of an operator schema."""
     expected, matches = _EXPECTED[kind]
     if not matches(value):
-        raise TypeError(f"{name} must be {expected}, got {_described(value)}") from None
+        raise TypeError(f"{name} must be {expected}, got {_describe(value)}") from None
 
 
-def _described(value: Any) -> str:
-    """A number or a string as it is, of a list its first entries, of anything else the type."""
+def _describe(value: Any) -> str:
+    """Describes a value in a message: a number or a string by its repr, a list by its first entries, anything
+    else by its type."""
     if value is None or isinstance(value, (bool, int, float, complex, str)):
         return reprlib.repr(value)
     if isinstance(value, (list, tuple)) and value:
-        entries = sorted({_described(entry) for entry in value[:_SHOWN]})
+        entries = sorted({_describe(entry) for entry in value[:_SHOWN]})
         more = ", ..." if len(value) > _SHOWN else ""
         return f"{type(value).__name__} of {', '.join(entries)}{more}"
     kind = type(value)
@@ -120,14 +126,14 @@ def _is_list(value: Any, matches: Callable[[Any], bool]) -> bool:
 
 
 def _fits_64_bits(value: Any) -> bool:
-    """All else that can be wrong with sizes and pairs is found when they are read."""
+    """Checks only the range of integers; other errors in sizes and pairs are found when they are read."""
     if isinstance(value, (list, tuple)):
         return all(map(_fits_64_bits, value))
     return not isinstance(value, int) or _is_integer(value)
 
 
 _SIZES = "integers of 64 bits", _fits_64_bits
-# By the types of an operator's schema.
+# Maps each type of an operator schema to its description and its check.
 _EXPECTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "Tensor": ("a tensor", _is_tensor),
     "Tensor[]": ("a list of tensors", lambda value: _is_list(value, _is_tensor)),
@@ -136,6 +142,7 @@ _EXPECTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "int[]": _SIZES,
     "float[]": ("a list of numbers", lambda value: _is_list(value, _is_number)),
     "float": ("a number", _is_number),
+    "float?": ("a number or None", lambda value: value is None or _is_number(value)),
     "int": ("an integer of 64 bits", _is_integer),
     "bool": ("True or False", lambda value: value is None or hasattr(value, "__bool__")),
     "str": ("a string", lambda value: isinstance(value, str)),

@@ -1,11 +1,11 @@
-"""Loads the compiled kernels beside whichever torch is installed."""
+"""Loads the compiled kernels, which work with any supported release of torch."""
 
 import importlib.util
 
 import torch
 
 if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
-    raise ImportError(f"pose2seg_ops needs torch 2.10 or newer, and this is torch {torch.__version__}")
+    raise ImportError(f"pose2seg_ops needs torch 2.10 or newer, got torch {torch.__version__}")
 if importlib.util.find_spec("pose2seg_ops._C") is None:
     raise ImportError(
         "The kernels of pose2seg_ops have not been compiled for this Python. To compile them:\n"

@@ -1,11 +1,12 @@
-"""How the outputs of the ops lie in memory."""
+"""Memory formats of the outputs of the ops."""
 
 import torch
 from torch import Tensor
 
 
 def is_channels_last(input: Tensor) -> bool:
-    """Whether the channels of `input` (B, C, H, W) lie next to each other: then those of the output do."""
+    """Whether the channels of `input` (B, C, H, W) are adjacent in memory; the output then is channels_last,
+    too."""
     return input.stride(1) == 1 and input.stride(3) != 1
 
 

@@ -1,24 +1,31 @@
-"""The ops as Python calls them and as torch sees them, from eager mode to torch.compile."""
+"""Registers the ops with torch and dispatches their calls, in eager mode and under torch.compile."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
-from types import ModuleType
+from functools import lru_cache, partial
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import _are_functorch_transforms_active, _get_tracing_state, _len_torch_dispatch_stack
+from torch._C import (
+    _are_functorch_transforms_active,
+    _is_tracing,
+    _len_torch_dispatch_stack,
+    _len_torch_function_stack,
+)
 from torch._C._autograd import _profiler_enabled
+from torch._C._functorch import is_functorch_wrapped_tensor, is_legacy_batchedtensor
 from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling
 from torch.nn import Parameter
 from torch.utils._pytree import tree_map_only
 
 from ._arguments import as_geometry, as_integers, as_pairs, as_size, check_type, pairs_of
+from ._autograd import autograd_kernel, directional_derivative, eager_function, save_arguments
 from ._extension import _C
 
 NAMESPACE = "pose2seg_ops"
@@ -29,24 +36,31 @@ _libraries: list[torch.library.Library] = []  # their operators live as long as 
 
 
 class Operator:
-    """One op: a callable that takes the quickest way to the kernels that is right for its arguments.
+    """An op: a callable that takes the fastest path to the kernels that is valid for its arguments.
 
-    In eager mode the extension is called directly. Whatever has to see an operator (torch.compile,
-    torch.export, a trace, a profiler, a dispatch mode, a subclass of Tensor) gets
+    In eager mode the extension is called directly. If something must see the operator (torch.compile,
+    torch.export, a trace, a profiler, a dispatch or function mode, a subclass of Tensor), the call goes to
     `torch.ops.pose2seg_ops.<name>`, which the constructor registers with the same kernels and gradients.
 
     Args:
-        schema: The name, the arguments and the results, as `torch.library` takes them.
-        fake: Takes the same arguments and returns empty results of the right shape.
-        pairs: The names of lists of pairs, which the schema has flat.
-        geometry: The names of the tensors of positions, which are never of half precision. Under autocast
-            they are converted.
-        differentiable: The names of the tensors for which a gradient may be asked for.
-        setup_context, backward: As `torch.library.register_autograd` takes them. Without `backward`, asking
-            for a gradient raises NotImplementedError.
-        reference: The op in plain torch with the same arguments. It runs on devices without kernels.
-        as_tensors, from_tensors: For kernels whose result is not made of tensors: what converts it for torch,
-            and back.
+        schema: The name, arguments and results in the schema language of `torch.library`.
+        fake: The fake kernel: takes the same arguments and returns empty results of the right shape.
+        pairs: The names of arguments that are lists of pairs, which the schema flattens.
+        geometry: The names of tensors of positions, which must not have half precision. Under autocast they
+            are cast to float32.
+        differentiable: The names of the tensors that may require a gradient or carry a tangent.
+        linear: The names of those whose tangents go through the kernel, because the op is linear in them once
+            the options in the dictionary of each have other values.
+        setup_context, backward: See `torch.library.register_autograd`. Without `backward`, an argument that
+            requires a gradient raises NotImplementedError.
+        composite: The op in plain torch with the same arguments as the operator. Forward mode takes its
+            tangents in the arguments in which the op is not linear. Without it, tangents raise
+            NotImplementedError.
+        vmap: The rule of torch.vmap: takes this object and the registered operator, then the arguments that
+            `torch.library.register_vmap` describes.
+        reference: The op in plain torch with the same arguments. It is used on devices without kernels.
+        as_tensors, from_tensors: Convert a result that does not consist of tensors to tensors for torch, and
+            back.
     """
 
     def __init__(
@@ -57,8 +71,11 @@ class Operator:
         pairs: tuple[str, ...] = (),
         geometry: tuple[str, ...] = (),
         differentiable: tuple[str, ...] = (),
-        setup_context: Callable[..., None] | None = None,
+        linear: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        setup_context: Callable[..., None] = save_arguments,
         backward: Callable[..., Any] | None = None,
+        composite: Callable[..., Any] | None = None,
+        vmap: Callable[..., Any] | None = None,
         reference: Callable[..., Any] | None = None,
         as_tensors: Callable[..., Any] | None = None,
         from_tensors: Callable[..., Any] | None = None,
@@ -70,39 +87,54 @@ class Operator:
         self._pairs = pairs
         self._geometry = geometry
         self._differentiable = tuple(map(list(self.parameters).index, differentiable))
+        positions = {name: i for i, name in enumerate(self.parameters)}
+        self._linear = {
+            positions[name]: {positions[option]: value for option, value in changes.items()}
+            for name, changes in linear.items()
+        }
         self._fake = fake
-        self._setup_context = setup_context
-        self._backward = backward
+        self.setup_context = setup_context
+        self.backward: Callable[..., Any] = backward or self._refuse_backward
+        self._composite: Any = composite
+        self._vmap = vmap
         self._reference = reference
         self._as_tensors = as_tensors
         self._from_tensors = from_tensors
-        self._function = _autograd_function(self) if backward else None
+        self._function = eager_function(self) if backward else None
         _operators.append(self)
         self.register(_library(NAMESPACE), _C)
         self.use(NAMESPACE, _C)
 
     def register(self, library: torch.library.Library, extension: ModuleType) -> None:
-        """Defines the operator in a namespace of torch, with the kernels of an extension."""
+        """Defines the operator in the namespace of `library`, with the kernels of an extension."""
         qualified = f"{library.ns}::{self.name}"
         library.define(self.schema)
         for key in ("CPU", "CUDA"):
             library.impl(self.name, self._for_dispatcher(getattr(extension, self.name)), key)
         torch.library.register_fake(qualified, self._fake, lib=library)
+        overload = getattr(getattr(torch.ops, library.ns), self.name).default
         if self._differentiable:
-            torch.library.register_autograd(
-                qualified,
-                self._backward or self._refuse_backward,
-                setup_context=self._setup_context,
-                lib=library,
-            )
+            library.impl(self.name, autograd_kernel(self, overload), "Autograd", with_keyset=True)
+        if self._vmap is not None:
+            torch.library.register_vmap(qualified, partial(self._vmap, self, overload), lib=library)
 
     def use(self, namespace: str, extension: ModuleType) -> None:
-        """Makes later calls use the operators and kernels that `register` was called with."""
+        """Makes later calls use an operator and kernels that were passed to `register`."""
         self._kernel = getattr(extension, self.name)
         self._registered = getattr(getattr(torch.ops, namespace), self.name)
 
     def __call__(self, *arguments: Any) -> Any:
-        if not is_dynamo_compiling() and not _is_observed():
+        # Inlined, since each Python function call adds to the overhead.
+        is_observed = (
+            is_dynamo_compiling()
+            or _len_torch_dispatch_stack()
+            or _len_torch_function_stack()
+            or _is_tracing()
+            or _are_functorch_transforms_active()
+            or _profiler_enabled()
+            or forward_ad._current_level >= 0
+        )
+        if not is_observed:
             try:
                 for i in self._differentiable:
                     if arguments[i].requires_grad and torch.is_grad_enabled():
@@ -114,21 +146,20 @@ class Operator:
                     if result is not NotImplemented:
                         return result
             except (AttributeError, NotImplementedError, TypeError):
-                pass  # another type or device: converted, given to the reference, or named below
-        return self._call_with_care(arguments)
+                pass  # another type or device: handled below
+        return self._call_checked(arguments, bool(is_observed))
 
-    def _call_with_care(self, arguments: tuple[Any, ...]) -> Any:
-        """The same for all arguments and modes that the direct call of the kernel is not made for."""
+    def _call_checked(self, arguments: tuple[Any, ...], is_observed: bool) -> Any:
+        """Handles all arguments and modes for which the kernel cannot be called directly."""
         arguments = tuple(map(self._converted, self.parameters, arguments))
         if not is_dynamo_compiling():
             for (name, kind), value in zip(self.parameters.items(), arguments, strict=True):
                 check_type(name, kind, value)
-            self._check_no_tangent(arguments)
         tensors = self._tensors(arguments)
         if not _has_kernels(tensors[0]):
             return self._call_reference(tensors[0].device, arguments)
-        if is_dynamo_compiling() or _is_observed() or not _PLAIN.issuperset(map(type, tensors)):
-            return self._call_registered(arguments)
+        if is_observed or not all(map(_is_plain, tensors)):
+            return self._call_registered(arguments, is_observed)
         if torch.is_grad_enabled() and any(arguments[i].requires_grad for i in self._differentiable):
             return self._call_with_gradient(arguments)
         return self._kernel(*arguments)
@@ -142,10 +173,10 @@ class Operator:
         _warn_about(device.type)
         return self._reference(*arguments)
 
-    def _call_registered(self, arguments: tuple[Any, ...]) -> Any:
+    def _call_registered(self, arguments: tuple[Any, ...], is_observed: bool) -> Any:
         if self._from_tensors is None:
             return self._registered(*self._with_pairs(_flat, arguments))
-        if is_dynamo_compiling() or _is_observed():
+        if is_observed:
             return self._from_tensors(*self._registered(*self._with_pairs(_flat, arguments)))
         return self._call_with_memory(self._kernel, arguments)
 
@@ -180,7 +211,7 @@ class Operator:
         return tuple(change(value) if name in self._pairs else value for name, value in named)
 
     def _tensors(self, arguments: tuple[Any, ...]) -> list[Tensor]:
-        """All tensors among the arguments, also those in a list."""
+        """Returns all tensors among the arguments, including those in lists."""
         tensors = []
         for kind, value in zip(self.parameters.values(), arguments, strict=True):
             if kind == "Tensor":
@@ -190,7 +221,10 @@ class Operator:
         return tensors
 
     def _call_with_memory(self, kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """A kernel's result, where tensors of a subclass count as plain if they have memory of their own."""
+        """Calls a kernel, treating tensors of a subclass as plain tensors if they have memory of their
+        own."""
+        if is_dynamo_compiling():  # reached if the graph breaks at the operator
+            torch._dynamo.skip_frame("the kernels are not written in Python")
         result = kernel(*arguments)
         if result is not NotImplemented:
             return result
@@ -203,16 +237,23 @@ class Operator:
         name = next(name for name, value in kinds if isinstance(value, Tensor) and type(value) not in _PLAIN)
         raise TypeError(f"{name} must be a dense tensor, got one without memory of its own")
 
-    def _check_no_tangent(self, arguments: tuple[Any, ...]) -> None:
-        for i in self._differentiable if forward_ad._current_level >= 0 else ():
-            if forward_ad.unpack_dual(arguments[i]).tangent is not None:
-                name = list(self.parameters)[i]
-                raise NotImplementedError(
-                    f"{name} carries a tangent, and pose2seg_ops has no forward mode AD"
-                )
-
     def _refuse_backward(self, *_: Any) -> None:
         raise NotImplementedError(f"{self.name} has no gradient")
+
+    def jvp(self, arguments: Sequence[Any], tangents: Sequence[Tensor | None]) -> Any:
+        """The formula of forward mode: the tangent of the result, from those of the arguments."""
+        given = {i: tangent for i, tangent in enumerate(tangents) if tangent is not None}
+        if self._composite is None:
+            name = list(self.parameters)[min(given)]
+            raise NotImplementedError(f"{name} carries a tangent, and {self.name} has no forward mode AD")
+        linear = [i for i in given if i in self._linear]
+        terms = []
+        for i in linear:
+            changes = self._linear[i] | {i: given.pop(i)}
+            terms.append(self._registered(*(changes.get(k, value) for k, value in enumerate(arguments))))
+        if given:
+            terms.append(directional_derivative(self._composite, arguments, given))
+        return sum(terms[1:], start=terms[0])
 
     def _for_dispatcher(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
@@ -220,15 +261,6 @@ class Operator:
             return result if self._as_tensors is None else self._as_tensors(result)
 
         return call
-
-
-def gradient_operator(schema: str, fake: Callable[..., Any], differentiable: tuple[str, ...]) -> Operator:
-    """The operator `<op>_backward...`, whose own gradient raises NotImplementedError once it is computed."""
-
-    def backward(*_: Any) -> None:
-        raise NotImplementedError(f"{schema.partition('_backward')[0]} cannot be differentiated twice")
-
-    return Operator(schema, fake, differentiable=differentiable, backward=backward)
 
 
 def _library(namespace: str) -> torch.library.Library:
@@ -240,14 +272,15 @@ def _library(namespace: str) -> torch.library.Library:
 
 
 def register_extension(namespace: str, extension: ModuleType) -> None:
-    """Registers all ops once more, with the kernels of another extension, such as one that tests compile."""
+    """Registers all ops in another namespace with the kernels of another extension, such as one compiled by
+    tests."""
     for operator in _operators:
         operator.register(_library(namespace), extension)
 
 
 @contextmanager
 def using_extension(namespace: str, extension: ModuleType) -> Iterator[None]:
-    """Makes all ops use what `register_extension` has registered."""
+    """Makes all ops use the kernels of a namespace that `register_extension` has registered."""
     for operator in _operators:
         operator.use(namespace, extension)
     try:
@@ -257,36 +290,18 @@ def using_extension(namespace: str, extension: ModuleType) -> Iterator[None]:
             operator.use(NAMESPACE, _C)
 
 
-def _autograd_function(operator: Operator) -> type[torch.autograd.Function]:
-    """The gradient in eager mode, where a Function around the extension is quicker than the dispatcher."""
-
-    def forward(ctx: Any, *arguments: Any) -> Any:
-        output = operator._kernel(*arguments)
-        if operator._setup_context is not None:
-            operator._setup_context(ctx, arguments, output)
-        return output
-
-    def backward(ctx: Any, *grads: Any) -> Any:
-        assert operator._backward is not None
-        return operator._backward(ctx, *grads)
-
-    name = "".join(word.capitalize() for word in operator.name.split("_"))
-    members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
-    return type(name, (torch.autograd.Function,), members)
-
-
 def _flat(pairs: Iterable[tuple[int, int]]) -> list[int]:
     return [item for pair in pairs for item in pair]
 
 
-def _is_observed() -> bool:
-    """Whether something has to see the operator, so that the extension must not be called directly."""
-    return bool(
-        _len_torch_dispatch_stack()
-        or _get_tracing_state() is not None
-        or _are_functorch_transforms_active()
-        or _profiler_enabled()
-        or forward_ad._current_level >= 0
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor has memory that the kernels can read.
+
+    Transforms of torch.func leave wrappers of tensors in graphs for their gradients, and the option
+    `is_grads_batched` of `torch.autograd.grad` makes others.
+    """
+    return type(tensor) in _PLAIN and not (
+        is_functorch_wrapped_tensor(tensor) or is_legacy_batchedtensor(tensor)
     )
 
 
@@ -298,5 +313,5 @@ def _has_kernels(tensor: Tensor) -> bool:
 def _warn_about(device: str) -> None:
     warnings.warn(
         f"pose2seg_ops has kernels for cpu and cuda, not for {device}: the pure-torch reference runs instead",
-        stacklevel=6,  # the caller's line, past the operator and the op
+        stacklevel=6,  # points at the caller of the public op
     )

@@ -1,4 +1,4 @@
-"""Run lengths as the kernels return them, as tensors, and as the dicts that pycocotools reads."""
+"""Run-length encodings: as the kernels return them, as tensors, and as the dicts of pycocotools."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -9,14 +9,16 @@ from torch import Tensor
 
 
 class RLE(TypedDict):
-    """A mask as pycocotools.mask.encode gives it: `size` is [H, W], `counts` are the compressed runs."""
+    """A mask as pycocotools.mask.encode returns it: `size` is [H, W], `counts` are the compressed run
+    lengths."""
 
     size: list[int]
     counts: bytes
 
 
 def as_tensors(encoded: Sequence[bytes]) -> tuple[Tensor, Tensor]:
-    """The characters of all masks one after the other, uint8, and the number of each mask's, int64."""
+    """Concatenates the characters of all masks: returns them as uint8, and the number of each mask as
+    int64."""
     characters = torch.from_numpy(np.frombuffer(b"".join(encoded), np.uint8).copy())
     return characters, torch.tensor([len(counts) for counts in encoded], dtype=torch.int64)
 

@@ -1,4 +1,4 @@
-"""Affine RoI sampling and skeleton features in one tensor: what a pose-guided head takes in."""
+"""Affine RoI sampling and skeleton features in one tensor: the input of a pose-guided head."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +10,17 @@ from . import reference
 from ._arguments import pairs_of
 from ._layout import is_channels_last, memory_format
 from ._operator import Operator
-from .affine_align import _affine_align_backward_input, _affine_align_backward_matrices
+from ._vmap import fold_into_instances
+from .affine_align import (
+    PLAIN_MODES,
+    _affine_align,
+    _affine_align_backward_input,
+    _affine_align_backward_matrices,
+)
 from .coco import COCO_LIMBS
 from .keypoints import transform_keypoints
-from .skeleton_maps import _skeleton_maps_backward
+from .reference.align_with_skeleton import move_keypoints
+from .skeleton_maps import _skeleton_maps, _skeleton_maps_backward
 
 
 def align_with_skeleton(
@@ -29,29 +36,29 @@ def align_with_skeleton(
     limb_width: float = 1.0,
     signed_visibility: bool = False,
 ) -> Tensor:
-    """`affine_align`, and the `skeleton_maps` of each instance's pose in its window, without a concatenation.
+    """Computes `affine_align` and the `skeleton_maps` of the pose of each instance, without a concatenation.
 
-    Both write into one tensor. The keypoints are moved into the window by `matrices`, whatever the
-    convention; there, one unit is one cell.
+    Both are written into one tensor. `matrices` map the keypoints into the window for every convention;
+    there, one unit is one cell.
 
-    The gradients, to `input`, `keypoints` and `matrices`, are those of the two ops. On other devices than cpu
-    and cuda the reference runs.
+    The derivatives with respect to `input`, `keypoints` and `matrices` are those of the two ops, of any order
+    and in both modes, also under the transforms of `torch.func`. On devices other than cpu and cuda the
+    pure-torch reference runs.
 
     Args:
         input, matrices, batch_index, output_size, convention: As in `affine_align`.
         keypoints: (N, K, 3), the pose of each instance: x, y in pixels of `input`, and visibility. float64
-            with float64 input, else float32 (or, under autocast, half precision).
+            if the input is float64, otherwise float32; under autocast also half precision.
         limbs, sigma, limb_width, signed_visibility: As in `skeleton_maps`, in pixels of the output.
 
     Returns:
-        (N, C + K + 2 L, h, w), of the dtype and device of `input`: its C channels, K confidence maps, then x
-        and y of each of the L limbs; channels_last when the channels of `input` lie next to each other. What
-        cannot be sampled or drawn is zeros, as in the two ops.
+        (N, C + K + 2 L, h, w), with the dtype and device of `input`: its C channels, K confidence maps, then
+        x and y of each of the L limbs; channels_last if the channels of `input` are adjacent in memory.
+        Whatever cannot be sampled or drawn is 0, as in the two ops.
 
     Raises:
         TypeError: if an argument is not a dense tensor, or its dtype or type is not supported.
-        ValueError: if a shape, device, size, convention or number is not, or a limb names no joint.
-        NotImplementedError: at a second derivative, or for a tangent of forward mode.
+        ValueError: if a shape, device, size, convention or number is invalid, or a limb names no joint.
 
     Source: the input of Pose2Seg's segmentation head (Zhang et al., CVPR 2019, section 3.4).
     """
@@ -91,7 +98,7 @@ def _fake(
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     input, keypoints, matrices, batch_index, _, ctx.convention, *ctx.style = inputs
     ctx.input_size, ctx.channels_last = input.shape, is_channels_last(input)
-    # Only the gradient to the matrices looks at the input.
+    # Only the gradient with respect to the matrices needs the input.
     ctx.save_for_backward(input if ctx.needs_input_grad[2] else None, keypoints, matrices, batch_index)
 
 
@@ -102,13 +109,19 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     grad_input = grad_keypoints = grad_matrices = None
     if wants_input:
         grad_input = _affine_align_backward_input(
-            grad_windows, matrices, batch_index, ctx.input_size, ctx.channels_last, ctx.convention
+            grad_windows,
+            matrices,
+            batch_index,
+            ctx.input_size,
+            ctx.channels_last,
+            ctx.convention,
+            *PLAIN_MODES,
         )
     if wants_keypoints or wants_matrices:
         grad_keypoints, grad_matrices = _skeleton_gradients(keypoints, matrices, grad_skeletons, *ctx.style)
     if wants_matrices:
         grad_matrices = grad_matrices + _affine_align_backward_matrices(
-            grad_windows, input, matrices, batch_index, ctx.convention
+            grad_windows, input, matrices, batch_index, ctx.convention, *PLAIN_MODES
         )
     return grad_input, grad_keypoints, grad_matrices, *[None] * 7
 
@@ -122,7 +135,7 @@ def _skeleton_gradients(
     limb_width: float,
     signed_visibility: bool,
 ) -> tuple[Tensor, Tensor]:
-    """To the keypoints and to the matrices that moved them, by way of the moved keypoints."""
+    """Returns the gradients of the keypoints and of the matrices, from that of the transformed keypoints."""
     points, visibility = keypoints.split((2, 1), -1)
     moved = transform_keypoints(keypoints, matrices)
     grad_moved = _skeleton_maps_backward(
@@ -137,7 +150,7 @@ def _skeleton_gradients(
 
 
 def _product(gradient: Tensor, factor: Tensor) -> Tensor:
-    """Their product, 0 where there is no gradient: such a factor need not be finite."""
+    """Returns the product, but 0 where the gradient is 0, even if the factor is not finite."""
     return torch.where(gradient == 0, 0.0, gradient * factor)
 
 
@@ -167,6 +180,24 @@ def _reference(
     )
 
 
+def _composite(
+    input: Tensor,
+    keypoints: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    output_size: tuple[int, int],
+    convention: str,
+    limbs: Sequence[int],
+    sigma: float,
+    limb_width: float,
+    signed_visibility: bool,
+) -> Tensor:
+    windows = _affine_align(input, matrices, batch_index, output_size, convention, *PLAIN_MODES)
+    moved = move_keypoints(keypoints, matrices)
+    style = limbs, sigma, limb_width, 1, signed_visibility, "last"
+    return torch.cat((windows, _skeleton_maps(moved, output_size, *style, input.dtype)), 1)
+
+
 _align_with_skeleton = Operator(
     "align_with_skeleton(Tensor input, Tensor keypoints, Tensor matrices, Tensor batch_index, "
     "SymInt[2] output_size, str convention, int[] limbs, float sigma, float limb_width, "
@@ -176,5 +207,7 @@ _align_with_skeleton = Operator(
     differentiable=("input", "keypoints", "matrices"),
     setup_context=_setup_context,
     backward=_backward,
+    composite=_composite,
+    vmap=fold_into_instances,
     reference=_reference,
 )

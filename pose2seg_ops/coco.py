@@ -1,4 +1,4 @@
-"""The COCO person skeleton: 17 joints, and 19 limbs in the order that Pose2Seg's weights expect."""
+"""The COCO person skeleton: 17 joints, and 19 limbs in the order of the channels of the Pose2Seg weights."""
 
 #: The joints of a person, in COCO's order.
 COCO_KEYPOINTS = (
@@ -21,7 +21,7 @@ COCO_KEYPOINTS = (
     "right_ankle",
 )
 
-#: Pairs of joints (from, to), by their places in `COCO_KEYPOINTS`.
+#: Pairs of joints (from, to), as indices into `COCO_KEYPOINTS`.
 COCO_LIMBS = (
     (0, 1),
     (0, 2),

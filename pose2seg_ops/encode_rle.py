@@ -11,16 +11,16 @@ def encode_rle(masks: Tensor) -> list[RLE]:
     """Encodes masks as `pycocotools.mask.encode` does, byte for byte, without a column-major copy.
 
     Args:
-        masks: (N, H, W), bool or uint8, where every value but 0 belongs to the mask. Any strides; when the
-            columns of a row are not adjacent in memory they are copied.
+        masks: (N, H, W), bool or uint8; every nonzero value belongs to the mask. Any strides; if the columns
+            of a row are not adjacent in memory, the masks are copied.
 
     Returns:
-        One dict per mask: `"size"` is `[H, W]`, `"counts"` are bytes. On a CUDA device the kernels find the
-        runs, whose number nobody knows before; they are read back once, which waits for the device (twice
-        where a mask has more than two runs of ones a column, on average).
+        One dict per mask: `"size"` is `[H, W]`, `"counts"` are bytes. The number of runs is data-dependent,
+        so on a CUDA device they are copied to the host, which synchronises once (twice if a mask has more
+        than two runs of ones per column on average).
 
-        The result is Python data of unknown size, so that torch.compile has to break its graph here. The
-        operator `torch.ops.pose2seg_ops.encode_rle` gives the same bytes as a tensor.
+        The result is Python data of data-dependent size, so torch.compile breaks the graph here. The operator
+        `torch.ops.pose2seg_ops.encode_rle` returns the same bytes as a tensor.
 
     Raises:
         TypeError: if the masks are not a dense tensor of bool or uint8.

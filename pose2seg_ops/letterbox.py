@@ -1,10 +1,11 @@
-"""Letterboxing: photographs of any size into one normalised network input."""
+"""Letterboxing: resizes images of any size into one normalised network input."""
 
 from collections.abc import Sequence
 from numbers import Integral
 
 import torch
-from torch import Tensor
+from torch import Tensor, contiguous_format
+from torch import channels_last as channels_last_format
 
 from . import _layout
 from ._operator import Operator
@@ -17,19 +18,20 @@ def letterbox(
     std: Sequence[float],
     *,
     dtype: torch.dtype = torch.float32,
-    memory_format: torch.memory_format = torch.contiguous_format,
+    memory_format: torch.memory_format = contiguous_format,
 ) -> tuple[Tensor, Tensor]:
     """Resizes images about their centres to fit, pads, swaps BGR to RGB and normalises, in one pass.
 
-    Pixel (x, y) of a W x H image goes to `s (x - W / 2) + w / 2`, likewise y, with `s = min(w / W, h / H)`.
-    Bilinear; what lies outside the image is black before normalisation, so padding becomes `-mean / std`.
+    Pixel (x, y) of a W x H image maps to `s (x - W / 2) + w / 2`, likewise y, with `s = min(w / W, h / H)`.
+    Interpolation is bilinear. The area outside the image is black before normalisation, so padding becomes
+    `-mean / std`.
 
     Args:
-        images: uint8 (H, W, 3) each, BGR as OpenCV reads them, of any sizes and strides, on one device.
+        images: uint8 tensors (H, W, 3), BGR as OpenCV reads them, of any sizes and strides, on one device.
         size: (h, w) of the result, or one number for a square.
         mean, std: Per channel, RGB, for values in [0, 1].
-        dtype: Of the batch: float32, float16 or bfloat16. Arithmetic is float32.
-        memory_format: Of the batch: `torch.contiguous_format` or `torch.channels_last`.
+        dtype: The dtype of the batch: float32, float16 or bfloat16. Arithmetic is float32.
+        memory_format: The format of the batch: `torch.contiguous_format` or `torch.channels_last`.
 
     Returns:
         The batch (B, 3, h, w), RGB, and matrices (B, 2, 3), float32, image -> batch, on the same
@@ -43,12 +45,13 @@ def letterbox(
 
     Source: the input of Pose2Seg (Zhang et al., CVPR 2019).
     """
-    target = (size, size) if isinstance(size, (int, Integral)) else size
-    if not isinstance(memory_format, torch.memory_format):
-        raise TypeError(f"memory_format must be a torch.memory_format, got {memory_format!r}")
-    if memory_format not in (torch.contiguous_format, torch.channels_last):
+    target = (size, size) if type(size) is int or isinstance(size, Integral) else size
+    channels_last = memory_format is channels_last_format
+    if not channels_last and memory_format is not contiguous_format:
+        if not isinstance(memory_format, torch.memory_format):
+            raise TypeError(f"memory_format must be a torch.memory_format, got {memory_format!r}")
         raise ValueError(f"memory_format must be contiguous_format or channels_last, got {memory_format!r}")
-    return _letterbox(images, target, mean, std, dtype, memory_format == torch.channels_last)
+    return _letterbox(images, target, mean, std, dtype, channels_last)
 
 
 def _fake(

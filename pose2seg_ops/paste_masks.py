@@ -1,4 +1,4 @@
-"""Pasting: each instance's probability map back into its image, as a binary mask."""
+"""Mask pasting: resamples the probability map of each instance into its image, as a mask or as opacities."""
 
 from collections.abc import Sequence
 
@@ -14,30 +14,34 @@ def paste_masks(
     batch_index: Tensor,
     image_sizes: Sequence[Sequence[int]],
     *,
-    threshold: float = 0.5,
+    threshold: float | None = 0.5,
 ) -> list[Tensor]:
     """Samples every probability map at the pixels of its image, bilinearly and 0 outside, and thresholds.
 
-    Only the box around each map's footprint in the image is sampled. Positions and means are rounded alike on
-    every device, so that the same pixels are set. Under torch.compile the number of masks of each image is a
-    size that only running tells.
+    Only the bounding box of the footprint of each map is sampled. Positions and interpolated values are
+    rounded in the same way on every device, so the same pixels are set. Under torch.compile the number of
+    masks of each image is an unbacked size.
 
     Args:
         probabilities: (N, h, w); float32, float64, float16 or bfloat16.
-        matrices: (N, 2, 3), image -> map, pixel centres at integers. float64 with float64 probabilities, else
-            float32; under autocast half precision as well, which is taken to float32.
-        batch_index: (N,) int64, the image of each map. Its values decide the shapes of the result: on a CUDA
-            device they are read back, which synchronises; leave the tensor on the CPU to avoid that.
+        matrices: (N, 2, 3), image -> map, pixel centres at integers. float64 if the probabilities are
+            float64, otherwise float32; under autocast also half precision, which is cast to float32.
+        batch_index: (N,) int64, the index of the image of each map. Its values determine the shapes of the
+            result, so a CUDA tensor is copied to the host, which synchronises; pass a CPU tensor to avoid it.
         image_sizes: (H, W) of every image.
-        threshold: In [0, 1]; a pixel belongs to the mask when its probability is above it.
+        threshold: In [0, 1]; a pixel belongs to the mask when its probability is above it. With None the
+            probabilities themselves are returned, as opacities: 255 times each, rounded to the nearest.
 
     Returns:
-        Per image its masks (n_i, H_i, W_i), bool, in the order of the instances. A map
-        whose matrix has no finite inverse gives an empty mask.
+        One tensor per image: its masks (n_i, H_i, W_i), bool, in the order of the instances. With `threshold`
+        None these are its opacities, uint8, the alpha channel of a cut-out. A map whose matrix has no finite
+        inverse gives an empty mask. Neither has a gradient: if probabilities at the resolution of an image
+        need one, `affine_align` with the inverse matrices returns them as floating point.
 
     Raises:
         TypeError: if an argument is not a dense tensor, or its dtype or type is not supported.
-        ValueError: if a shape, size, threshold or image index is not; maps are less than 32768 x 32768.
+        ValueError: if a shape, size, threshold or image index is invalid. Maps must be less than
+            32768 x 32768.
         NotImplementedError: if the device is neither cpu nor cuda.
 
     Source: Pose2Seg (Zhang et al., CVPR 2019): the inverse of its affine-align.
@@ -46,16 +50,21 @@ def paste_masks(
 
 
 def _fake(
-    probabilities: Tensor, matrices: Tensor, batch_index: Tensor, image_sizes: Sequence[int], threshold: float
+    probabilities: Tensor,
+    matrices: Tensor,
+    batch_index: Tensor,
+    image_sizes: Sequence[int],
+    threshold: float | None,
 ) -> list[Tensor]:
     sizes = zip(image_sizes[::2], image_sizes[1::2], strict=True)
     people = torch.library.get_ctx().new_dynamic_size
-    return [probabilities.new_empty(people(), height, width, dtype=torch.bool) for height, width in sizes]
+    dtype = torch.uint8 if threshold is None else torch.bool
+    return [probabilities.new_empty(people(), height, width, dtype=dtype) for height, width in sizes]
 
 
 _paste_masks = Operator(
     "paste_masks(Tensor probabilities, Tensor matrices, Tensor batch_index, SymInt[] image_sizes, "
-    "float threshold) -> Tensor[]",
+    "float? threshold) -> Tensor[]",
     _fake,
     pairs=("image_sizes",),
     geometry=("matrices",),

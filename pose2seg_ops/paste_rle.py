@@ -1,4 +1,4 @@
-"""Pasting straight to run lengths: no mask of the size of an image is ever stored."""
+"""Mask pasting straight to run-length encodings, without storing masks of the size of an image."""
 
 from collections.abc import Sequence
 
@@ -18,25 +18,28 @@ def paste_rle(
     *,
     threshold: float = 0.5,
 ) -> list[list[RLE]]:
-    """The run lengths of the masks that `paste_masks` would give, from the same arguments.
+    """Returns the run-length encodings of the masks that `paste_masks` returns for the same arguments.
 
-    Equal to `encode_rle` of each of those masks, byte for byte. Only each map's footprint in its image is
-    sampled, and only where its columns change is stored: memory grows with the outline, not with the image.
+    The result equals `encode_rle` of each of those masks, byte for byte. Only the footprint of each map is
+    sampled, and only the boundaries of runs are stored, so memory grows with the outline of a mask instead of
+    with the image. On a CUDA device, where the length of the outline is data-dependent, memory grows with the
+    width of the image of each map.
 
     Args:
-        probabilities, matrices, batch_index, image_sizes, threshold: As in `paste_masks`. Leave `batch_index`
-            on the CPU: on a CUDA device it is read back, which is one more wait for the device.
+        probabilities, matrices, batch_index, image_sizes, threshold: As in `paste_masks`. Pass `batch_index`
+            on the CPU: copying it from a CUDA device synchronises once more.
 
     Returns:
-        Per image the dicts of its masks, as in `encode_rle`, in the order of the instances. What that says of
-        waiting for a CUDA device and of torch.compile holds here as well.
+        One list per image: the dicts of its masks, as in `encode_rle`, in the order of the instances.
+        Synchronisation and torch.compile behave as described there.
 
     Raises:
         TypeError: if an argument is not a dense tensor, or its dtype or type is not supported.
-        ValueError: if a shape, size, threshold or image index is not, or an image has 2^31 pixels or more.
+        ValueError: if a shape, size, threshold or image index is invalid, or an image has 2^31 pixels or
+            more.
         NotImplementedError: if the device is neither cpu nor cuda.
 
-    Source: as of `paste_masks` and `encode_rle`.
+    Source: see `paste_masks` and `encode_rle`.
     """
     index = batch_index.cpu() if getattr(batch_index, "is_cuda", False) else batch_index  # read once
     sizes = as_pairs(image_sizes, "image_sizes")

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from . import reference
-from ._arguments import pairs_of
-from ._operator import Operator, gradient_operator
+from ._arguments import as_integers, pairs_of
+from ._gradient_operator import GradientOperator, gradients_of
+from ._operator import Operator
+from ._vmap import fold_into_instances
 from .coco import COCO_LIMBS
 
 
@@ -26,31 +28,35 @@ def skeleton_maps(
 ) -> Tensor:
     """Draws poses as confidence maps and part affinity fields, in one pass.
 
-    Cell (c, r) of a map lies at `stride / 2 - 0.5 + stride * (c, r)` in keypoint units. A joint's confidence
-    is `exp(-d^2 / (2 sigma^2))` where that exceeds about 0.01, else 0. A limb's field holds the unit vector
-    from its first joint to its second, in the cells of their box (widened by `limb_width`, rounded) that are
-    nearer than `limb_width` cells to the line through them. A joint with visibility 0 (or below, or NaN), or
-    not finite, is not drawn.
+    Cell (c, r) of a map lies at `stride / 2 - 0.5 + stride * (c, r)` in keypoint units. The confidence of a
+    joint is `exp(-d^2 / (2 sigma^2))` where that exceeds about 0.01, otherwise 0. The field of a limb holds
+    the unit vector from its first joint to its second, in the cells of their bounding box (widened by
+    `limb_width`, rounded) that are less than `limb_width` cells from the line through them. A joint that is
+    not finite, or whose visibility is not above 0, is not drawn.
 
-    The gradient of x and y is that of the values; where they are cut off is constant. Confidence goes to the
-    person that supplied a cell's value (of equal ones, the first), a field to those whose limb it shows.
-    The gradient of the visibility is 0. Sums have a fixed order: the same bits on every run. On other devices
-    than cpu and cuda the reference runs.
+    The gradient with respect to x and y is that of the values; the cutoffs are treated as constant. The
+    gradient of a confidence goes to the person that supplied the value of the cell (of equal values, the
+    first), that of a field to those whose limb it shows. The gradient with respect to the visibility is 0.
+    Sums have a fixed order, so the bits are the same on every run. On devices other than cpu and cuda the
+    pure-torch reference runs.
+
+    Derivatives of higher order, forward mode and the transforms of `torch.func` are supported. `torch.vmap`
+    is one call of the kernel; tangents and second derivatives are computed in plain torch, which is slower.
 
     Args:
         keypoints: (N, K, 3), or (N, P, K, 3) for P people in each map; x, y, visibility; float32 or float64,
-            and under autocast half precision, which is taken to float32.
-            Within a map people are drawn in order, and confidences keep the maximum.
+            under autocast also half precision, which is cast to float32. The people of a map are drawn in
+            order, and a confidence map keeps the maximum.
         output_size: (h, w) of the maps, in cells.
         limbs: Pairs of joints (from, to), at most 256.
-        sigma: Of the confidence maps, in keypoint units.
+        sigma: Standard deviation of the confidence maps, in keypoint units.
         limb_width: Half the width of a limb, in cells.
         stride: Keypoint units per cell.
-        signed_visibility: Negate the confidence of joints with visibility exactly 1 (labelled but occluded),
+        signed_visibility: Negates the confidence of joints with visibility exactly 1 (labelled but occluded),
             as Pose2Seg's weights expect.
-        limb_overlap: Where limbs of several people cover a cell: `"last"`, the last one's vector, as in
-            Pose2Seg; `"mean"`, the mean of their unit vectors, as in OpenPose.
-        dtype: Of the result; default that of `keypoints`.
+        limb_overlap: The value of a cell that limbs of several people cover: `"last"`, the vector of the last
+            one, as in Pose2Seg; `"mean"`, the mean of their unit vectors, as in OpenPose.
+        dtype: The dtype of the result; by default that of `keypoints`.
 
     Returns:
         (N, K + 2 L, h, w): K confidence maps, then x and y of each of the L limbs; on the device of
@@ -59,7 +65,6 @@ def skeleton_maps(
     Raises:
         TypeError: if an argument is not a dense tensor, or its dtype or type is not supported.
         ValueError: if a shape, size, number or limb_overlap is out of range, or a limb names no joint.
-        NotImplementedError: at a second derivative, or for a tangent of forward mode.
 
     Source: OpenPose (Cao et al., CVPR 2017), as drawn by Pose2Seg (Zhang et al., CVPR 2019, section 3.4).
     """
@@ -130,6 +135,12 @@ def _reference(
     )
 
 
+def _composite_backward(grad: Tensor, keypoints: Tensor, limbs: Sequence[Any], *style: Any) -> Tensor:
+    # In eager mode these are the limbs as the caller gave them.
+    arguments = keypoints, grad.shape[2:], as_integers(limbs, "limbs"), *style, grad.dtype
+    return gradients_of(_reference, arguments, [0], grad)[0]
+
+
 _skeleton_maps = Operator(
     "skeleton_maps(Tensor keypoints, SymInt[2] output_size, int[] limbs, float sigma, float limb_width, "
     "int stride, bool signed_visibility, str limb_overlap, ScalarType? dtype) -> Tensor",
@@ -138,11 +149,16 @@ _skeleton_maps = Operator(
     differentiable=("keypoints",),
     setup_context=_setup_context,
     backward=_backward,
+    composite=_reference,
+    vmap=fold_into_instances,
     reference=_reference,
 )
-_skeleton_maps_backward = gradient_operator(
+_skeleton_maps_backward = GradientOperator(
     "skeleton_maps_backward(Tensor grad, Tensor keypoints, int[] limbs, float sigma, float limb_width, "
     "int stride, bool signed_visibility, str limb_overlap) -> Tensor",
     _fake_backward,
     differentiable=("grad", "keypoints"),
+    linear={"grad": {}},
+    composite=_composite_backward,
+    vmap=fold_into_instances,
 )

@@ -7,7 +7,7 @@
 
 namespace pose2seg {
 
-// x' = a x + b y + c,  y' = d x + e y + f: the rows of a 2x3 matrix.
+// A 2x3 matrix: x' = a x + b y + c, y' = d x + e y + f.
 template <class T>
 struct Affine {
   T a, b, c, d, e, f;
@@ -33,7 +33,7 @@ HOST_DEVICE void store_affine(const Affine<From>& m, T* matrix) {
   for (int i = 0; i < 6; ++i) matrix[i] = T(entries[i]);
 }
 
-// p q - r s, rounded so that it is 0 whenever the exact value is, on every device.
+// Computes p q - r s such that the result is exactly 0 on every device whenever the exact value is 0.
 HOST_DEVICE double difference_of_products(double p, double q, double r, double s) {
   const double rs = r * s;
   return fma(p, q, -rs) + fma(-r, s, rs);
@@ -41,14 +41,24 @@ HOST_DEVICE double difference_of_products(double p, double q, double r, double s
 
 HOST_DEVICE double determinant(const Affine<double>& m) { return difference_of_products(m.a, m.e, m.b, m.d); }
 
-// A singular matrix gives infinities and NaN, which no bounds check lets through.
-HOST_DEVICE Affine<double> inverse(const Affine<double>& m) {
-  const double scale = 1.0 / determinant(m);
-  return {m.e * scale,  -m.b * scale, difference_of_products(m.b, m.f, m.c, m.e) * scale,
-          -m.d * scale, m.a * scale,  difference_of_products(m.c, m.d, m.a, m.f) * scale};
+// Returns 1, or a power of two that scales a very large or very small row such that products of its entries
+// neither overflow nor underflow in double.
+HOST_DEVICE double row_scale(double a, double b) {
+  const double largest = std::fmax(std::fabs(a), std::fabs(b));
+  return largest > 0x1p400 ? 0x1p-600 : largest < 0x1p-400 ? 0x1p600 : 1.0;
 }
 
-// dL/dm from dL/d(m^-1), where m^-1 is finite.
+// The inverse of a singular matrix holds infinities and NaN, which no bounds check accepts.
+HOST_DEVICE Affine<double> inverse(const Affine<double>& matrix) {
+  const double first = row_scale(matrix.a, matrix.b), second = row_scale(matrix.d, matrix.e);
+  const Affine<double> m = {matrix.a * first,  matrix.b * first,  matrix.c * first,
+                            matrix.d * second, matrix.e * second, matrix.f * second};
+  const double scale = 1.0 / determinant(m);
+  return {m.e * scale * first,  -m.b * scale * second, difference_of_products(m.b, m.f, m.c, m.e) * scale,
+          -m.d * scale * first, m.a * scale * second,  difference_of_products(m.c, m.d, m.a, m.f) * scale};
+}
+
+// Computes dL/dm from dL/d(m^-1). The inverse must be finite.
 HOST_DEVICE Affine<double> inverse_gradient(const Affine<double>& inverse, const Affine<double>& grad) {
   const Affine<double>&k = inverse, &g = grad;
   // d(m^-1) = -m^-1 dm m^-1, with a third row (0, 0, 1) in m.

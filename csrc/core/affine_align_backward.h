@@ -3,52 +3,20 @@
 #include <cstdint>
 
 #include "core/affine_footprint.h"
-#include "core/convention.h"
-#include "core/dtype.h"
-#include "core/index_width.h"
+#include "core/affine_windows.h"
 
 struct CUstream_st;
 
 namespace pose2seg {
 
-// What both gradients need of the forward pass. Gradients of the output have its shape and any strides.
-struct AffineAlignBackward {
-  const void* grad;            // (instances, channels, out_height, out_width), any strides
-  const void* matrices;        // (instances, 2, 3) contiguous, float, or double with double data
-  const int64_t* batch_index;  // (instances,); an instance whose index is out of range has no part
-  int64_t batch, channels, height, width;
-  int64_t instances, out_height, out_width;
-  int64_t grad_strides[4];  // in elements: N, C, H, W
-  Convention convention;
-  DType dtype;
+struct AffineAlignBackwardInputParams : AffineWindows {
+  const void* grad;  // (instances, channels, out_height, out_width)
+  void* grad_input;  // (batch, channels, height, width), contiguous or channels_last
 
-  template <class T>
-  HOST_DEVICE Affine<double> matrix(int64_t instance) const {
-    return load_affine(static_cast<const T*>(matrices) + instance * 6);
-  }
-
-  // Rounded as in the forward pass, so that both agree on the taps.
-  template <class T>
-  HOST_DEVICE Affine<T> to_input(int64_t instance) const {
-    return affine_cast<T>(sampling_transform(matrix<T>(instance), convention, height, width));
-  }
-
-  // Whether 32 bits hold every offset in the gradient and in another tensor that has the input's shape.
-  bool offsets_fit_int32(const int64_t (&input_strides)[4]) const {
-    return fits_int32({instances, channels, out_height, out_width}, grad_strides) &&
-           fits_int32({batch, channels, height, width}, input_strides) &&
-           sides_fit_int32({channels, height, width, out_height, out_width});
-  }
-};
-
-struct AffineAlignBackwardInputParams : AffineAlignBackward {
-  void* grad_input;               // (batch, channels, height, width), contiguous or channels_last
-  int64_t grad_input_strides[4];  // in elements: N, C, H, W
-
-  // Scratch of the CUDA kernels, from the first pass to the second.
+  // Scratch memory that the first CUDA pass writes and the second reads.
   void* footprints;  // (instances,) AffineFootprint
 
-  // The first pass, one instance.
+  // The first pass, for one instance.
   template <class T>
   HOST_DEVICE void find_footprint(int64_t instance) const {
     static_cast<AffineFootprint<T>*>(footprints)[instance] =
@@ -61,16 +29,16 @@ struct AffineAlignBackwardInputParams : AffineAlignBackward {
   }
 };
 
-struct AffineAlignBackwardMatricesParams : AffineAlignBackward {
-  const void* input;         // (batch, channels, height, width), any strides
-  int64_t input_strides[4];  // in elements: N, C, H, W
-  void* grad_matrices;       // (instances, 2, 3) contiguous
+struct AffineAlignBackwardMatricesParams : AffineWindows {
+  const void* grad;     // (instances, channels, out_height, out_width)
+  const void* input;    // (batch, channels, height, width)
+  void* grad_matrices;  // (instances, 2, 3) contiguous
 
-  // Scratch of the CUDA kernels, from the first pass to the second.
+  // Scratch memory that the first CUDA pass writes and the second reads.
   Affine<double>* parts;  // (instances, tiles): gradients of the sampling transform
 };
 
-// The tiles of output pixels that the first pass sums in CUDA.
+// The tiles of output pixels that the first CUDA pass reduces.
 constexpr int kGradientTileColumns = 16, kGradientTileRows = 4;
 
 inline int64_t gradient_tiles(int64_t out_height, int64_t out_width) {

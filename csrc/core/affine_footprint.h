@@ -8,8 +8,9 @@
 
 namespace pose2seg {
 
-// Integers [first, last] between two bounds and inside [0, extent); a NaN bounds nothing. Clamped before the
-// conversion, for a bound may be beyond every integer, and after, for T may not hold the extent.
+// Finds the integers [first, last] that lie between two bounds and in [0, extent); a NaN bounds nothing. The
+// value is clamped before the conversion, since a bound may exceed every integer, and after it, since T may
+// not represent the extent exactly.
 template <class T, class Index>
 HOST_DEVICE void integers_between(T low, T high, Index extent, Index& first, Index& last) {
   first = Index(std::fmin(std::fmax(std::ceil(low), T(0)), T(extent)));
@@ -17,17 +18,17 @@ HOST_DEVICE void integers_between(T low, T high, Index extent, Index& first, Ind
   if (last >= extent) last = extent - 1;
 }
 
-// An affine sampling seen from the map that is sampled: which output pixels have a tap on a pixel (u, v) of
-// the map, and its weight. They sample within the square of side 2 around it, hence lie in a small
-// parallelogram of the output. Its rows, and its columns in each row, are bounded from outside, with room
-// for rounding; whether a pixel in there has the tap is for the arithmetic of the sampling itself to say.
-// Pixels are counted in the integer type that they are asked for with: int32_t where the sides are small.
+// The inverse view of an affine sampling: for a pixel (u, v) of the input, which output pixels have a tap on
+// it, and with which weight. These output pixels sample within the square of side 2 around (u, v) and
+// therefore lie in a small parallelogram of the output. The bounds of its rows, and of its columns in each
+// row, are conservative to allow for rounding; tap_weight() decides which of the pixels within the bounds
+// have the tap. Index is the type in which pixels are counted: int32_t if the sides are small enough.
 template <class T>
 struct AffineFootprint {
   Affine<T> to_map;
   int64_t height, width, out_height, out_width;
-  T left, right, top, bottom;  // of the map's pixels with any tap, exclusive
-  T reach_x, reach_y;          // how far from (u, v) a pixel with a tap on it can sample: 1, and rounding
+  T left, right, top, bottom;  // exclusive bounds of the input pixels that have any tap
+  T reach_x, reach_y;          // farthest from (u, v) that a pixel with a tap on it samples
   T column_per_x, column_per_y;
   T row_per_x, row_per_y, row_at_origin, row_reach;
 
@@ -51,14 +52,14 @@ struct AffineFootprint {
                      std::fmin(std::fmax(x0, x1), std::fmax(y0, y1)), Index(out_width), first, last);
   }
 
-  // Of the tap of an output pixel on (u, v); 0 where it has none.
+  // The weight of the tap of an output pixel on (u, v), or 0 if it has none.
   template <class Index>
   HOST_DEVICE T weight(Index u, Index v, Index column, Index row) const {
     const T x = to_map.x(T(column), T(row)), y = to_map.y(T(column), T(row));
     return bilinear_taps(x, y, Index(height), Index(width)).weight(u, v);
   }
 
-  // visit(column, row, weight) for each output pixel with a tap on (u, v), by rows, then columns.
+  // Calls visit(column, row, weight) for each output pixel with a tap on (u, v), row by row.
   template <class Index, class Visit>
   HOST_DEVICE void visit(Index u, Index v, const Visit& visit) const {
     Index row, last_row, column, last_column;
@@ -68,8 +69,8 @@ struct AffineFootprint {
   }
 };
 
-// `to_map`: output pixel -> map coordinates. One that is not finite reaches no pixel; a singular one is as
-// good as any, only that all rows are then looked through.
+// `to_map` maps output pixels to input coordinates. If it is not finite, no pixel has a tap. If it is
+// singular the result is still correct, but all rows are searched.
 template <class T>
 HOST_DEVICE AffineFootprint<T> affine_footprint(const Affine<T>& to_map, int64_t height, int64_t width,
                                                 int64_t out_height, int64_t out_width) {

@@ -4,12 +4,60 @@
 #include <cstdint>
 
 #include "core/host_device.h"
+#include "core/rounded.h"
 #include "core/vector2.h"
 
 namespace pose2seg {
 
-// The four pixels around a point and their weights. A tap outside the map is absent: it counts 0, and the
-// others are not renormalised. A point with no tap inside (or NaN, or infinite) has none present.
+// The four pixels around a point, in the order in which they are summed.
+enum Tap { kUpperLeft, kUpperRight, kLowerLeft, kLowerRight, kTaps };
+
+template <class T>
+struct alignas(16) TapWeights {  // for loads of 16 bytes in CUDA
+  T of[kTaps];
+
+  // The value of an absent tap must be 0.
+  HOST_DEVICE T interpolate(const T (&values)[kTaps]) const {
+    T sum = 0;
+    for (int tap = 0; tap < kTaps; ++tap) sum += of[tap] * values[tap];
+    return sum;
+  }
+
+  // Rounds each product, so that the sum has the same bits on every device.
+  HOST_DEVICE T rounded_interpolate(const T (&values)[kTaps]) const {
+    T sum = rounded_product(of[0], values[0]);
+    for (int tap = 1; tap < kTaps; ++tap) sum += rounded_product(of[tap], values[tap]);
+    return sum;
+  }
+};
+
+// Computes the weights of the four taps from those of the right column and of the lower row.
+template <class T>
+HOST_DEVICE TapWeights<T> bilinear_weights(T right, T lower) {
+  const T left = 1 - right, upper = 1 - lower;
+  return {{upper * left, upper * right, lower * left, lower * right}};
+}
+
+// The derivative of the interpolated value with respect to the point. On a row or a column of pixels, where
+// the derivative jumps, it is that of the side below or to the right. The value of an absent tap must be 0.
+// V is T or a vector of T.
+template <class T, class V>
+HOST_DEVICE void bilinear_slope(T right, T lower, const V (&values)[kTaps], V& x, V& y) {
+  x = (1 - lower) * (values[kUpperRight] - values[kUpperLeft]) +
+      lower * (values[kLowerRight] - values[kLowerLeft]);
+  y = (1 - right) * (values[kLowerLeft] - values[kUpperLeft]) +
+      right * (values[kLowerRight] - values[kUpperRight]);
+}
+
+template <class T>
+HOST_DEVICE Vector2<T> bilinear_slope(T right, T lower, const T (&values)[kTaps]) {
+  Vector2<T> slope;
+  bilinear_slope(right, lower, values, slope.x, slope.y);
+  return slope;
+}
+
+// The four pixels around a point and their weights. A tap outside the map is absent: it counts as 0, and the
+// other weights are not renormalised. A point that is NaN, infinite or far outside has no taps.
 template <class T, class Index = int64_t>
 struct BilinearTaps {
   Index x, y;      // of the upper left tap
@@ -18,44 +66,34 @@ struct BilinearTaps {
 
   HOST_DEVICE bool any() const { return (has_left || has_right) && (has_upper || has_lower); }
 
+  HOST_DEVICE bool has(int tap) const {
+    return (tap / 2 == 0 ? has_upper : has_lower) && (tap % 2 == 0 ? has_left : has_right);
+  }
+
   HOST_DEVICE bool all() const { return has_left && has_right && has_upper && has_lower; }
 
-  // visit(x, y, weight) for each tap present.
+  // Calls visit(x, y, weight) for each tap that is present.
   template <class Visit>
   HOST_DEVICE void visit(const Visit& visit) const {
-    if (has_upper && has_left) visit(x, y, (1 - lower) * (1 - right));
-    if (has_upper && has_right) visit(x + 1, y, (1 - lower) * right);
-    if (has_lower && has_left) visit(x, y + 1, lower * (1 - right));
-    if (has_lower && has_right) visit(x + 1, y + 1, lower * right);
+    const auto weights = bilinear_weights(right, lower);
+    if (has_upper && has_left) visit(x, y, weights.of[kUpperLeft]);
+    if (has_upper && has_right) visit(x + 1, y, weights.of[kUpperRight]);
+    if (has_lower && has_left) visit(x, y + 1, weights.of[kLowerLeft]);
+    if (has_lower && has_right) visit(x + 1, y + 1, weights.of[kLowerRight]);
   }
 
-  // Sum over the taps present of weight * value(x, y).
-  template <class Value>
-  HOST_DEVICE T interpolate(const Value& value) const {
-    T sum = 0;
-    visit([&](Index tap_x, Index tap_y, T weight) { sum += weight * value(tap_x, tap_y); });
-    return sum;
-  }
-
-  // Of the tap at (column, row); 0 where there is none.
+  // The weight of the tap at (column, row), or 0 if there is none.
   HOST_DEVICE T weight(Index column, Index row) const {
     if (!any()) return 0;
     const T wx = column == x ? 1 - right : column == x + 1 ? right : T(0);
     const T wy = row == y ? 1 - lower : row == y + 1 ? lower : T(0);
     return wy * wx;
   }
-
-  // How the interpolated value changes with the point: to the right of it and below where it lies on a row
-  // or a column of pixels and the two sides differ. The value of an absent tap is to be 0.
-  HOST_DEVICE Vector2<T> gradient(T upper_left, T upper_right, T lower_left, T lower_right) const {
-    return {(1 - lower) * (upper_right - upper_left) + lower * (lower_right - lower_left),
-            (1 - right) * (lower_left - upper_left) + right * (lower_right - upper_right)};
-  }
 };
 
 template <class T, class Index>
 HOST_DEVICE BilinearTaps<T, Index> bilinear_taps(T x, T y, Index height, Index width) {
-  // Written so that NaN and coordinates beyond any integer fail before they are converted.
+  // NaN, and coordinates that exceed every integer, must fail this test before they are converted.
   if (!(x > -1 && x < T(width) && y > -1 && y < T(height))) return {};
   const T left = std::floor(x), upper = std::floor(y);
   const auto column = Index(left), row = Index(upper);

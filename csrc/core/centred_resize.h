@@ -7,8 +7,7 @@
 
 namespace pose2seg {
 
-// The plain letterbox: as large as the source fits into the output, and centred there. In pixels of the
-// output.
+// The letterbox resize: scales the source to fit into the output and centres it there. In output pixels.
 struct CentredResize {
   double scale, shift_x, shift_y;
 

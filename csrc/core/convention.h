@@ -6,14 +6,16 @@
 
 namespace pose2seg {
 
-// Where the output pixel (i, j) of an affine-align samples its input, M being input -> output.
+// Where the output pixel (i, j) of affine_align samples its input; M maps input to output.
 enum class Convention {
-  kInteger,    // M^-1 (i, j): pixel centres at integers, as cv2.warpAffine
-  kHalfPixel,  // M^-1 (i + .5, j + .5) - (.5, .5): as grid_sample with align_corners=False
-  kPose2Seg,   // D^-1 M^-1 D (i, j), D = diag(W / (W - 1), H / (H - 1)): what the official weights saw
+  kInteger,    // M^-1 (i, j): pixel centres at integers, as in cv2.warpAffine
+  kHalfPixel,  // M^-1 (i + .5, j + .5) - (.5, .5): as in grid_sample with align_corners=False
+  kPose2Seg,   // D^-1 M^-1 D (i, j), D = diag(W / (W - 1), H / (H - 1)): used to train the official weights
+  kInverse,    // M (i, j): M maps output to input, as in cv2.warpAffine with WARP_INVERSE_MAP
 };
 
-// D^-1 m D multiplies each entry of m by one of these. A side of one pixel has only the coordinate 0.
+// The factors by which D^-1 m D multiplies the entries of m. If a side has one pixel, its only coordinate is
+// 0.
 HOST_DEVICE Affine<double> pose2seg_factors(int64_t height, int64_t width) {
   const bool wide = width > 1, high = height > 1;
   const double shrink_x = double(width - 1) / double(width), shrink_y = double(height - 1) / double(height);
@@ -26,9 +28,10 @@ HOST_DEVICE Affine<double> multiply_entries(const Affine<double>& m, const Affin
   return {m.a * by.a, m.b * by.b, m.c * by.c, m.d * by.d, m.e * by.e, m.f * by.f};
 }
 
-// Output pixel -> input coordinates.
+// Returns the transform from output pixels to input coordinates.
 HOST_DEVICE Affine<double> sampling_transform(const Affine<double>& input_to_output, Convention convention,
                                               int64_t height, int64_t width) {
+  if (convention == Convention::kInverse) return input_to_output;
   Affine<double> m = inverse(input_to_output);
   if (convention == Convention::kHalfPixel) {
     m.c += 0.5 * (m.a + m.b) - 0.5;
@@ -38,10 +41,12 @@ HOST_DEVICE Affine<double> sampling_transform(const Affine<double>& input_to_out
   return m;
 }
 
-// dL/d(input_to_output) from dL/d(sampling transform); zero for a matrix that has no finite inverse.
+// Computes dL/d(input_to_output) from dL/d(sampling transform). The result is zero if the matrix has no
+// finite inverse.
 HOST_DEVICE Affine<double> sampling_transform_gradient(const Affine<double>& input_to_output,
                                                        Affine<double> grad, Convention convention,
                                                        int64_t height, int64_t width) {
+  if (convention == Convention::kInverse) return is_finite(input_to_output) ? grad : Affine<double>{};
   const Affine<double> m = inverse(input_to_output);
   if (!is_finite(m)) return {};
   if (convention == Convention::kHalfPixel) {

@@ -2,10 +2,11 @@
 
 namespace pose2seg {
 
-// The element types of the ops, without torch; each backend maps them to its own C++ types.
+// The floating-point element types of the ops, independent of torch. Each backend maps them to its own C++
+// types.
 enum class DType { kFloat, kDouble, kHalf, kBFloat16 };
 
-// Coordinates and sums: double for double data, float for everything else.
+// The type of coordinates and sums: double for double data, float for everything else.
 template <class T>
 struct Accumulate {
   using type = float;

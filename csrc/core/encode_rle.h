@@ -9,7 +9,7 @@ struct CUstream_st;
 namespace pose2seg {
 
 struct EncodeRleParams {
-  const uint8_t* masks;  // (masks, height, width); neighbouring columns lie next to each other
+  const uint8_t* masks;  // (masks, height, width); the column stride is 1
   int64_t height, width;
   int64_t strides[2];  // mask, row
   MaskBoundaries output;

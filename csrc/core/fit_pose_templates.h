@@ -19,15 +19,15 @@ struct FitPoseTemplatesParams {
   int64_t poses, template_count, joints;
   double source_height, source_width, output_height, output_width;
   FitScore score_kind;
-  DType dtype;  // float or double, of everything but index
+  DType dtype;  // float or double; of every tensor but index
 
-  // From source to output. A fit must magnify more than this.
+  // Scale of the resize from source to output. A fit must magnify by more than this.
   HOST_DEVICE CentredResize letterbox() const {
     return centred_resize(source_height, source_width, output_height, output_width);
   }
 };
 
-// The best of the fits seen so far; on equal scores the template that comes first.
+// The best fit so far. Of equal scores, the template with the lowest index wins.
 struct BestFit {
   Similarity transform;
   double score;
@@ -50,7 +50,7 @@ HOST_DEVICE BestFit fit_template(const FitPoseTemplatesParams& params, int64_t p
   return {fit.transform, fit.score, index};
 }
 
-// The best fit scaled to the output frame, or the plain letterbox with index -1 and score 0.
+// Stores the best fit, scaled to the output frame, or the letterbox resize with index -1 and score 0.
 template <class T>
 HOST_DEVICE void store_fit(const FitPoseTemplatesParams& params, int64_t pose, const BestFit& best) {
   const double width = params.output_width, height = params.output_height;

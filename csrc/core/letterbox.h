@@ -32,7 +32,7 @@ struct LetterboxParams {
   DType dtype;                // of the output; not double
 };
 
-// The taps along one axis only, which all pixels of a column or of a row share.
+// The taps along one axis, which all pixels of a column or of a row share.
 HOST_DEVICE BilinearTaps<float> column_taps(const LetterboxImage& image, int64_t column) {
   return bilinear_taps(image.step * float(column) + image.left, 0.0f, int64_t(1), image.width);
 }
@@ -41,7 +41,7 @@ HOST_DEVICE BilinearTaps<float> row_taps(const LetterboxImage& image, int64_t ro
   return bilinear_taps(0.0f, image.step * float(row) + image.top, image.height, int64_t(1));
 }
 
-// All three channels of one output pixel.
+// Computes all three channels of one output pixel.
 template <class Out>
 HOST_DEVICE void letterbox_pixel(const LetterboxParams& params, const LetterboxImage& image,
                                  const BilinearTaps<float>& across, const BilinearTaps<float>& down,
@@ -50,19 +50,19 @@ HOST_DEVICE void letterbox_pixel(const LetterboxParams& params, const LetterboxI
                                     across.has_left, across.has_right, down.has_upper, down.has_lower};
   const int64_t row = image.strides[0], column = image.strides[1];
   const uint8_t* blue = image.pixels + taps.y * row + taps.x * column;
+  const auto weights = bilinear_weights(taps.right, taps.lower);
   const bool all = taps.all();
   for (int rgb = 0; rgb < 3; ++rgb) {
-    const uint8_t* tap = blue + (2 - rgb) * image.strides[2];
-    float sum;
-    if (all) {
-      sum = (1 - taps.lower) * (1 - taps.right) * float(tap[0]);
-      sum += (1 - taps.lower) * taps.right * float(tap[column]);
-      sum += taps.lower * (1 - taps.right) * float(tap[row]);
-      sum += taps.lower * taps.right * float(tap[row + column]);
-    } else {
-      sum = taps.interpolate(
-          [&](int64_t x, int64_t y) { return float(tap[(y - taps.y) * row + (x - taps.x) * column]); });
-    }
+    const uint8_t* upper_left = blue + (2 - rgb) * image.strides[2];
+    const auto interpolate = [&](const auto& has) {
+      const auto value = [&](Tap tap, int64_t offset) { return has(tap) ? float(upper_left[offset]) : 0; };
+      float sum = weights.of[kUpperLeft] * value(kUpperLeft, 0);
+      sum += weights.of[kUpperRight] * value(kUpperRight, column);
+      sum += weights.of[kLowerLeft] * value(kLowerLeft, row);
+      return sum + weights.of[kLowerRight] * value(kLowerRight, row + column);
+    };
+    const float sum =
+        all ? interpolate([](Tap) { return true; }) : interpolate([&](Tap tap) { return taps.has(tap); });
     output[rgb * params.output_strides[1]] = Out(params.multiply[rgb] * sum + params.add[rgb]);
   }
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "core/affine.h"
 #include "core/bilinear.h"
@@ -10,14 +11,16 @@
 
 namespace pose2seg {
 
-// What pasting needs to know, whether masks or their run lengths come out.
+// The parameters of paste_masks, for masks or opacities, and of paste_rle.
 
-// One person, and where the mask goes: known on the host, since it decides the shape of the output.
+// One instance and the destination of its mask. It is known on the host, since it determines the shape of the
+// output.
 struct PasteTarget {
   int64_t instance;  // row of probabilities and matrices
   int64_t image;
   int64_t height, width;  // of the image
-  bool* mask;             // (height, width), on the device; null where run lengths come out
+  void* pixels;           // (height, width) bytes, on the device; null where run lengths come out
+  int64_t first_stripe;   // of its boundaries, among those of all masks; 0 where pixels come out
 };
 
 struct PasteParams {
@@ -26,19 +29,20 @@ struct PasteParams {
   const PasteTarget* targets;  // on the host
   int64_t target_count;
   int64_t roi_height, roi_width;
-  double threshold;
+  double threshold;  // of masks
   DType dtype;
+  bool opacities;  // whether opacities come out, which are uint8_t, and not masks, which are bool
 };
 
-// Pixels [left, right) x [top, bottom) of an image; everything outside is certainly 0.
+// Pixels [left, right) x [top, bottom) of an image; the mask is 0 everywhere outside.
 struct Footprint {
   int64_t left, right, top, bottom;
 
   HOST_DEVICE bool empty() const { return left >= right || top >= bottom; }
 };
 
-// The box around the image of the RoI, whose taps reach one pixel beyond its corners. A singular or
-// non-finite matrix has none.
+// Returns the bounding box of the RoI in the image, including the taps that reach one pixel beyond its
+// corners. The box of a singular or non-finite matrix is empty.
 HOST_DEVICE Footprint paste_footprint(const Affine<double>& image_to_roi, int64_t roi_height,
                                       int64_t roi_width, int64_t height, int64_t width) {
   const Affine<double> m = inverse(image_to_roi);
@@ -63,35 +67,34 @@ HOST_DEVICE const T* roi_pixels(const PasteParams& params, int64_t instance) {
   return static_cast<const T*>(params.probabilities) + instance * params.roi_height * params.roi_width;
 }
 
-// The bilinear mean of the four taps around a point, in one order of roundings everywhere. A tap outside the
-// RoI is 0.
-template <class T>
-HOST_DEVICE T mean_of_taps(T right, T lower, T upper_left, T upper_right, T lower_left, T lower_right) {
-  const T left = 1 - right, upper = 1 - lower;
-  T sum = rounded_product(rounded_product(upper, left), upper_left);
-  sum += rounded_product(rounded_product(upper, right), upper_right);
-  sum += rounded_product(rounded_product(lower, left), lower_left);
-  return sum + rounded_product(rounded_product(lower, right), lower_right);
+// What a probability becomes: in a mask, whether it is above the threshold; as an opacity, the nearest of 255
+// steps, where everything below 0 and NaN are 0, and everything above 1 is 255.
+template <class Pixel, class T>
+HOST_DEVICE Pixel to_pixel(T probability, T threshold) {
+  if constexpr (std::is_same_v<Pixel, bool>) {
+    return probability > threshold;
+  } else {
+    const T within = probability > 0 ? (probability < 1 ? probability : T(1)) : T(0);
+    return static_cast<Pixel>(static_cast<int32_t>(rounded_product(within, T(255)) + T(0.5)));
+  }
 }
 
-// Whether the probability at a pixel of the image is above the threshold.
-template <class T, class Coordinate, class Index>
-HOST_DEVICE bool paste_pixel(const PasteParams& params, const T* roi, const Affine<Coordinate>& image_to_roi,
-                             Index column, Index row) {
+// The pixel of a mask or an opacity.
+template <class Pixel, class T, class Coordinate, class Index>
+HOST_DEVICE Pixel paste_pixel(const PasteParams& params, const T* roi, const Affine<Coordinate>& image_to_roi,
+                              Index column, Index row) {
   const auto& m = image_to_roi;
   const Coordinate c = Coordinate(column), r = Coordinate(row);
   const auto taps = bilinear_taps(rounded_product(m.a, c) + rounded_product(m.b, r) + m.c,
                                   rounded_product(m.d, c) + rounded_product(m.e, r) + m.f, params.roi_height,
                                   params.roi_width);
   const T* tap = roi + taps.y * params.roi_width + taps.x;
-  const auto value = [&](bool inside, int64_t offset) {
-    return inside ? Coordinate(tap[offset]) : Coordinate(0);
+  const auto value = [&](Tap which) {
+    return taps.has(which) ? Coordinate(tap[which / 2 * params.roi_width + which % 2]) : Coordinate(0);
   };
-  const int64_t below = params.roi_width;
-  return mean_of_taps(taps.right, taps.lower, value(taps.has_upper && taps.has_left, 0),
-                      value(taps.has_upper && taps.has_right, 1),
-                      value(taps.has_lower && taps.has_left, below),
-                      value(taps.has_lower && taps.has_right, below + 1)) > Coordinate(params.threshold);
+  const Coordinate values[] = {value(kUpperLeft), value(kUpperRight), value(kLowerLeft), value(kLowerRight)};
+  return to_pixel<Pixel>(bilinear_weights(taps.right, taps.lower).rounded_interpolate(values),
+                         Coordinate(params.threshold));
 }
 
 }  // namespace pose2seg

@@ -7,8 +7,8 @@
 
 namespace pose2seg {
 
-// `value` as an index in [0, extent]; NaN gives 0. In double, for a float cannot hold every extent, and
-// clamped before the conversion, for the value may be beyond every integer.
+// Returns `value` as an index in [0, extent]; NaN gives 0. It takes a double, since a float cannot hold every
+// extent, and clamps before the conversion, since the value may exceed every integer.
 HOST_DEVICE int64_t clamp_index(double value, int64_t extent) {
   return int64_t(std::fmin(std::fmax(value, 0.0), double(extent)));
 }

@@ -4,9 +4,9 @@
 
 namespace pose2seg {
 
-// Turns the boundaries of a mask into the lengths of its runs, zeros first, and those into COCO's characters.
-// A run that goes on from the foot of a column to the head of the next ends and begins at one position; the
-// two cancel.
+// Turns the boundaries of a mask into the lengths of its runs, starting with zeros, and encodes these as COCO
+// characters. A run that continues from the bottom of one column to the top of the next ends and begins at
+// the same position; these two boundaries cancel.
 template <class Append>
 class RunLengthWriter {
  public:
@@ -25,15 +25,15 @@ class RunLengthWriter {
   }
 
  private:
-  // From the fourth on, a length is written as the difference to the one before the last.
+  // From the fourth run on, a length is stored as its difference from the length two runs before.
   void length(uint32_t value) {
     const int64_t written = index_ > 2 ? int64_t(value) - int64_t(last_two_[index_ % 2]) : int64_t(value);
     last_two_[index_++ % 2] = value;
     characters(written);
   }
 
-  // Five bits a character, lowest first, above them a bit that says whether more follow; the last one's top
-  // bit is the sign.
+  // Each character holds five bits, least significant first, and a sixth bit that is set if more characters
+  // follow. The top bit of the last character is the sign.
   void characters(int64_t value) {
     for (bool more = true; more;) {
       const int64_t bits = value & 0x1f;

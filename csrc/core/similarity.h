@@ -9,7 +9,7 @@ namespace pose2seg {
 
 enum class FitScore { kOverlap, kNorm };
 
-// [a b tx; -b a ty]: a similarity without reflection.
+// The similarity transform [a b tx; -b a ty], without reflection.
 struct Similarity {
   double a, b, tx, ty;
 
@@ -18,11 +18,12 @@ struct Similarity {
 
 struct PoseFit {
   Similarity transform;  // pose frame -> the template's unit square
-  double score;          // 0: does not fit
+  double score;          // 0 if the template does not fit
 };
 
-// Least squares over the joints that pose and template share, and how well they then agree. A pose fits
-// with at least three joints in common and none that the template lacks.
+// Fits the transform by least squares over the joints that the pose and the template share, and scores how
+// well they then agree. A pose fits if it shares at least three joints with the template and has none that
+// the template lacks.
 template <class T>
 HOST_DEVICE PoseFit fit_similarity(const T* pose, const T* target, int64_t joints, FitScore score) {
   double x = 0, y = 0, u = 0, v = 0;
@@ -54,7 +55,8 @@ HOST_DEVICE PoseFit fit_similarity(const T* pose, const T* target, int64_t joint
     dot += px * pu + py * pv;
     cross += py * pu - px * pv;
   }
-  // Joints that all coincide leave a and b open. The original's SVD then gives the smallest solution.
+  // If all joints coincide, a and b are undetermined. The SVD of the original then returns the minimum-norm
+  // solution.
   const double size = x * x + y * y;
   if (spread <= 1e-28 * common * size) {
     spread = size + 1;

@@ -8,10 +8,10 @@
 
 namespace pose2seg {
 
-// Where a confidence map is cut: d^2 / (2 sigma^2) < 4.6025, that is, above about 0.01.
+// The cutoff of a confidence map: d^2 / (2 sigma^2) < 4.6025, which keeps values above about 0.01.
 constexpr double kConfidenceCutoff = 4.6025;
 
-// What a cell holds that the limbs of several people cover.
+// The value of a cell that limbs of several people cover.
 enum class LimbOverlap { kLast, kMean };
 
 template <class T>
@@ -21,7 +21,7 @@ struct Joint {
   HOST_DEVICE bool visible() const { return visibility > 0; }
 };
 
-// Cells of a map; right and bottom are exclusive.
+// A box of cells of a map; right and bottom are exclusive.
 struct Box {
   int left, right, top, bottom;
 
@@ -30,7 +30,7 @@ struct Box {
   }
 };
 
-// Coordinate, in keypoint units, of the centre of cell i of a map with this stride.
+// Returns the coordinate, in keypoint units, of the centre of cell i of a map with this stride.
 template <class T>
 HOST_DEVICE T cell_centre(int cell, T stride) {
   return T(cell) * stride + (stride / 2 - T(0.5));
@@ -41,7 +41,7 @@ HOST_DEVICE Box clamp_to_map(double left, double right, double top, double botto
           int(clamp_index(bottom, height))};
 }
 
-// A box around the cells that a joint's confidence reaches.
+// Returns a box around the cells that the confidence of a joint reaches.
 template <class T>
 HOST_DEVICE Box joint_box(const Joint<T>& joint, T sigma, T stride, int height, int width) {
   if (!joint.visible()) return {};
@@ -50,9 +50,9 @@ HOST_DEVICE Box joint_box(const Joint<T>& joint, T sigma, T stride, int height, 
   return clamp_to_map(x - radius, x + radius + 1, y - radius, y + radius + 1, height, width);
 }
 
-// Draws one more joint over the confidence map's value at (x, y), and tells whether the value is the joint's
-// own now. Signed visibility negates what a labelled but occluded joint (visibility 1) draws over; so with
-// several people their order counts.
+// Draws one more joint over the value of the confidence map at (x, y), and returns whether the value now
+// comes from this joint. With signed visibility, a labelled but occluded joint (visibility 1) negates the
+// value that it is drawn over, so the result depends on the order of people.
 template <class T>
 HOST_DEVICE bool draw_joint(T& value, const Joint<T>& joint, T x, T y, T inverse_two_sigma2,
                             bool signed_visibility) {
@@ -66,8 +66,9 @@ HOST_DEVICE bool draw_joint(T& value, const Joint<T>& joint, T x, T y, T inverse
   return exceeds;
 }
 
-// The cells of one limb: inside the box of its two joints (widened, rounded half to even) and nearer than its
-// width to the infinite line through them. All of them get its direction.
+// The cells of one limb: those within the bounding box of its two joints (widened, then rounded half to even)
+// whose distance to the infinite line through the joints is less than the limb width. All of them hold the
+// direction of the limb.
 template <class T>
 struct Limb {
   T x, y;            // first joint, in cells
@@ -80,7 +81,7 @@ struct Limb {
     return std::fabs((T(column) - x) * unit_y - (T(row) - y) * unit_x) < width;
   }
 
-  // Bounds of the columns that it covers in a row, with room for rounding.
+  // Bounds of the columns that the limb covers in a row, with a margin for rounding.
   HOST_DEVICE void columns(int row, T width, int& first, int& last) const {
     const T along = (T(row) - y) * unit_x / unit_y, reach = width / std::fabs(unit_y);
     const T room = 1 + T(1e-5) * (std::fabs(x) + std::fabs(along) + reach);
@@ -104,7 +105,7 @@ HOST_DEVICE Limb<T> make_limb(const Joint<T>& from, const Joint<T>& to, T width,
   return {x, y, (other_x - x) / length, (other_y - y) / length, length, box};
 }
 
-// A part affinity field's vector in one cell, while people are drawn over it.
+// The vector of a part affinity field in one cell, while people are drawn one after the other.
 template <class T>
 struct FieldCell {
   T sum_x, sum_y;

@@ -8,13 +8,13 @@
 
 namespace pose2seg {
 
-// Limbs travel inside the parameters, so that no launch waits for a copy to the device.
+// Limbs are passed by value inside the parameters, so that no launch waits for a copy to the device.
 constexpr int kMaxLimbs = 256;
 
-// Whose skeletons are drawn into what maps, and how: the same for the maps and for their gradient.
+// Which skeletons are drawn into which maps, and how. The forward pass and the gradient share it.
 struct SkeletonDrawing {
   const void* keypoints;  // (maps, people, joints, 3) contiguous: x, y, visibility
-  const void* matrices;   // (maps, 2, 3) contiguous: moves the keypoints first; null to leave them
+  const void* matrices;   // (maps, 2, 3) contiguous, applied to the keypoints first, or null
   int64_t maps, people, stride;
   double sigma, limb_width;
   int joints, height, width;  // a map has fewer than 2^31 cells
@@ -22,7 +22,7 @@ struct SkeletonDrawing {
   int16_t limbs[kMaxLimbs][2];
   LimbOverlap limb_overlap;
   bool signed_visibility;
-  DType keypoints_dtype;  // float or double, of the matrices too
+  DType keypoints_dtype;  // float or double; also of the matrices
 
   HOST_DEVICE int channels() const { return joints + 2 * limb_count; }
 };
@@ -43,9 +43,10 @@ HOST_DEVICE Limb<T> drawn_limb(const SkeletonDrawing& d, int64_t map, int64_t pe
                    d.width);
 }
 
+// Bounded, so that a joint at the centre of a cell has confidence 1 there, however small sigma is.
 template <class T>
 HOST_DEVICE T inverse_two_sigma2(const SkeletonDrawing& d) {
-  return T(1 / (2 * d.sigma * d.sigma));
+  return T(std::fmin(0.5 / d.sigma / d.sigma, 0x1p100));
 }
 
 }  // namespace pose2seg

@@ -3,12 +3,13 @@
 #include "core/skeleton_drawing.h"
 #include "core/vector2.h"
 
-// How the value of one cell moves with the joints. The edges of what is drawn are constants.
+// Derivatives of the value of one cell with respect to the joints. The boundaries of drawn regions are
+// treated as constant.
 
 namespace pose2seg {
 
-// What the gradient of one cell of joint k's confidence map contributes to that joint of `person`. Only the
-// person that supplied the value has a part in it; the value's sign is that of its derivative.
+// Adds what the gradient of one cell of joint k's confidence map contributes to that joint of `person`. Only
+// the person that supplied the value receives a gradient. The derivative has the sign of the value.
 template <class T>
 HOST_DEVICE Vector2<T> confidence_gradient(const SkeletonDrawing& d, int64_t map, int64_t person, int k,
                                            int column, int row, T grad) {
@@ -25,7 +26,7 @@ HOST_DEVICE Vector2<T> confidence_gradient(const SkeletonDrawing& d, int64_t map
   return {scale * (x - joint.x), scale * (y - joint.y)};
 }
 
-// The weight, in a cell that it covers, of the direction of `person`'s limb l in the field's vector.
+// Returns the weight of the direction of limb l of `person` in the vector of a cell that the limb covers.
 template <class T>
 HOST_DEVICE T limb_weight(const SkeletonDrawing& d, int64_t map, int64_t person, int l, int column, int row) {
   const bool mean = d.limb_overlap == LimbOverlap::kMean;
@@ -38,8 +39,9 @@ HOST_DEVICE T limb_weight(const SkeletonDrawing& d, int64_t map, int64_t person,
   return T(1) / T(covering);
 }
 
-// Gradient of a limb's second joint, in keypoint units, from that of its direction; the first joint's is the
-// opposite. The part along the limb has no effect. None where the limb is too short for a finite one.
+// Computes the gradient of the second joint of a limb, in keypoint units, from the gradient of its direction;
+// the gradient of the first joint is the opposite. The component along the limb has no effect. The result is
+// zero if the limb is too short for a finite gradient.
 template <class T>
 HOST_DEVICE Vector2<T> direction_gradient(const Limb<T>& limb, T stride, const Vector2<T>& grad) {
   const T inverse_length = 1 / (limb.length * stride);

@@ -9,8 +9,8 @@ struct CUstream_st;
 namespace pose2seg {
 
 struct SkeletonMapsParams {
-  SkeletonDrawing drawing;    // of at least one person a map
-  void* output;               // (maps, joints + 2 limbs, height, width): channels or columns are neighbours
+  SkeletonDrawing drawing;    // with at least one person per map
+  void* output;               // (maps, joints + 2 limbs, height, width); channel or column stride 1
   int64_t output_strides[4];  // in elements
   DType output_dtype;
 };

@@ -11,7 +11,7 @@ namespace pose2seg {
 struct SkeletonMapsBackwardParams {
   SkeletonDrawing drawing;
   const void* grad;         // (maps, joints + 2 limbs, height, width), any strides
-  void* grad_keypoints;     // (maps, people, joints, 3) contiguous, of the keypoints' dtype
+  void* grad_keypoints;     // (maps, people, joints, 3) contiguous, in the dtype of the keypoints
   int64_t grad_strides[4];  // in elements
   DType grad_dtype;
 };

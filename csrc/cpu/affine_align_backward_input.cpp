@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "core/affine_align_backward.h"
@@ -8,19 +9,20 @@
 #include "cpu/parallel.h"
 #include "cpu/row_taps.h"
 #include "cpu/tasks.h"
+#include "cpu/transpose.h"
 
-// Reads every gradient of the output once for each band of the input that it has taps in, nearly always one,
-// and writes each gradient of the input once. Threads share out bands of rows of the input, and in these
-// slices of the channels. A task adds to sums of its own, in a fixed order: the instances' pixels one after
-// the other.
+// Reads every output gradient once for each band of the input that it has taps in, which is nearly always
+// one, and writes every input gradient once. Threads divide the input into bands of rows, and these into
+// slices of channels. Each task accumulates into its own sums in a fixed order: one instance after the other,
+// pixel by pixel.
 
 namespace pose2seg {
 namespace {
 
-// Channels of a slice: one vector, or where it makes whole pieces of memory, several.
-constexpr int kNarrow = 16, kWide = 64;
+// The channels of a slice: one vector, or several if together they fill whole cache lines.
+constexpr int kNarrow = kLanes, kWide = 64;
 
-// The sums of a band, all told, so that they stay in the second cache.
+// The maximum number of sums of a band, such that they stay in the L2 cache.
 constexpr int64_t kBandSums = 1 << 16;
 
 template <class T, int kSlice>
@@ -52,15 +54,15 @@ class InputGradient {
   }
 
  private:
-  // A power of two, so that floating-point numbers hold where the bands of any map begin.
+  // A power of two, so that floating-point numbers represent the first row of every band exactly.
   static int64_t band_rows(int64_t row_sums, int64_t height) {
     int64_t rows = 1;
     while (rows < height && 2 * rows * row_sums <= kBandSums) rows *= 2;
     return rows;
   }
 
-  // Rounding keeps the order of coordinates along rows and columns, so that the corners bound them all. Where
-  // they overflow to NaN there is no telling.
+  // Rounding preserves the order of coordinates along rows and columns, so the corners bound all of them. If
+  // a corner overflows to NaN, there is no bound.
   bool reaches(int64_t instance, const MapRows& map) const {
     const auto to_input = p_.to_input<Compute>(instance);
     const auto right = Compute(p_.out_width - 1), bottom = Compute(p_.out_height - 1);
@@ -70,18 +72,17 @@ class InputGradient {
   }
 
   const T* gradients(int64_t instance, int64_t row, int64_t channel) const {
-    return static_cast<const T*>(p_.grad) + instance * p_.grad_strides[0] + channel * p_.grad_strides[1] +
-           row * p_.grad_strides[2];
+    return static_cast<const T*>(p_.grad) + instance * p_.output_strides[0] + channel * p_.output_strides[1] +
+           row * p_.output_strides[2];
   }
 
   void add_row(const RowTaps<Compute>& taps, const T* grad, int64_t channels) {
-    for_each_element(p_.grad_strides, taps.begin, taps.end, channels,
-                     [&](int64_t place, int64_t stored) { slices_[place] = Compute(grad[stored]); });
+    read_slices(grad, channels, taps.begin, taps.end);
     Compute* sums = sums_.data();
     for (int64_t column = taps.begin; column < taps.end; ++column) {
       const Compute* slice = &slices_[column * kSlice];
       taps.visit(column, [&](int64_t offset, Compute weight) {
-        // Or an infinite gradient would be NaN here, and nothing on a GPU.
+        // Otherwise an infinite gradient would become NaN here, but not on a GPU.
         if (weight == 0) [[unlikely]]
           return;
 #pragma omp simd
@@ -91,28 +92,52 @@ class InputGradient {
   }
 
   void store_row(const Task& task, int64_t row, const Compute* sums) const {
-    T* to = static_cast<T*>(p_.grad_input) + task.map * p_.grad_input_strides[0] +
-            task.channel * p_.grad_input_strides[1] + row * p_.grad_input_strides[2];
-    for_each_element(p_.grad_input_strides, 0, p_.width, task.channels,
-                     [&](int64_t place, int64_t stored) { to[stored] = T(sums[place]); });
+    T* to = static_cast<T*>(p_.grad_input) + task.map * p_.input_strides[0] +
+            task.channel * p_.input_strides[1] + row * p_.input_strides[2];
+    write_slices(sums, task.channels, to);
   }
 
-  // visit(place among slices, offset in a tensor with these strides) in the order of the tensor's memory.
-  template <class Visit>
-  static void for_each_element(const int64_t (&strides)[4], int64_t begin, int64_t end, int64_t channels,
-                               const Visit& visit) {
-    if (strides[1] == 1) {
+  void read_slices(const T* grad, int64_t channels, int64_t begin, int64_t end) {
+    const int64_t to_plane = p_.output_strides[1], to_column = p_.output_strides[3];
+    if (to_plane == 1) {
       for (int64_t column = begin; column < end; ++column)
-        for (int64_t c = 0; c < channels; ++c) visit(column * kSlice + c, column * strides[3] + c);
-    } else {
-      for (int64_t c = 0; c < channels; ++c)
-        for (int64_t column = begin; column < end; ++column)
-          visit(column * kSlice + c, column * strides[3] + c * strides[1]);
+        for (int64_t c = 0; c < channels; ++c)
+          slices_[column * kSlice + c] = Compute(grad[column * to_column + c]);
+      return;
     }
+    for_each_square(begin, end, channels, [&](int64_t column, int64_t c, int64_t columns, int64_t some) {
+      Lanes<Compute> square[kLanes];
+      read_square(grad + column * to_column + c * to_plane, {to_plane, to_column, some, columns}, square);
+      for (int64_t i = 0; i < columns; ++i)
+        std::memcpy(&slices_[(column + i) * kSlice + c], &square[i], sizeof square[i]);
+    });
+  }
+
+  void write_slices(const Compute* sums, int64_t channels, T* to) const {
+    const int64_t to_plane = p_.input_strides[1], to_column = p_.input_strides[3];
+    if (to_plane == 1) {
+      for (int64_t column = 0; column < p_.width; ++column)
+        for (int64_t c = 0; c < channels; ++c) to[column * to_column + c] = T(sums[column * kSlice + c]);
+      return;
+    }
+    for_each_square(0, p_.width, channels, [&](int64_t column, int64_t c, int64_t columns, int64_t some) {
+      Lanes<Compute> square[kLanes];
+      for (int64_t i = 0; i < columns; ++i)
+        std::memcpy(&square[i], sums + (column + i) * kSlice + c, sizeof square[i]);
+      write_square(square, {to_plane, to_column, some, columns}, to + column * to_column + c * to_plane);
+    });
+  }
+
+  // Calls visit(column, channel, columns, channels) for the squares that cover a row of slices.
+  template <class Visit>
+  static void for_each_square(int64_t begin, int64_t end, int64_t channels, const Visit& visit) {
+    for (int64_t column = begin; column < end; column += kLanes)
+      for (int64_t c = 0; c < channels; c += kLanes)
+        visit(column, c, std::min<int64_t>(kLanes, end - column), std::min<int64_t>(kLanes, channels - c));
   }
 
   const AffineAlignBackwardInputParams& p_;
-  int64_t rows_;                 // of a band
+  int64_t rows_;                 // rows of a band
   std::vector<Compute> sums_;    // (rows, width, slice)
   std::vector<Compute> slices_;  // (out_width, slice)
 };
@@ -121,7 +146,8 @@ template <class T, int kSlice>
 void run(const AffineAlignBackwardInputParams& p) {
   const InputGradient<T, kSlice> prepared(p);
   const Tasks tasks = prepared.tasks();
-  // Dealt out one by one: instances cover a part of the map, and elsewhere there is little to do.
+  // Bands are scheduled one by one, since instances cover only a part of the map and the other bands are
+  // cheap.
   const int64_t workers = std::min(thread_count(), tasks.count());
   parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
     auto gradient = prepared;
@@ -134,7 +160,7 @@ void run(const AffineAlignBackwardInputParams& p) {
 }  // namespace
 
 void affine_align_backward_input_cpu(const AffineAlignBackwardInputParams& p) {
-  const bool channels_last = p.grad_strides[1] == 1 && p.grad_input_strides[1] == 1;
+  const bool channels_last = p.output_strides[1] == 1 && p.input_strides[1] == 1;
   const bool wide = channels_last && p.channels >= kWide;
   dispatch_floating(p.dtype, [&](auto type) {
     using T = decltype(type);

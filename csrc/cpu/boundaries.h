@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "core/mask_boundaries.h"
@@ -8,25 +9,27 @@
 
 namespace pose2seg {
 
-// Fills `output` from find(mask, stripe, found), which appends the boundaries of one stripe of a mask to
-// `found` in ascending order. Threads share out the stripes, so that a single mask keeps them all busy.
-template <class Find>
-void find_boundaries(const MaskBoundaries& output, const Find& find) {
-  std::vector<std::vector<uint32_t>> found(output.masks * output.stripes);
-  parallel_for(0, static_cast<int64_t>(found.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) find(i / output.stripes, i % output.stripes, found[i]);
-  });
-  for (int64_t mask = 0; mask < output.masks; ++mask) {
-    int64_t count = 0;
-    for (int64_t stripe = 0; stripe < output.stripes; ++stripe) {
-      const auto& part = found[mask * output.stripes + stripe];
-      const auto size = static_cast<int64_t>(part.size());
-      const int64_t fitting = std::clamp<int64_t>(output.capacity - count, 0, size);
-      std::copy_n(part.begin(), fitting, output.boundaries + mask * output.capacity + count);
-      count += size;
+// Fills `output.found` by calling find(mask, stripe, part), which appends the boundaries of one stripe of a
+// mask to `part` in ascending order; stripes(mask) are those that have any. The work is divided by stripes,
+// so that a single mask keeps all threads busy.
+template <class Stripes, class Find>
+void find_boundaries(const MaskBoundaries& output, const Stripes& stripes, const Find& find) {
+  std::vector<int64_t> starts{0};  // mask i has the parts from starts[i] to starts[i + 1]
+  for (int64_t mask = 0; mask < output.masks; ++mask) starts.push_back(starts.back() + stripes(mask).count);
+  std::vector<std::vector<uint32_t>> parts(starts.back());
+  parallel_for(0, starts.back(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t mask = std::upper_bound(starts.begin(), starts.end(), i) - starts.begin() - 1;
+      find(mask, stripes(mask).first + i - starts[mask], parts[i]);
     }
-    output.counts[mask] = static_cast<uint32_t>(count);
-  }
+  });
+  parallel_for(0, output.masks, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t mask = begin; mask < end; ++mask)
+      for (int64_t i = starts[mask]; i < starts[mask + 1]; ++i) {
+        const std::vector<uint32_t> part = std::move(parts[i]);
+        output.found[mask].insert(output.found[mask].end(), part.begin(), part.end());
+      }
+  });
 }
 
 }  // namespace pose2seg

@@ -5,8 +5,8 @@
 
 #include "cpu/boundaries.h"
 
-// Reads every mask once, a stripe of columns at a time and in that row by row, eight pixels at once against
-// the eight above them: where nothing changes, and that is nearly everywhere, nothing else is done.
+// Reads every mask once, in stripes of columns, row by row. Eight pixels at a time are compared with the
+// eight above them; if they are equal, which is by far the most common case, there is nothing else to do.
 
 namespace pose2seg {
 namespace {
@@ -39,9 +39,13 @@ void walk_stripe(const EncodeRleParams& p, const uint8_t* mask, int64_t stripe,
 }  // namespace
 
 void encode_rle_cpu(const EncodeRleParams& params) {
-  find_boundaries(params.output, [&](int64_t mask, int64_t stripe, std::vector<uint32_t>& found) {
-    walk_stripe(params, params.masks + mask * params.strides[0], stripe, found);
-  });
+  const bool has_pixels = params.height > 0 && params.width > 0;
+  const MaskStripes all = {0, has_pixels ? stripe_count(params.height, params.width) : 0};
+  find_boundaries(
+      params.output, [&](int64_t) { return all; },
+      [&](int64_t mask, int64_t stripe, std::vector<uint32_t>& found) {
+        walk_stripe(params, params.masks + mask * params.strides[0], stripe, found);
+      });
 }
 
 }  // namespace pose2seg

@@ -3,9 +3,9 @@
 #include "cpu/parallel.h"
 #include "cpu/template_bounds.h"
 
-// Reads every pose, and the templates (which stay in cache) once for each, writes one matrix a pose. Fits the
-// template with the highest bound, and then those whose bound its score does not exceed. Threads share out
-// poses.
+// Reads every pose once, and the templates (which stay in cache) once per pose; writes one matrix per pose.
+// Fits the template with the highest upper bound first, then only those whose bound is at least the best
+// score so far. Threads divide the poses.
 
 namespace pose2seg {
 namespace {
@@ -28,7 +28,7 @@ BestFit best_fit(const FitPoseTemplatesParams& params, int64_t pose, TemplateBou
 
 template <class T>
 void fit_all(const FitPoseTemplatesParams& params) {
-  // Fewer poses are fitted sooner than another thread is woken.
+  // Fitting fewer poses takes less time than waking another thread.
   constexpr int64_t kGrain = 32;
   parallel_for(0, params.poses, kGrain, [&](int64_t begin, int64_t end) {
     auto bounds = TemplateBounds::of<T>(params);

@@ -2,16 +2,16 @@
 
 #include <string_view>
 
-// Wide vector instructions, and one build that runs everywhere: a loop is compiled for several instruction
-// sets, and which of them runs is decided by the machine that it runs on.
+// Runtime dispatch to wide vector instructions: a loop is compiled for several instruction sets, and the CPU
+// that it runs on determines which version is used.
 
 namespace pose2seg {
 
 enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
 
-// Chooses by the name that torch.backends.cpu.get_cpu_capability() gives the one torch uses for its own
-// kernels: the widest that the machine has, or less where ATEN_CPU_CAPABILITY=default or =avx2 asks for less.
-// Before the first call it is the baseline.
+// Selects an instruction set by the name that torch.backends.cpu.get_cpu_capability() returns: the widest
+// that the CPU supports, or a narrower one if ATEN_CPU_CAPABILITY is default or avx2. The baseline is used
+// until this is called.
 void use_instruction_set(std::string_view capability);
 
 InstructionSet instruction_set();
@@ -32,9 +32,9 @@ void run_with_avx512(const Body& body) {
 }
 #endif
 
-// Calls body(), compiled with all the functions that it calls and that can be inlined. To be used around
-// loops that are worth it, within a task of parallel_for. The results are the same bits with every
-// instruction set: the compiler may neither fuse nor reorder operations on floating-point numbers.
+// Calls body(), compiled for the selected instruction set together with all functions that can be inlined
+// into it. Use it around hot loops, within a task of parallel_for. The results have the same bits with every
+// instruction set, since the compiler may neither fuse nor reorder floating-point operations.
 template <class Body>
 void with_wide_instructions(const Body& body) {
 #ifdef POSE2SEG_COMPILE_FOR

@@ -5,8 +5,8 @@
 #include "cpu/dispatch.h"
 #include "cpu/parallel.h"
 
-// Reads the four taps of every output pixel, writes each output once; rows of padding are only written.
-// Threads share out the output rows. Where the columns lie in an image is worked out once for all its rows.
+// Reads the four taps of every output pixel and writes each output once; padding rows are only written.
+// Threads divide the output rows. The taps of the columns are computed once for all rows of an image.
 
 namespace pose2seg {
 namespace {

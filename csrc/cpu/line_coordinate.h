@@ -5,8 +5,8 @@
 
 namespace pose2seg {
 
-// The first t in [begin, end) with holds(t), for a predicate that is false up to some t and true from there
-// on; end if there is none. Looks around `guess`.
+// Returns the first t in [begin, end) for which holds(t) is true, or end if there is none. The predicate must
+// be false up to some t and true from there on. The search starts at `guess`.
 template <class Holds>
 int64_t first_where(double guess, int64_t begin, int64_t end, const Holds& holds) {
   auto t = static_cast<int64_t>(std::fmin(std::fmax(guess, double(begin)), double(end)));
@@ -15,9 +15,9 @@ int64_t first_where(double guess, int64_t begin, int64_t end, const Holds& holds
   return t;
 }
 
-// One coordinate along a row or a column of pixels, step * t + offset + shift, with the roundings of
-// Affine::x and Affine::y: each of the three operations keeps the order of the t, so the t whose coordinate
-// lies in an interval are neighbours.
+// One coordinate along a row or a column of pixels, step * t + offset + shift, rounded as Affine::x and
+// Affine::y round it. Each of the three operations is monotonic in t, so the t whose coordinate lies in an
+// interval are consecutive.
 template <class T>
 struct LineCoordinate {
   T step, offset, shift;
@@ -27,7 +27,7 @@ struct LineCoordinate {
     return step * T(t) + offset + shift;
   }
 
-  // Shrinks [begin, end) to the t with low < coordinate < high.
+  // Narrows [begin, end) to the t with low < coordinate < high.
   void narrow(T low, T high, int64_t& begin, int64_t& end) const {
     const auto after_low = [&](int64_t t) { return (*this)(t) > low; };
     const auto before_high = [&](int64_t t) { return (*this)(t) < high; };

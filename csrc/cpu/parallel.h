@@ -7,8 +7,8 @@
 
 namespace pose2seg {
 
-// Functions of torch's C interface (torch/csrc/stable/c/shim.h), so that the kernels share torch's threads
-// and obey torch.set_num_threads. Without them, everything runs on the calling thread.
+// Functions of torch's C interface (torch/csrc/stable/c/shim.h), through which the kernels share torch's
+// threads and obey torch.set_num_threads. Without them everything runs on the calling thread.
 struct ThreadPool {
   int32_t (*parallel_for)(int64_t begin, int64_t end, int64_t grain,
                           void (*body)(int64_t begin, int64_t end, void* context), void* context) = nullptr;
@@ -19,11 +19,11 @@ void use_thread_pool(const ThreadPool& pool);
 
 const ThreadPool& thread_pool();
 
-// The number of threads that parallel_for shares work out to, at most.
+// Returns the maximum number of threads that parallel_for uses.
 int64_t thread_count();
 
-// Calls body(first, last) for ranges of at least `grain` that make up [begin, end), on several threads at
-// once. Throws the first exception that a body throws.
+// Calls body(first, last) for ranges of at least `grain` items that partition [begin, end), on several
+// threads. Rethrows the first exception that a body throws.
 template <class Body>
 void parallel_for(int64_t begin, int64_t end, int64_t grain, const Body& body) {
   if (begin >= end) return;
@@ -37,7 +37,7 @@ void parallel_for(int64_t begin, int64_t end, int64_t grain, const Body& body) {
     auto& shared = *static_cast<Context*>(pointer);
     try {
       shared.body(first, last);
-    } catch (...) {  // the frames of torch in between are C
+    } catch (...) {  // exceptions must not pass through the C frames of torch
       if (!shared.failed.test_and_set()) shared.error = std::current_exception();
     }
   };

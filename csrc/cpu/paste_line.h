@@ -12,14 +12,14 @@
 
 namespace pose2seg {
 
-// The largest integer that is not above a value within the range of int32_t.
+// Returns the floor of a value within the range of int32_t.
 template <class T>
 int32_t whole(T value) {
   const auto truncated = static_cast<int32_t>(value);
   return truncated - (T(truncated) > value);
 }
 
-// Pixels of a line, `stride` apart from each other; those behind `last` are `last`.
+// The pixels of a line, `stride` elements apart; indices beyond `last` refer to `last`.
 struct Stepping {
   int32_t first, stride, last;
 
@@ -28,11 +28,11 @@ struct Stepping {
 
 enum class Walk { kRows, kColumns };
 
-// Pastes one person along the rows or the columns of the image, with the results of paste_pixel. Most
-// stretches of pixels need no interpolation: where all taps near one lie clearly on one side of the
-// threshold, so does every mean of them. Cells are the squares between four taps, numbered row by row from
-// (-1, -1), of which the RoI's first pixel is the last tap.
-template <class T>
+// Pastes one instance along the rows or the columns of the image, with the same results as paste_pixel. Most
+// stretches of pixels need no interpolation: if all taps near a stretch lie clearly on one side of the
+// threshold, or give the lowest or highest opacity, so does every weighted mean of them. Cells are the
+// squares between four taps, numbered row by row from (-1, -1), whose last tap is the first pixel of the RoI.
+template <class T, class Pixel = bool>
 class LinePaster {
   using Coordinate = accumulate_t<T>;
 
@@ -52,8 +52,9 @@ class LinePaster {
     blocks_.push_back(kUndecided);
   }
 
-  // The pixels of row or column `index` that the footprint covers, which holds that row or column.
-  void paste(int64_t index, bool* pixels) const {
+  // Returns the pixels of row or column `index` that the footprint covers. The footprint must intersect that
+  // row or column.
+  void paste(int64_t index, Pixel* pixels) const {
     const auto& m = matrix_;
     const auto i = Coordinate(index);
     with_wide_instructions([&] {
@@ -69,11 +70,14 @@ class LinePaster {
  private:
   using Coordinates = LineCoordinate<Coordinate>;
 
-  // Of a cell or a block of cells: what every bilinear mean in it gives.
+  // The side of the threshold on which every bilinear mean in a cell or a block of cells lies.
   enum Side : uint8_t { kUndecided = 0, kBelow = 1, kAbove = 2 };
 
-  static constexpr int32_t kStretch = 32;   // pixels
-  static constexpr int32_t kTogether = 64;  // stretches whose blocks are looked up at once
+  static constexpr bool kIsMask = std::is_same_v<Pixel, bool>;
+  static constexpr Pixel kHighest = std::numeric_limits<Pixel>::max();
+  static constexpr double kExtreme = 0.4 / 255;  // as near to 0 or 1, an opacity is clearly 0 or 255
+  static constexpr int32_t kStretch = 32;        // pixels
+  static constexpr int32_t kTogether = 64;       // stretches whose blocks are looked up at once
   static constexpr int64_t kFarthest = 8;  // cells that a block spans beyond the first; more are rarely alike
 
   static int64_t reach(double step) {
@@ -83,7 +87,7 @@ class LinePaster {
   int64_t columns() const { return params_.roi_width + 1; }             // of cells
   int64_t padded_columns() const { return columns() + kFarthest + 1; }  // of taps
 
-  // The RoI with the zeros around it that the taps of all blocks can be.
+  // Pads the RoI with the zeros that the taps of all blocks can reach.
   void pad_taps(const T* roi) {
     const int64_t width = params_.roi_width, height = params_.roi_height;
     taps_.assign(padded_columns() * (height + kFarthest + 2), Coordinate(0));
@@ -92,8 +96,9 @@ class LinePaster {
                      [](T value) { return Coordinate(value); });
   }
 
-  // Of every tap: it is on a side when no mean with others on that side can be rounded across the threshold.
-  // NaN and infinities are on neither.
+  // Determines the side of every tap: a tap is on a side if no mean with other taps of that side can be
+  // rounded across the threshold, or away from the lowest or highest opacity. NaN and infinities are on
+  // neither side.
   std::vector<uint8_t> classify_taps() const {
     using Limits = std::numeric_limits<Coordinate>;
     constexpr size_t kLanes = 16;
@@ -105,7 +110,8 @@ class LinePaster {
     for (size_t i = taps_.size() / kLanes * kLanes; i < taps_.size(); ++i)
       largest = std::max(largest, std::abs(taps_[i]));
     const double slack = 16 * double(Limits::epsilon()) * double(largest) + double(Limits::min());
-    const auto high = Coordinate(params_.threshold + slack), low = Coordinate(params_.threshold - slack);
+    const auto high = Coordinate((kIsMask ? params_.threshold : 1 - kExtreme) + slack);
+    const auto low = Coordinate((kIsMask ? params_.threshold : kExtreme) - slack);
     std::vector<uint8_t> sides(taps_.size());
     std::transform(taps_.begin(), taps_.end(), sides.begin(), [&](Coordinate tap) {
       return uint8_t(((tap < low) & (tap >= Limits::lowest())) * kBelow +
@@ -114,7 +120,8 @@ class LinePaster {
     return sides;
   }
 
-  // For every cell: the side that all taps of the block of `across` x `down` taps from its first one are on.
+  // For every cell, determines the side of all taps of the block of `across` x `down` taps that starts at its
+  // first tap.
   std::vector<uint8_t> combine(const std::vector<uint8_t>& sides, int64_t across, int64_t down) const {
     std::vector<uint8_t> along(sides), all(columns() * (params_.roi_height + 1), kBelow | kAbove);
     for (int64_t dx = 1; dx < across; ++dx)
@@ -129,8 +136,9 @@ class LinePaster {
     for (int64_t i = 0; i < count; ++i) sides[i] &= others[i];
   }
 
-  // For each stretch, between two of `ends`: the first cell of the block that holds all cells in it, or the
-  // undecided one behind the last where these are farther apart. Plain enough for vector instructions.
+  // For each stretch, between two of `ends`, finds the first cell of the block that contains all of its
+  // cells, or the undecided cell after the last if they are farther apart. The loop is simple enough to be
+  // vectorised.
   void find_blocks(Coordinates x, Coordinates y, Stepping ends, int32_t stretches,
                    int32_t* __restrict blocks) const {
     const auto reach_x = int32_t(reach_x_), reach_y = int32_t(reach_y_);
@@ -147,53 +155,54 @@ class LinePaster {
   }
 
   void paste_line(const Coordinates& x, const Coordinates& y, int64_t begin, int64_t end,
-                  bool* pixels) const {
+                  Pixel* pixels) const {
     int64_t first = begin, last = end;
     x.narrow(-1, Coordinate(params_.roi_width), first, last);
     y.narrow(-1, Coordinate(params_.roi_height), first, last);
     last = std::max(first, last);
-    std::fill(pixels, pixels + (first - begin), false);
-    std::fill(pixels + (last - begin), pixels + (end - begin), false);
+    std::fill(pixels, pixels + (first - begin), Pixel(0));
+    std::fill(pixels + (last - begin), pixels + (end - begin), Pixel(0));
     for (; first < last; first += kTogether * kStretch)
       paste_stretches(x, y, int32_t(first), int32_t(std::min<int64_t>(last, first + kTogether * kStretch)),
                       pixels + (first - begin));
   }
 
   void paste_stretches(const Coordinates& x, const Coordinates& y, int32_t first, int32_t last,
-                       bool* pixels) const {
+                       Pixel* pixels) const {
     int32_t blocks[kTogether];
     const int32_t stretches = (last - first - 1) / kStretch + 1;
     find_blocks(x, y, {first, kStretch, last - 1}, stretches, blocks);
     for (int32_t i = 0; i < stretches; ++i) {
       const int32_t begin = first + i * kStretch, count = std::min(kStretch, last - begin);
-      bool* stretch = pixels + i * kStretch;
+      Pixel* stretch = pixels + i * kStretch;
       const uint8_t side = blocks_[blocks[i]];
       if (side == kUndecided)
         paste_pixels(x, y, begin, count, stretch);
       else if (count == kStretch)  // of a length that the compiler knows: one store
-        std::fill_n(stretch, kStretch, side == kAbove);
+        std::fill_n(stretch, kStretch, side == kAbove ? kHighest : Pixel(0));
       else
-        std::fill_n(stretch, count, side == kAbove);
+        std::fill_n(stretch, count, side == kAbove ? kHighest : Pixel(0));
     }
   }
 
-  // Up to kStretch pixels, by interpolation: all at once, in a loop that is plain enough for vector
-  // instructions, and then those that are there.
+  // Interpolates up to kStretch pixels: computes all of them in a loop that is simple enough to be
+  // vectorised, and then stores those that exist.
   void paste_pixels(const Coordinates& x, const Coordinates& y, int32_t first, int32_t count,
-                    bool* pixels) const {
+                    Pixel* pixels) const {
     const Stepping at{first, 1, first + count - 1};
     const Coordinate* taps = taps_.data();
     const auto stride = static_cast<int32_t>(padded_columns());
     const auto threshold = Coordinate(params_.threshold);
-    bool above[kStretch];
+    Pixel pasted[kStretch];
     for (int32_t i = 0; i < kStretch; ++i) {
       const Coordinate px = x(at[i]), py = y(at[i]);
       const int32_t column = whole(px), row = whole(py);
       const int32_t upper = (row + 1) * stride + column + 1, lower = upper + stride;
-      above[i] = mean_of_taps(px - Coordinate(column), py - Coordinate(row), taps[upper], taps[upper + 1],
-                              taps[lower], taps[lower + 1]) > threshold;
+      const Coordinate values[] = {taps[upper], taps[upper + 1], taps[lower], taps[lower + 1]};
+      const auto weights = bilinear_weights(px - Coordinate(column), py - Coordinate(row));
+      pasted[i] = to_pixel<Pixel>(weights.rounded_interpolate(values), threshold);
     }
-    std::copy_n(above, count, pixels);
+    std::copy_n(pasted, count, pixels);
   }
 
   const PasteParams& params_;

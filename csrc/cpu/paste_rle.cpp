@@ -8,13 +8,13 @@
 #include "cpu/parallel.h"
 #include "cpu/paste_line.h"
 
-// Walks the columns of every footprint; one column at a time is held in memory, and the boundaries found.
-// Threads share out the stripes of all masks.
+// Processes the columns of every footprint. Only one column at a time and the boundaries found so far are in
+// memory. Threads divide the stripes of all masks.
 
 namespace pose2seg {
 namespace {
 
-// Appends origin + i for every pixel i that differs from the one before; outside all are 0.
+// Appends origin + i for every pixel i that differs from the pixel before it; pixels outside count as 0.
 void append_changes(const bool* pixels, int64_t count, int64_t origin, std::vector<uint32_t>& found) {
   const auto next_change = [&](const bool* from, bool current) {
     return static_cast<const bool*>(std::memchr(from, !current, pixels + count - from));
@@ -31,13 +31,18 @@ void walk_stripe(const PasteTarget& target, const LinePaster<T>& paster, int64_t
   const Footprint& box = paster.footprint;
   const int64_t first = std::max(box.left, stripe * kStripeWidth);
   const int64_t last = std::min(box.right, (stripe + 1) * kStripeWidth);
-  if (first >= last || box.empty()) return;
   found.reserve(4 * kStripeWidth);
   const std::unique_ptr<bool[]> pixels(new bool[box.bottom - box.top]);
   for (int64_t column = first; column < last; ++column) {
     paster.paste(column, pixels.get());
     append_changes(pixels.get(), box.bottom - box.top, column * target.height + box.top, found);
   }
+}
+
+MaskStripes stripes_of(const Footprint& box) {
+  if (box.empty()) return {0, 0};
+  const int64_t first = box.left / kStripeWidth;
+  return {first, (box.right - 1) / kStripeWidth + 1 - first};
 }
 
 template <class T>
@@ -47,9 +52,11 @@ void paste_all(const PasteRleParams& params) {
     for (int64_t i = begin; i < end; ++i)
       pasters[i] = std::make_unique<LinePaster<T>>(params, params.targets[i], Walk::kColumns);
   });
-  find_boundaries(params.output, [&](int64_t mask, int64_t stripe, std::vector<uint32_t>& found) {
-    walk_stripe(params.targets[mask], *pasters[mask], stripe, found);
-  });
+  find_boundaries(
+      params.output, [&](int64_t mask) { return stripes_of(pasters[mask]->footprint); },
+      [&](int64_t mask, int64_t stripe, std::vector<uint32_t>& found) {
+        walk_stripe(params.targets[mask], *pasters[mask], stripe, found);
+      });
 }
 
 }  // namespace

@@ -11,18 +11,19 @@
 
 namespace pose2seg {
 
-// Rows [top, bottom) of a map, whose other rows are out of sight; bounds that T holds exactly, where they are
-// not the map's own.
+// Rows [top, bottom) of a map; all other rows are ignored. T must represent the bounds exactly unless they
+// are those of the map itself.
 struct MapRows {
   int64_t top, bottom, width;
   int64_t row_stride, column_stride;  // in elements
 
-  // From the pixel (0, top).
+  // The offset from the pixel (0, top).
   int64_t offset(int64_t x, int64_t y) const { return (y - top) * row_stride + x * column_stride; }
 };
 
-// Where a row of output pixels samples a map. Along a row the pixels that have a tap are neighbours, and
-// among these the ones that have all four; of the latter the taps are found beforehand, in vectors.
+// The positions at which a row of output pixels samples a map. The pixels of a row that have a tap are
+// consecutive, and so are those among them that have all four. The taps of the latter are computed in
+// advance, vectorised.
 template <class T>
 class RowTaps {
  public:
@@ -36,7 +37,7 @@ class RowTaps {
     lower.resize(columns);
   }
 
-  // `to_map`: output pixel -> map coordinates. One that is not finite samples nothing.
+  // `to_map` maps output pixels to map coordinates. If it is not finite, nothing is sampled.
   void find(const Affine<T>& to_map, int64_t row) {
     begin = 0;
     end = is_finite(to_map) ? columns_ : 0;
@@ -52,8 +53,11 @@ class RowTaps {
     find_inner();
   }
 
-  // Of a row that samples nothing.
+  // Sets the row to one that samples nothing.
   void clear() { begin = end = inner_begin = inner_end = 0; }
+
+  // The point that the pixel in a column samples.
+  Vector2<T> point(int64_t column) const { return {x_(column), y_(column)}; }
 
   BilinearTaps<T> taps(int64_t column) const {
     auto taps = bilinear_taps(x_(column), y_(column), map_.bottom, map_.width);
@@ -62,7 +66,7 @@ class RowTaps {
     return taps;
   }
 
-  // visit(offset, weight) for each tap of the pixel in a column.
+  // Calls visit(offset, weight) for each tap of the pixel in a column.
   template <class Visit>
   void visit(int64_t column, const Visit& visit) const {
     if (column < begin || column >= end) return;
@@ -70,17 +74,18 @@ class RowTaps {
       taps(column).visit([&](int64_t x, int64_t y, T weight) { visit(map_.offset(x, y), weight); });
       return;
     }
+    const auto weights = bilinear_weights(right[column], lower[column]);
     const int64_t upper = offset[column], lower_row = upper + map_.row_stride;
-    visit(upper, (1 - lower[column]) * (1 - right[column]));
-    visit(upper + map_.column_stride, (1 - lower[column]) * right[column]);
-    visit(lower_row, lower[column] * (1 - right[column]));
-    visit(lower_row + map_.column_stride, lower[column] * right[column]);
+    visit(upper, weights.of[kUpperLeft]);
+    visit(upper + map_.column_stride, weights.of[kUpperRight]);
+    visit(lower_row, weights.of[kLowerLeft]);
+    visit(lower_row + map_.column_stride, weights.of[kLowerRight]);
   }
 
   const MapRows& map() const { return map_; }
 
-  int64_t begin, end;              // columns with any tap; in large maps, perhaps one more
-  int64_t inner_begin, inner_end;  // columns with all four; of these:
+  int64_t begin, end;              // columns with any tap; possibly one more in large maps
+  int64_t inner_begin, inner_end;  // columns with all four taps; the arrays below belong to these
   std::vector<int32_t> offset;     // of the upper left tap
   std::vector<T> right, lower;     // weights of the right column and of the lower row
 
@@ -90,8 +95,10 @@ class RowTaps {
     const auto row_stride = int32_t(map_.row_stride), column_stride = int32_t(map_.column_stride);
     int32_t* __restrict offsets = offset.data();
     T* __restrict rights = right.data(), * __restrict lowers = lower.data();
-    for (auto i = int32_t(inner_begin); i < int32_t(inner_end); ++i) {
-      const T x = x_(i), y = y_(i);
+    const auto to_x = x_, to_y = y_;  // which the stores below cannot change
+    const auto begin = int32_t(inner_begin), end = int32_t(inner_end);
+    for (int32_t i = begin; i < end; ++i) {
+      const T x = to_x(i), y = to_y(i);
       const auto column = int32_t(x), row = int32_t(y);
       offsets[i] = (row - top) * row_stride + column * column_stride;
       rights[i] = x - T(column);

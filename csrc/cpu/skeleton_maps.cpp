@@ -7,14 +7,14 @@
 #include "cpu/dispatch.h"
 #include "cpu/parallel.h"
 
-// Where the output's columns are neighbours in memory, threads share out the maps of joints and the pairs of
-// maps of limbs: each is cleared as a whole, and then written only where something is drawn. Where its
-// channels are, threads share out the rows, and each is drawn in a buffer, in the arithmetic's own type.
+// If the column stride of the output is 1, threads divide the maps of joints and the pairs of maps of limbs;
+// each map is cleared as a whole and then written only where something is drawn. If its channel stride is 1,
+// threads divide the rows, and each row is drawn in a buffer of the accumulation type.
 
 namespace pose2seg {
 namespace {
 
-// Rows of a map, or columns of a row; `last` is exclusive.
+// A range of rows of a map, or of columns of a row; `last` is exclusive.
 struct Range {
   int first, last;
 
@@ -25,7 +25,7 @@ struct Range {
   }
 };
 
-// What is drawn into one map, prepared; and the drawing of one row. `step` is from column to column.
+// Prepares what is drawn into one map, and draws one row of it. `step` is the distance between columns.
 template <class T>
 class Painter {
  public:
@@ -37,7 +37,7 @@ class Painter {
     limbs_.clear();
   }
 
-  // The rows that it reaches, as for limbs.
+  // Prepares joint k of all people, and returns the rows that it reaches; likewise for limbs.
   Range prepare_joint(int k) {
     Range rows = {d_.height, 0};
     for (int64_t person = 0; person < d_.people; ++person) {
@@ -58,7 +58,8 @@ class Painter {
     return rows;
   }
 
-  // The i-th joint that was prepared, over zeros; gives the columns outside which they stay.
+  // Draws the i-th prepared joint over zeros, and returns the range of columns outside of which they remain
+  // zeros.
   Range draw_joint_row(int64_t i, int row, T* values, int64_t step) const {
     const T stride = T(d_.stride), y = cell_centre(row, stride), inverse = inverse_two_sigma2<T>(d_);
     Range drawn = {d_.width, 0};
@@ -72,7 +73,7 @@ class Painter {
     return drawn;
   }
 
-  // The i-th limb that was prepared, as joints are.
+  // Draws the i-th prepared limb in the same way.
   Range draw_limb_row(int64_t i, int row, T* x, T* y, int64_t step) {
     Range drawn = {d_.width, 0};
     for (auto limb = limbs_.begin() + i * d_.people; limb != limbs_.begin() + (i + 1) * d_.people; ++limb) {
@@ -99,13 +100,13 @@ class Painter {
 
   const SkeletonDrawing& d_;
   int64_t map_ = 0;
-  std::vector<PreparedJoint> joints_;  // by joint, then person
-  std::vector<Limb<T>> limbs_;         // by limb, then person
+  std::vector<PreparedJoint> joints_;  // ordered by joint, then person
+  std::vector<Limb<T>> limbs_;         // ordered by limb, then person
   std::vector<FieldCell<T>> cells_;    // all empty between rows
 };
 
-// Runs draw(values, others), which draws over two rows of zeros, on the rows `x` and `y` of the output
-// themselves where their type allows it, else on `buffer`.
+// Calls draw(values, others), which draws over two rows of zeros. These are the rows `x` and `y` of the
+// output if their type allows it, otherwise rows of `buffer`.
 template <class T, class Out, class Draw>
 void draw_row(std::vector<T>& buffer, Out* x, Out* y, const Draw& draw) {
   if constexpr (std::is_same_v<T, Out>) {
@@ -122,7 +123,7 @@ void draw_row(std::vector<T>& buffer, Out* x, Out* y, const Draw& draw) {
   }
 }
 
-// One joint's map, or one limb's two.
+// Draws the map of one joint, or the two maps of one limb.
 template <class T, class Out>
 void draw_part(const SkeletonMapsParams& p, Painter<T>& painter, int64_t map, int part,
                std::vector<T>& buffer) {

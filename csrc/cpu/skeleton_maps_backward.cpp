@@ -4,8 +4,9 @@
 #include "cpu/dispatch.h"
 #include "cpu/parallel.h"
 
-// Reads the gradient of the cells that a person's joints and limbs reach, writes the gradient of each
-// keypoint once. Threads share out the people; a person's sums run in the order of joints, limbs and cells.
+// Reads the gradient of the cells that the joints and limbs of a person reach, and writes the gradient of
+// each keypoint once. Threads divide the people. The sums of a person follow the order of joints, limbs and
+// cells.
 
 namespace pose2seg {
 namespace {

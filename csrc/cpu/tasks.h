@@ -5,13 +5,13 @@
 
 namespace pose2seg {
 
-// What one task computes: the rows [first, last) of a map, in some of its channels.
+// The work of one task: the rows [first, last) of a map, in some of its channels.
 struct Task {
   int64_t map, first, last, channel, channels;
 };
 
-// All tasks, which are the same for any number of threads. Those of the same channels follow each other, for
-// the maps may be windows of one image, whose planes are then in the cache.
+// All tasks; they are the same for any number of threads. Tasks of the same channels are consecutive, since
+// the maps may be windows of one image, whose planes are then in cache.
 struct Tasks {
   int64_t maps, rows, channels;
   int64_t rows_each, channels_each;
@@ -27,8 +27,8 @@ struct Tasks {
   }
 };
 
-// For windows: long bands of a few planes, which are then sampled one after the other; or short ones of all
-// channels, where these lie next to each other.
+// Divides windows into tasks: long bands of a few planes, which are sampled one after the other, or short
+// bands of all channels if the channels are adjacent in memory.
 inline Tasks window_tasks(int64_t windows, int64_t height, int64_t width, int64_t channels,
                           bool channels_last) {
   const int64_t pixels = channels_last ? 512 : 4096;

@@ -9,8 +9,8 @@
 
 namespace pose2seg {
 
-// For a pose, a bound on the score of every template, of all templates at once and without exponentials: only
-// those whose bound says that they may be the best need to be fitted.
+// Upper bounds on the scores of all templates for a pose, computed at once and without exponentials. Only
+// templates whose bound allows them to be the best need to be fitted.
 //
 // With e_k the squared errors of n joints and E their least possible sum, which has a closed form:
 //   sum_k exp(-e_k / 2) <= n - 1 + exp(-E / 2) <= n - E / 2 + E^2 / 8,   and
@@ -32,7 +32,7 @@ class TemplateBounds {
     return bounds;
   }
 
-  // Of a template that lacks a joint of the pose the bound is 0. Where nothing can be said it is infinite.
+  // The bound of a template that lacks a joint of the pose is 0. If no bound can be given, it is infinite.
   template <class T>
   const std::vector<double>& operator()(const T* pose) {
     double x = 0, y = 0, spread = 0;
@@ -49,7 +49,7 @@ class TemplateBounds {
       joint.y -= y * share;
       spread += joint.x * joint.x + joint.y * joint.y;
     }
-    // Squares beyond these have lost precision, or have no inverse.
+    // Squares outside of these limits have lost precision or have no inverse.
     if (!(spread > 1e-200 && spread < 1e200)) {
       std::fill(bounds_.begin(), bounds_.end(), std::numeric_limits<double>::infinity());
     } else {
@@ -64,7 +64,7 @@ class TemplateBounds {
  private:
   struct Seen {
     int64_t offset;  // of the joint in the templates
-    double x, y;     // from the mean of those that are seen
+    double x, y;     // relative to the mean of the visible joints
   };
 
   static constexpr int64_t kLanes = 8;
@@ -80,7 +80,7 @@ class TemplateBounds {
         known_(count + kLanes),
         bounds_(count) {}
 
-  // Always kLanes, some of which may be of no template.
+  // Processes kLanes templates, some of which may be padding.
   void bound(int64_t first, int64_t templates, double spread) {
     const auto each = [](const auto& body) {
       for (int64_t i = 0; i < kLanes; ++i) body(i);

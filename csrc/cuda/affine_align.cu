@@ -8,10 +8,10 @@
 #include "cuda/launch.cuh"
 
 // Must move: the input under the windows, read once, and the output, written once. Does move: the output
-// once; the four taps of every pixel and channel, of which neighbours share most in the L1 cache. A block
-// owns a tile of one instance's output pixels; grid.x counts the tiles, grid.y the groups of channels. The
-// ways in which tensors lie in memory have a kernel each, explained in its file. docs/kernels.md counts what
-// they move.
+// once, and the four taps of every pixel and channel, most of which neighbouring pixels share in the L1
+// cache. A block computes a tile of output pixels of one instance; grid.x counts the tiles, grid.y the groups
+// of channels. Each memory layout has its own kernel, explained in its file. docs/kernels.md counts what they
+// move.
 
 namespace pose2seg {
 namespace {
@@ -39,7 +39,7 @@ void launch_planes(const AffineAlignParams& p, cudaStream_t stream) {
 
 template <class T, class Index, int kVector>
 void launch_channels_last(const AffineAlignParams& params, cudaStream_t stream) {
-  AffineAlignParams p = params;  // counted in vectors
+  AffineAlignParams p = params;  // channels and strides in vectors
   p.channels /= kVector;
   for (const int dimension : {0, 2, 3}) {
     p.input_strides[dimension] /= kVector;
@@ -70,7 +70,7 @@ void affine_align_cuda(const AffineAlignParams& params, cudaStream_t stream) {
     const bool whole_input = has_whole_vectors(params.input, params.channels, params.input_strides, kVector);
     const bool whole_output =
         has_whole_vectors(params.output, params.channels, params.output_strides, kVector);
-    dispatch_index(offsets_fit_int32(params), [&](auto index) {
+    dispatch_index(params.offsets_fit_int32(), [&](auto index) {
       using Index = decltype(index);
       if (channels_last && whole_input && whole_output)
         launch_channels_last<T, Index, kVector>(params, stream);

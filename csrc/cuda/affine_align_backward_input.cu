@@ -3,12 +3,12 @@
 #include "cuda/launch.cuh"
 #include "cuda/vector.cuh"
 
-// The gradient of the input, gathered: each input pixel sums over the output pixels that have a tap on it, in
-// a fixed order, so that no atomics and no zero fill are needed. A first pass, a thread per instance, finds
-// the footprints, about 100 bytes each. Must move: every gradient of the output read once, every gradient of
-// the input written once. Does move: the latter once; the former once for each of its four taps, which are
-// neighbours of each other and of those of the next output pixel, so that caches serve most; and, per block
-// and instance, 8 bytes of index and the footprints that reach the block.
+// Computes the gradient of the input as a gather: each input pixel sums over the output pixels that have a
+// tap on it, in a fixed order, so that neither atomics nor a zero fill are needed. A first pass, with one
+// thread per instance, computes the footprints, about 100 bytes each. Must move: every output gradient, read
+// once, and every input gradient, written once. Does move: the latter once; the former once for each of its
+// four taps, which are close to each other and to those of the next output pixel, so that caches serve most
+// of them; and, per block and instance, 8 bytes of index and the footprints that reach the block.
 
 namespace pose2seg {
 namespace {
@@ -17,14 +17,14 @@ using Params = AffineAlignBackwardInputParams;
 
 constexpr int kThreads = 128;
 
-// A rectangle of input pixels, and the channels of it that one block computes.
+// A rectangle of input pixels and the channels of it that one block computes.
 template <class Index>
 struct Tile {
   Index image, u, v, channel;
 };
 
-// Blocks are numbered by channels, then columns, rows and images. Their number fits 32 bits, in which
-// division is quick.
+// Blocks are numbered by channels, then columns, rows and images. The numbers fit into 32 bits, in which
+// division is fast.
 template <class Index>
 __device__ Tile<Index> tile_of_block(const Params& p, int tile_width, int tile_height, int tile_channels) {
   unsigned int index = blockIdx.x;
@@ -51,15 +51,15 @@ __global__ void __launch_bounds__(kThreads) find_footprints(const Params p) {
   if (instance < p.instances) p.find_footprint<T>(instance);
 }
 
-// In shared memory: those of 32 instances that have taps on a tile, ascending.
+// Held in shared memory: those of 32 instances that have taps on a tile, in ascending order.
 template <class T, class Index>
 struct NearbyInstances {
   AffineFootprint<T> footprints[kWarpSize];
-  Index grads[kWarpSize];  // offsets of their gradients
+  Index grads[kWarpSize];  // offsets of the gradients of their windows
   int count;
 };
 
-// For the block's first warp: each lane looks at one instance.
+// Called by the first warp of the block; each lane tests one instance.
 template <class T, class Index>
 __device__ void find_nearby(const Params& p, const Tile<Index>& tile, int tile_width, int tile_height,
                             int64_t instance, int lane, NearbyInstances<T, Index>& nearby) {
@@ -70,12 +70,12 @@ __device__ void find_nearby(const Params& p, const Tile<Index>& tile, int tile_w
   const int index = __popc(lanes & ((1u << lane) - 1));
   if (near) {
     nearby.footprints[index] = p.footprint<T>(instance);
-    nearby.grads[index] = Index(instance) * Index(p.grad_strides[0]);
+    nearby.grads[index] = Index(instance) * Index(p.output_strides[0]);
   }
   if (lane == 0) nearby.count = __popc(lanes);
 }
 
-// Calls body(footprint, offset of the gradient) for the instances near the tile, ascending.
+// Calls body(footprint, offset of the gradient) for the instances near the tile, in ascending order.
 template <class T, class Index, class Body>
 __device__ void for_each_nearby(const Params& p, const Tile<Index>& tile, int tile_width, int tile_height,
                                 int thread, const Body& body) {
@@ -88,8 +88,8 @@ __device__ void for_each_nearby(const Params& p, const Tile<Index>& tile, int ti
   }
 }
 
-// Planes: a thread per input pixel and 8 channels. A warp covers 16 x 2 pixels, whose sources lie close to
-// each other however the window is rotated, and writes whole sectors.
+// Contiguous layout: one thread per input pixel and 8 channels. A warp covers 16 x 2 pixels, whose sources
+// are close to each other for any rotation of the window, and writes whole sectors.
 constexpr int kPlanes = 8, kPlanesWidth = 16, kPlanesHeight = 16;
 
 template <class T, class Index>
@@ -99,9 +99,9 @@ __global__ void __launch_bounds__(kPlanesWidth* kPlanesHeight, 2) gather_planes(
   const Index u = tile.u + threadIdx.x, v = tile.v + threadIdx.y;
   const bool inside = u < p.width && v < p.height;
   const int channels = int(min(int64_t(kPlanes), p.channels - tile.channel));
-  const T* grads = static_cast<const T*>(p.grad) + tile.channel * p.grad_strides[1];
-  const Index plane = Index(p.grad_strides[1]), line = Index(p.grad_strides[2]),
-              step = Index(p.grad_strides[3]);
+  const T* grads = static_cast<const T*>(p.grad) + tile.channel * p.output_strides[1];
+  const Index plane = Index(p.output_strides[1]), line = Index(p.output_strides[2]),
+              step = Index(p.output_strides[3]);
   Compute sum[kPlanes] = {};
   const int thread = threadIdx.y * kPlanesWidth + threadIdx.x;
   for_each_nearby<Compute>(p, tile, kPlanesWidth, kPlanesHeight, thread,
@@ -115,16 +115,16 @@ __global__ void __launch_bounds__(kPlanesWidth* kPlanesHeight, 2) gather_planes(
                              });
                            });
   if (!inside) return;
-  T* to = static_cast<T*>(p.grad_input) + tile.image * p.grad_input_strides[0] +
-          tile.channel * p.grad_input_strides[1] + v * p.grad_input_strides[2] + u * p.grad_input_strides[3];
+  T* to = static_cast<T*>(p.grad_input) + tile.image * p.input_strides[0] +
+          tile.channel * p.input_strides[1] + v * p.input_strides[2] + u * p.input_strides[3];
 #pragma unroll
   for (int c = 0; c < kPlanes; ++c)
-    if (c < channels) to[c * p.grad_input_strides[1]] = T(sum[c]);
+    if (c < channels) to[c * p.input_strides[1]] = T(sum[c]);
 }
 
-// Channels last: a warp per input pixel and 256 channels, 8 a lane, in vectors of `Vector`: 16 bytes where
-// strides and addresses allow, else one element. Candidates are looked at by all lanes together, 8 rows by 4
-// columns at a time; then every lane adds its channels of those that have a tap.
+// channels_last layout: one warp per input pixel and 256 channels, 8 per lane, in vectors of 16 bytes if
+// strides and addresses allow it, otherwise of one element. All lanes together test the candidate output
+// pixels, 8 rows by 4 columns at a time; then each lane adds its channels of those that have a tap.
 constexpr int kChannelsPerLane = 8, kLastWidth = 4, kLastHeight = 2;
 constexpr int kRowsAtOnce = 8, kColumnsAtOnce = 4;
 
@@ -132,11 +132,11 @@ template <class T, int kVector>
 struct ChannelSums {
   using Compute = accumulate_t<T>;
   using Channels = Vector<T, kVector>;
-  static constexpr int kStep = kWarpSize * kVector;  // channels between a lane's vectors
+  static constexpr int kStep = kWarpSize * kVector;  // channels between the vectors of a lane
 
   Compute sum[kChannelsPerLane] = {};
 
-  // `stride` counts only where vectors are of one channel.
+  // `stride` is used only if vectors hold one channel.
   template <class Index>
   __device__ void add(Compute weight, const T* from, Index stride, Index channels) {
 #pragma unroll
@@ -161,7 +161,7 @@ struct ChannelSums {
   }
 };
 
-// body(column, row, weight) on all lanes, for each output pixel with a tap on (u, v).
+// Calls body(column, row, weight) on all lanes for each output pixel with a tap on (u, v).
 template <class T, class Index, class Body>
 __device__ void for_each_source(const AffineFootprint<T>& footprint, Index u, Index v, int lane,
                                 const Body& body) {
@@ -192,9 +192,9 @@ __global__ void __launch_bounds__(kWarpSize * kLastWidth * kLastHeight, 2)
   const Index u = tile.u + warp % kLastWidth, v = tile.v + warp / kLastWidth;
   const bool inside = u < p.width && v < p.height;
   const Index channel = tile.channel + lane * kVector, channels = Index(p.channels) - channel;
-  const Index stride = Index(p.grad_strides[1]), line = Index(p.grad_strides[2]),
-              step = Index(p.grad_strides[3]);
-  const T* grads = static_cast<const T*>(p.grad) + channel * p.grad_strides[1];
+  const Index stride = Index(p.output_strides[1]), line = Index(p.output_strides[2]),
+              step = Index(p.output_strides[3]);
+  const T* grads = static_cast<const T*>(p.grad) + channel * p.output_strides[1];
   ChannelSums<T, kVector> sums;
   for_each_nearby<Compute>(
       p, tile, kLastWidth, kLastHeight, warp * kWarpSize + lane,
@@ -205,21 +205,21 @@ __global__ void __launch_bounds__(kWarpSize * kLastWidth * kLastHeight, 2)
         });
       });
   if (inside)
-    sums.store(static_cast<T*>(p.grad_input) + tile.image * p.grad_input_strides[0] +
-                   v * p.grad_input_strides[2] + u * p.grad_input_strides[3] + channel,
+    sums.store(static_cast<T*>(p.grad_input) + tile.image * p.input_strides[0] + v * p.input_strides[2] +
+                   u * p.input_strides[3] + channel,
                channels);
 }
 
 template <class T, class Index>
 void gather(const Params& p, cudaStream_t stream) {
-  if (p.grad_input_strides[1] != 1) {
+  if (p.input_strides[1] != 1) {
     const int64_t tiles = tile_count(p, kPlanesWidth, kPlanesHeight, kPlanes);
     launch(gather_planes<T, Index>, dim3(blocks_for(tiles, 1)), dim3(kPlanesWidth, kPlanesHeight), stream, p);
     return;
   }
   constexpr int kVector = kVectorBytes / sizeof(T);
-  const bool whole_vectors = has_whole_vectors(p.grad, p.channels, p.grad_strides, kVector) &&
-                             has_whole_vectors(p.grad_input, p.channels, p.grad_input_strides, kVector);
+  const bool whole_vectors = has_whole_vectors(p.grad, p.channels, p.output_strides, kVector) &&
+                             has_whole_vectors(p.grad_input, p.channels, p.input_strides, kVector);
   const auto kernel =
       whole_vectors ? gather_channels_last<T, Index, kVector> : gather_channels_last<T, Index, 1>;
   const int64_t tiles = tile_count(p, kLastWidth, kLastHeight, kWarpSize * kChannelsPerLane);
@@ -233,7 +233,7 @@ void affine_align_backward_input_cuda(const AffineAlignBackwardInputParams& para
     using T = decltype(type);
     launch(find_footprints<accumulate_t<T>>, dim3(blocks_for(params.instances, kThreads)), dim3(kThreads),
            stream, params);
-    dispatch_index(params.offsets_fit_int32(params.grad_input_strides),
+    dispatch_index(params.offsets_fit_int32(),
                    [&](auto index) { gather<T, decltype(index)>(params, stream); });
   });
 }

@@ -4,12 +4,12 @@
 #include "cuda/tile_shape.cuh"
 #include "cuda/vector.cuh"
 
-// The gradient of the matrices in two passes: a block per tile of 16 x 4 output pixels sums what they say,
-// then a warp per instance sums its tiles and goes back through the inverse. Both are trees of a fixed shape,
-// so the bits are the same on every run. Must move: the input under the windows and the gradient of the
-// output, read once. Does move: the gradient once, the four taps of every pixel and channel, of which caches
-// serve most, and 48 bytes a tile between the passes. A tile's sums are those of the data's accumulation
-// type, all others double.
+// Computes the gradient of the matrices in two passes: one block per tile of 16 x 4 output pixels reduces the
+// tile, then one warp per instance reduces its tiles and differentiates through the inverse. Both reductions
+// are trees of a fixed shape, so the bits are the same on every run. Must move: the input under the windows
+// and the output gradient, read once. Does move: the gradient once, the four taps of every pixel and channel,
+// most of which caches serve, and 48 bytes per tile between the passes. The sums of a tile have the
+// accumulation type of the data, all others are double.
 
 namespace pose2seg {
 namespace {
@@ -32,9 +32,10 @@ __device__ Affine<T> sum_of_warp(const Affine<T>& m) {
           sum_of_warp(m.d), sum_of_warp(m.e), sum_of_warp(m.f)};
 }
 
-// The pixels of the tile and the channels that a thread visits. Where channels lie next to each other: lanes
-// along them, a vector each, the warps along the pixels. Else a pixel a thread, which as 8 x 4 a warp lie
-// close together however the window is turned, and every fourth channel.
+// The pixels of the tile and the channels that a thread processes. If channels are adjacent in memory, the
+// lanes are mapped to channels, one vector each, and the warps to pixels. Otherwise each thread processes
+// every fourth channel of one pixel, and a warp covers 8 x 4 pixels, which stay close together for any
+// rotation of the window.
 template <class Index>
 struct Share {
   int pixel, pixel_step;
@@ -48,46 +49,47 @@ __device__ Share<Index> share_of_thread(bool channels_last, int lane, int warp, 
   return {warp % kTileWarps * kWarpSize + lane, Tile::kPixels, warp / kTileWarps, kWarps / kTileWarps};
 }
 
-// The gradient of a point by the slopes of kVector channels; `input` is where its upper left tap would be.
+// The gradient of a sampling point, from the slopes of kVector channels; `input` is the address that its
+// upper left tap would have.
 template <class T, class Index, int kVector>
 __device__ Vector2<accumulate_t<T>> gradient_of_vector(const T* input, const T* grad,
                                                        const BilinearTaps<accumulate_t<T>, Index>& taps,
                                                        Index right, Index lower) {
   using Compute = accumulate_t<T>;
   using Channels = Vector<T, kVector>;
-  const auto load = [&](bool present, Index offset) {
-    return present ? *reinterpret_cast<const Channels*>(input + offset) : Channels{};
+  const auto load = [&](Tap tap, Index offset) {
+    return taps.has(tap) ? *reinterpret_cast<const Channels*>(input + offset) : Channels{};
   };
   const Channels by = *reinterpret_cast<const Channels*>(grad);
-  const Channels upper_left = load(taps.has_upper && taps.has_left, 0),
-                 upper_right = load(taps.has_upper && taps.has_right, right),
-                 lower_left = load(taps.has_lower && taps.has_left, lower),
-                 lower_right = load(taps.has_lower && taps.has_right, lower + right);
+  const Channels loaded[kTaps] = {load(kUpperLeft, 0), load(kUpperRight, right), load(kLowerLeft, lower),
+                                  load(kLowerRight, lower + right)};
   Vector2<Compute> sum = {};
 #pragma unroll
   for (int i = 0; i < kVector; ++i) {
-    const auto slope = taps.gradient(Compute(upper_left.of[i]), Compute(upper_right.of[i]),
-                                     Compute(lower_left.of[i]), Compute(lower_right.of[i]));
+    Compute values[kTaps];
+    for (int tap = 0; tap < kTaps; ++tap) values[tap] = Compute(loaded[tap].of[i]);
+    const auto slope = bilinear_slope(taps.right, taps.lower, values);
     sum += {Compute(by.of[i]) * slope.x, Compute(by.of[i]) * slope.y};
   }
   return sum;
 }
 
-// What all pixels of a block have in common. The tile's first pixel is (column, row).
+// Values that all pixels of a block share. The first pixel of the tile is (column, row).
 template <class T, class Index>
 struct Origin {
   Affine<accumulate_t<T>> to_input;
-  const T *input, *grad;  // the image, and the first gradient of the instance
+  const T *input, *grad;  // at the image and at the first gradient of the instance
   Index column, row;
 };
 
-// The thread's share of the gradient of the sampling transform, with the tile's first pixel as (0, 0).
+// The contribution of the thread to the gradient of the sampling transform, relative to the first pixel of
+// the tile.
 template <class T, class Index, int kVector>
 __device__ Affine<accumulate_t<T>> gradient_of_thread(const Params& p, const Origin<T, Index>& origin,
                                                       const Share<Index>& share) {
   using Compute = accumulate_t<T>;
   const Index plane = Index(p.input_strides[1]), right = Index(p.input_strides[3]),
-              lower = Index(p.input_strides[2]), grad_plane = Index(p.grad_strides[1]);
+              lower = Index(p.input_strides[2]), grad_plane = Index(p.output_strides[1]);
   Affine<Compute> sum = {};
   for (int i = share.pixel; i < int(Tile::kPixels); i += share.pixel_step) {
     const int in_column = Tile::column(i), in_row = Tile::row(i);
@@ -98,7 +100,7 @@ __device__ Affine<accumulate_t<T>> gradient_of_thread(const Params& p, const Ori
     const auto taps = bilinear_taps(x, y, Index(p.height), Index(p.width));
     if (!taps.any()) continue;
     const T* upper_left = origin.input + (taps.y * lower + taps.x * right);
-    const T* by = origin.grad + (row * Index(p.grad_strides[2]) + column * Index(p.grad_strides[3]));
+    const T* by = origin.grad + (row * Index(p.output_strides[2]) + column * Index(p.output_strides[3]));
     Vector2<Compute> pixel = {};
     for (Index channel = share.channel; channel < p.channels; channel += share.channel_step)
       pixel += gradient_of_vector<T, Index, kVector>(upper_left + channel * plane, by + channel * grad_plane,
@@ -109,7 +111,8 @@ __device__ Affine<accumulate_t<T>> gradient_of_thread(const Params& p, const Ori
   return sum;
 }
 
-// kVector: channels that are loaded at once, which then lie next to each other in both tensors.
+// kVector is the number of channels that are loaded at once; if it is not 1, they are adjacent in both
+// tensors.
 template <class T, class Index, int kVector>
 __global__ void __launch_bounds__(kWarpSize* kWarps, 2) sum_tiles(const Params p) {
   using Compute = accumulate_t<T>;
@@ -124,9 +127,9 @@ __global__ void __launch_bounds__(kWarpSize* kWarps, 2) sum_tiles(const Params p
   __syncthreads();
   const int64_t image = p.batch_index[instance];
   Affine<Compute> sum = {};
-  if (image >= 0 && image < p.batch) {
+  if (p.has_image(image)) {
     const T* input = static_cast<const T*>(p.input) + Index(image) * Index(p.input_strides[0]);
-    const T* grad = static_cast<const T*>(p.grad) + instance * Index(p.grad_strides[0]);
+    const T* grad = static_cast<const T*>(p.grad) + instance * Index(p.output_strides[0]);
     sum = gradient_of_thread<T, Index, kVector>(
         p, {to_input, input, grad, column, row},
         share_of_thread<Index>(p.input_strides[1] == 1, lane, warp, kVector));
@@ -136,7 +139,7 @@ __global__ void __launch_bounds__(kWarpSize* kWarps, 2) sum_tiles(const Params p
   __syncthreads();
   if (lane > 0 || warp > 0) return;
   Affine<double> tile = {};
-#pragma unroll 1  // for fewer registers
+#pragma unroll 1  // reduces register usage
   for (const auto& part : warps) tile = tile + affine_cast<double>(part);
   tile.a += double(column) * tile.c;
   tile.b += double(row) * tile.c;
@@ -145,7 +148,7 @@ __global__ void __launch_bounds__(kWarpSize* kWarps, 2) sum_tiles(const Params p
   p.parts[blockIdx.x] = tile;
 }
 
-// A warp per instance, lanes along the tiles.
+// One warp per instance; the lanes are mapped to tiles.
 template <class T>
 __global__ void __launch_bounds__(kWarpSize) sum_instances(const Params p, int64_t tiles) {
   const int64_t instance = blockIdx.x;
@@ -160,7 +163,7 @@ template <class T, class Index>
 void launch_sum_tiles(const Params& p, int64_t tiles, cudaStream_t stream) {
   constexpr int kVector = kVectorBytes / sizeof(T);
   const bool whole_vectors = has_whole_vectors(p.input, p.channels, p.input_strides, kVector) &&
-                             has_whole_vectors(p.grad, p.channels, p.grad_strides, kVector);
+                             has_whole_vectors(p.grad, p.channels, p.output_strides, kVector);
   const auto kernel = whole_vectors ? sum_tiles<T, Index, kVector> : sum_tiles<T, Index, 1>;
   launch(kernel, dim3(blocks_for(p.instances * tiles, 1)), dim3(kWarpSize, kWarps), stream, p);
 }
@@ -172,7 +175,7 @@ void affine_align_backward_matrices_cuda(const AffineAlignBackwardMatricesParams
   const int64_t tiles = gradient_tiles(params.out_height, params.out_width);
   dispatch_cuda_floating(params.dtype, [&](auto type) {
     using T = decltype(type);
-    dispatch_index(params.offsets_fit_int32(params.input_strides),
+    dispatch_index(params.offsets_fit_int32(),
                    [&](auto index) { launch_sum_tiles<T, decltype(index)>(params, tiles, stream); });
     launch(sum_instances<accumulate_t<T>>, dim3(blocks_for(params.instances, 1)), dim3(kWarpSize), stream,
            params, tiles);

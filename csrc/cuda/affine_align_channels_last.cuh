@@ -5,20 +5,22 @@
 #include "cuda/affine_align_tile.cuh"
 #include "cuda/vector.cuh"
 
-// The kernel of affine_align where the channels of a pixel lie next to each other, in input and output.
+// The kernel of affine_align for input and output whose channels are adjacent in memory.
 //
-// A block owns 8 x 8 output pixels of an instance, compact so that neighbours find their taps in the L1
-// cache. Each pixel is served by as many lanes as its channels need, up to a warp. A lane loads the four taps
-// of a vector of 16 bytes (of one channel, where the pixels do not line up to 16 bytes), of two such vectors
-// at once (of four channels), and then interpolates and stores them. Towards the end of the channels it takes
-// one vector at a time. No load is guarded where all taps of the tile lie inside the input.
+// A block computes 8 x 8 output pixels of an instance, a compact tile, so that neighbouring pixels share
+// their taps in the L1 cache. Each pixel is processed by as many lanes as its channels need, up to a warp. A
+// lane loads the four taps of a vector of 16 bytes (of one channel if the pixels are not aligned to 16
+// bytes), of two such vectors at once (of four channels), and then interpolates and stores them. The
+// remaining channels are processed one vector at a time. Loads are unconditional if all taps of the tile lie
+// inside the input.
 
 namespace pose2seg {
 
 using ChannelsLastTile = TileShape<8, 8, 8>;
 constexpr unsigned int kChannelsLastThreads = 256;
 
-// Of a lane, at once; limited by the registers that eight half values and more take in float32.
+// The number of vectors that a lane processes at once. It is limited by the registers that eight or more half
+// values take in float32.
 template <int kVector>
 constexpr int kVectorsPerLane = kVector == 1  ? 4
                                 : kVector < 8 ? 2
@@ -36,12 +38,12 @@ __device__ Vector<T, kVector> interpolate(const Vector<T, kVector> (&taps)[kTaps
   return result;
 }
 
-// In vectors, from the upper left tap.
+// Offsets from the upper left tap, in vectors.
 struct TapSteps {
   int64_t right, lower;
 };
 
-// Samples kVectors vectors of one pixel, a warp's width apart.
+// Samples kVectors vectors of one pixel, which are a warp width apart.
 template <int kVectors, bool kAllPresent, class T, int kVector>
 __device__ void sample_vectors(const Vector<T, kVector>* input, Vector<T, kVector>* output,
                                const TapSteps& steps, const TapWeights<accumulate_t<T>>& weights,
@@ -56,7 +58,7 @@ __device__ void sample_vectors(const Vector<T, kVector>* input, Vector<T, kVecto
   for (int i = 0; i < kVectors; ++i) output[i * kWarpSize] = interpolate(taps[i], weights);
 }
 
-// blockDim is (lanes a pixel, pixels at once). The channels and strides of p count vectors.
+// blockDim is (lanes per pixel, pixels at once). The channels and strides of p are in vectors.
 template <class T, class Index, int kVector>
 __global__ void __launch_bounds__(kChannelsLastThreads, 4)
     align_channels_last(const AffineAlignParams p, const Tiling tiling) {

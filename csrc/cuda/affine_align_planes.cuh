@@ -7,14 +7,14 @@
 
 // The kernel of affine_align for contiguous tensors, and for any other strides.
 //
-// A block owns 16 x 8 output pixels of an instance in up to 128 planes, a thread one pixel in 64 planes. A
-// warp owns a tile of pixels that is one 32-byte sector of the output wide, so that its stores fill whole
-// sectors, and as compact as that allows (8 x 4 floats), so that it touches few sectors of the input however
-// the window is turned.
+// A block computes 16 x 8 output pixels of an instance in up to 128 planes, a thread one pixel in 64 planes.
+// A warp covers a tile of pixels that is one 32-byte sector of the output wide, so that its stores fill whole
+// sectors, and otherwise as compact as possible (8 x 4 floats), so that it touches few sectors of the input
+// for any rotation of the window.
 //
-// A thread visits its planes four at a time. It loads all 16 values, with two additions a plane for their
-// addresses, and then interpolates and stores them. No load is guarded where all taps of the tile lie inside
-// the input.
+// A thread processes four planes at a time. It loads all 16 values, with two additions per plane for their
+// addresses, and then interpolates and stores them. Loads are unconditional if all taps of the tile lie
+// inside the input.
 
 namespace pose2seg {
 
@@ -22,18 +22,18 @@ template <class T>
 using PlanesTile = TileShape<16, 8, kSectorBytes / sizeof(T)>;
 
 constexpr int kPlanesPerThread = 64;
-constexpr unsigned int kMaxPlaneGroups = 2;  // threads a pixel
+constexpr unsigned int kMaxPlaneGroups = 2;  // threads per pixel
 constexpr int kPlanesPerBlock = kPlanesPerThread * kMaxPlaneGroups;
 
 template <class T>
 constexpr int kPlanesAtOnce = 16 / sizeof(accumulate_t<T>);
 
-// In elements: from a left tap to the right one, and from plane to plane.
+// Strides in elements: from a left tap to the right one, and from plane to plane.
 struct PlaneSteps {
   int64_t right, input, output;
 };
 
-// A thread's pixel in its next plane: the left taps of both rows, and the output.
+// The pixel of a thread in its next plane: the left taps of both rows, and the output.
 template <class T>
 struct PlanePosition {
   const T *upper, *lower;
@@ -71,8 +71,8 @@ __device__ void sample_planes(PlanePosition<T> at, int planes, const PlaneSteps&
   }
 }
 
-// blockDim is (pixels, groups of planes).
-// kAdjacent: the columns of the input lie next to each other, so that right taps need no address.
+// blockDim is (pixels, groups of planes). kAdjacent: the column stride of the input is 1, so that right taps
+// need no address of their own.
 template <class T, class Index, bool kAdjacent>
 __global__ void __launch_bounds__(PlanesTile<T>::kPixels* kMaxPlaneGroups, 3)
     align_planes(const AffineAlignParams p, const Tiling tiling) {

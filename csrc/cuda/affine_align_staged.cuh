@@ -2,20 +2,20 @@
 
 #include "cuda/affine_align_channels_last.cuh"
 
-// The kernel of affine_align where the channels of a pixel lie next to each other and the pixels of the input
-// line up to 16 bytes, but those of the output do not: it is a part of a wider one, as in
+// The kernel of affine_align for tensors whose channels are adjacent in memory and whose input pixels are
+// aligned to 16 bytes but whose output pixels are not, because the output is a part of a wider tensor, as in
 // align_with_skeleton.
 //
-// As align_channels_last, a warp a pixel; only that its vectors pass through shared memory, from where
-// neighbouring lanes store neighbouring channels, beginning at a whole sector wherever the pixel begins.
+// Like align_channels_last with one warp per pixel, but the vectors pass through shared memory, from which
+// neighbouring lanes store neighbouring channels, starting at a whole sector wherever the pixel starts.
 
 namespace pose2seg {
 
 constexpr unsigned int kStagingWarps = kChannelsLastThreads / kWarpSize;
 
-// Stores `count` channels by a warp whose lanes begin at a whole sector, wherever `output` begins: the lanes
-// before its first channel take the last ones. All lanes go through the loop together; at a pace of their own
-// they would store from different places at once.
+// Stores `count` channels by a warp whose lanes start at a whole sector, wherever `output` starts; the lanes
+// before its first channel store the last ones. All lanes execute the loop together; if they diverged, they
+// would store to different places at once.
 template <class T>
 __device__ void store_from_sectors(const T* values, T* output, int count, int lane) {
   const int unaligned = int(reinterpret_cast<uintptr_t>(output) / sizeof(T) % (kSectorBytes / sizeof(T)));
@@ -26,7 +26,7 @@ __device__ void store_from_sectors(const T* values, T* output, int count, int la
     if (start + lane < count) output[start + channel] = values[start + channel];
 }
 
-// blockDim is (warp, pixels at once). The channels and strides of p count elements.
+// blockDim is (warp, pixels at once). The channels and strides of p are in elements.
 template <class T, class Index, int kVector>
 __global__ void __launch_bounds__(kChannelsLastThreads, 4)
     align_staged(const AffineAlignParams p, const Tiling tiling) {
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kChannelsLastThreads, 4)
         sample(pixel, vector, kOne, std::false_type{});
     __syncwarp();
     T* output = at_byte<T>(p.output, samples.offsets[pixel].output) + first * kVector;
-    if (vectors == kChunk)  // of a length that the compiler knows: unrolled
+    if (vectors == kChunk)  // a compile-time length, so that the loop is unrolled
       store_from_sectors(stage->of, output, kChunk * kVector, lane);
     else
       store_from_sectors(stage->of, output, vectors * kVector, lane);

@@ -2,7 +2,7 @@
 
 namespace pose2seg {
 
-// Makes a CUDA device the current one of this thread, and the former one again at the end.
+// Makes a CUDA device the current one of this thread, and restores the previous one on destruction.
 class DeviceGuard {
  public:
   explicit DeviceGuard(int device);

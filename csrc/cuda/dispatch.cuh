@@ -7,11 +7,12 @@
 
 #include "core/dtype.h"
 
-// Runtime values turned into template arguments: body is called with a value of the type to use.
+// Converts runtime values to template arguments: body is called with a value of the selected type.
 
 namespace pose2seg {
 
-// Calls body(T{}) with the CUDA C++ type of `dtype`; dispatch_floating of cpu/ has the CPU's.
+// Calls body(T{}) with the CUDA C++ type of `dtype`. dispatch_floating in cpu/ is its counterpart for the
+// CPU.
 template <class Body>
 void dispatch_cuda_floating(DType dtype, const Body& body) {
   switch (dtype) {
@@ -22,7 +23,7 @@ void dispatch_cuda_floating(DType dtype, const Body& body) {
   }
 }
 
-// Calls body(Index{}): the integer type for offsets into tensors.
+// Calls body(Index{}) with the integer type of offsets into tensors.
 template <class Body>
 void dispatch_index(bool fits_int32, const Body& body) {
   return fits_int32 ? body(int32_t{}) : body(int64_t{});

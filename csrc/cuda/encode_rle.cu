@@ -1,8 +1,8 @@
 #include "core/encode_rle.h"
 #include "cuda/boundaries.cuh"
 
-// Must move: every mask, read once, and 4 bytes a boundary. Does move: every mask twice, a warp 32
-// neighbouring bytes at a time, and 8 of its rows once more; the boundaries once; and 1 KiB of scratch per
+// Must move: every mask, read once, and 4 bytes per boundary. Does move: every mask twice, 32 neighbouring
+// bytes per warp at a time, and 8 of its rows once more; the boundaries once; and 1 KiB of scratch memory per
 // stripe of 32 columns, written and read.
 
 namespace pose2seg {
@@ -22,21 +22,23 @@ __device__ inline MaskPixels mask_pixels(const EncodeRleParams& p, int64_t mask)
 }
 
 __global__ void __launch_bounds__(kStripeThreads) count_mask_boundaries(const EncodeRleParams p) {
-  const int64_t mask = blockIdx.x / p.output.stripes, stripe = blockIdx.x % p.output.stripes;
-  count_stripe(mask_pixels(p, mask), p.output, mask, stripe);
+  const int64_t stripes = stripe_count(p.height, p.width);
+  const int64_t mask = blockIdx.x / stripes, stripe = blockIdx.x % stripes;
+  count_stripe(mask_pixels(p, mask), p.output, {mask * stripes, stripes}, stripe);
 }
 
-// Four blocks at once, which every GPU holds, are asked for: left alone, the compiler aims at eight, and
-// spills.
+// Asks for four resident blocks, which fit on every GPU. By default the compiler aims at eight and spills.
 __global__ void __launch_bounds__(kStripeThreads, 4) store_mask_boundaries(const EncodeRleParams p) {
-  const int64_t mask = blockIdx.x / p.output.stripes, stripe = blockIdx.x % p.output.stripes;
-  store_stripe(mask_pixels(p, mask), p.output, mask, stripe);
+  const int64_t stripes = stripe_count(p.height, p.width);
+  const int64_t mask = blockIdx.x / stripes, stripe = blockIdx.x % stripes;
+  store_stripe(mask_pixels(p, mask), p.output, {mask * stripes, stripes}, mask, stripe);
 }
 
 }  // namespace
 
 void encode_rle_cuda(const EncodeRleParams& params, cudaStream_t stream) {
-  const dim3 grid(blocks_for(params.output.masks * params.output.stripes, 1)), block(kStripeThreads);
+  const dim3 grid(blocks_for(params.output.masks * stripe_count(params.height, params.width), 1)),
+      block(kStripeThreads);
   launch(count_mask_boundaries, grid, block, stream, params);
   launch(store_mask_boundaries, grid, block, stream, params);
 }

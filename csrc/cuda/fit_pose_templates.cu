@@ -1,9 +1,9 @@
 #include "core/fit_pose_templates.h"
 #include "cuda/launch.cuh"
 
-// A warp per pose, a lane per template; the lanes then agree on the best fit by shuffles. Must move: each
-// pose and the templates, read once, and a matrix, an index and a score a pose. Does move: those, and the
-// templates once for every pose, a few hundred bytes each, from cache after the first.
+// One warp per pose and one lane per template; the lanes then find the best fit with shuffles. Must move:
+// each pose and the templates, read once, and a matrix, an index and a score per pose. Does move: the same,
+// plus the templates once per pose, a few hundred bytes each, from cache after the first read.
 
 namespace pose2seg {
 namespace {

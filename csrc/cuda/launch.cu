@@ -5,7 +5,7 @@
 namespace pose2seg {
 namespace {
 
-// "13.0" of 13000.
+// Formats a CUDA version number: 13000 becomes "13.0".
 std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
@@ -28,7 +28,7 @@ std::string explanation(cudaError_t error) {
 
 void check_cuda(cudaError_t error) {
   if (error == cudaSuccess) return;
-  cudaGetLastError();  // else the next check anywhere in the process would find this error
+  cudaGetLastError();  // clears the error, which the next check in the process would otherwise report
   throw std::runtime_error(explanation(error));
 }
 

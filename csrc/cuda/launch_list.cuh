@@ -5,8 +5,8 @@
 
 namespace pose2seg {
 
-// A piece of a list that is known on the host. It travels with the launch, so that nothing waits for a copy;
-// kernel arguments are at most 4 KiB, which bounds kCount.
+// A piece of a list that is known on the host. It is passed as a kernel argument, so that no launch waits for
+// a copy. Kernel arguments are limited to 4 KiB, which limits kCount.
 template <class T, int64_t kCount>
 struct LaunchList {
   T items[kCount];

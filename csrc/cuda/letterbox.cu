@@ -3,12 +3,12 @@
 #include "cuda/launch.cuh"
 #include "cuda/launch_list.cuh"
 
-// Must move: every image, read once, or where it shrinks to less than half, its sectors under the taps; and
-// the output, written once. Does move: the output once; four taps of 3 bytes an output pixel, of which caches
-// serve most. A thread per output pixel and its three channels: neighbouring threads write neighbouring
-// pixels, of one plane after the other. Channels that lie next to each other go through shared memory, to be
-// written in one row by the block. The ragged images' addresses and sizes travel with the launch, so nothing
-// waits for a copy.
+// Must move: every image, read once (if it shrinks to less than half its size, only the sectors under the
+// taps), and the output, written once. Does move: the output once, and four taps of 3 bytes per output pixel,
+// most of which caches serve. One thread computes the three channels of an output pixel, and neighbouring
+// threads write neighbouring pixels, one plane after the other. In the channels_last layout the channels pass
+// through shared memory, so that the block writes them contiguously. The addresses and sizes of the ragged
+// images are passed as kernel arguments, so nothing waits for a copy.
 
 namespace pose2seg {
 namespace {
@@ -16,8 +16,8 @@ namespace {
 constexpr int kThreads = 256;
 using ImageList = LaunchList<LetterboxImage, 40>;
 
-// Index: int32_t where it can number the pixels of an output, since 64-bit divisions are slow.
-// kInterleaved: the channels of a pixel lie next to each other, and pixel follows on pixel.
+// Index is int32_t if it can number the pixels of an output, since 64-bit divisions are slow. kInterleaved:
+// the channels of a pixel are adjacent in memory, and so are consecutive pixels.
 template <class Out, class Index, bool kInterleaved>
 __global__ void __launch_bounds__(kThreads)
     letterbox_images(const LetterboxParams params, const ImageList list, int64_t first) {

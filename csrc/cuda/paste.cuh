@@ -7,14 +7,14 @@ namespace pose2seg {
 
 using TargetList = LaunchList<PasteTarget, 64>;
 
-// What the pixels of one person have in common.
+// Values that all pixels of one instance share.
 template <class Coordinate>
 struct PasteGeometry {
   Affine<Coordinate> image_to_roi;
   Footprint footprint;
 };
 
-// Worked out by one thread for its block, all of which must call.
+// Computed by one thread for its block; all threads of the block must call it.
 template <class T>
 __device__ const PasteGeometry<accumulate_t<T>>& block_geometry(const PasteParams& params,
                                                                 const PasteTarget& target) {

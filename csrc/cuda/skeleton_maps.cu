@@ -4,16 +4,17 @@
 #include "cuda/vector.cuh"
 
 // Must move: the joints, read once, and every cell of the maps, written once. Does move: the cells once; the
-// joints once for every block, from cache: with one person under a hundredth of what the block writes. A
-// block draws a group of channels of one map over its cells. First its threads prepare the group's joints, or
-// its limbs, of all people in shared memory, then each draws them over its own cells, in registers. The
-// origin of a block is found with 64-bit arithmetic; the cells of a map are counted with 32 bits.
+// joints once per block, from cache (for one person, less than a hundredth of what the block writes). A block
+// draws a group of channels of one map over a range of cells. Its threads first prepare the joints or limbs
+// of the group, of all people, in shared memory, and then each thread draws them over its own cells in
+// registers. The origin of a block is computed with 64-bit arithmetic; the cells of a map are counted with 32
+// bits.
 
 namespace pose2seg {
 namespace {
 
-// Calls draw(prepare(i)) for i = 0 ... count - 1 in order, in every thread. The threads share out the
-// preparing.
+// Calls draw(prepare(i)) for i = 0 ... count - 1 in order, in every thread. The calls of prepare are divided
+// among the threads.
 template <int kThreads, class Prepare, class Draw>
 __device__ void prepare_and_draw(int64_t count, const Prepare& prepare, const Draw& draw) {
   __shared__ decltype(prepare(0)) prepared[kThreads];
@@ -26,12 +27,13 @@ __device__ void prepare_and_draw(int64_t count, const Prepare& prepare, const Dr
   }
 }
 
-// The thread's cells: neighbours in one row.
+// The cells of a thread, which are consecutive cells of one row.
 struct Cells {
   int column, row;
 };
 
-// Joints first ... last - 1 of all people; put(k, values) takes the thread's cells of each finished map.
+// Draws joints first ... last - 1 of all people; put(k, values) receives the cells of the thread in each
+// finished map.
 template <class T, int kThreads, int kCells, class Put>
 __device__ void draw_joints(const SkeletonDrawing& d, int64_t map, int first, int last, Cells at,
                             const Put& put) {
@@ -52,7 +54,8 @@ __device__ void draw_joints(const SkeletonDrawing& d, int64_t map, int first, in
   });
 }
 
-// Limbs first ... last - 1 of all people; put(channel, values) takes x and then y of each finished limb.
+// Draws limbs first ... last - 1 of all people; put(channel, values) receives x and then y of each finished
+// limb.
 template <class T, int kThreads, int kCells, class Put>
 __device__ void draw_limbs(const SkeletonDrawing& d, int64_t map, int first, int last, Cells at,
                            const Put& put) {
@@ -78,7 +81,8 @@ __device__ void draw_limbs(const SkeletonDrawing& d, int64_t map, int first, int
   });
 }
 
-// Groups of at most `size` (even) channels begin here: at multiples of it, but never inside a limb.
+// Returns the first channel of a group of at most `size` (even) channels: a multiple of `size`, moved so that
+// no limb is split.
 HOST_DEVICE int group_begin(const SkeletonDrawing& d, int group, int size) {
   const int64_t even = int64_t(group) * size;
   const int begin = int(even < d.channels() ? even : d.channels());
@@ -94,8 +98,9 @@ __device__ void draw_group(const SkeletonDrawing& d, int64_t map, int first, int
   draw_limbs<T, kThreads, kCells>(d, map, limb(first), limb(last), at, put);
 }
 
-// Columns are neighbours in memory. Threads along the cells of a map, kCells neighbours each, written at
-// once. 20 channels a block: enough blocks for one person's maps, and little preparing for each.
+// Contiguous layout. Threads are mapped to the cells of a map, kCells consecutive cells each, which are
+// written at once. 20 channels per block give enough blocks for the maps of one person, and little
+// preparation for each.
 constexpr int kPlaneThreads = 256;
 constexpr int kPlaneChannels = 20;
 
@@ -133,16 +138,16 @@ void launch_planes(const SkeletonMapsParams& p, cudaStream_t stream) {
   launch(kernel, grid, dim3(kPlaneThreads), stream, p, blocks_per_map);
 }
 
-// Channels are neighbours in memory. A thread a cell draws into shared memory; then each warp writes the
-// channels of one cell after the other, beginning at a multiple of 32 elements, so that no sector is written
-// by two requests.
+// channels_last layout. Each thread draws one cell into shared memory; then each warp writes the channels of
+// one cell after the other, starting at a multiple of 32 elements, so that no sector is written by two
+// requests.
 constexpr int kTileCells = 64;
 constexpr int kTileChannels = 64;
 
 template <class T, class Out>
 __global__ void __launch_bounds__(kTileCells)
     draw_channels_last(const SkeletonMapsParams p, int blocks_per_map) {
-  constexpr int kPadding = sizeof(Out) < 4 ? 4 / sizeof(Out) : 1;  // the cells begin in different banks
+  constexpr int kPadding = sizeof(Out) < 4 ? 4 / sizeof(Out) : 1;  // the cells start in different banks
   __shared__ Out tile[kTileCells][kTileChannels + kPadding];
   const SkeletonDrawing& d = p.drawing;
   const int64_t map = blockIdx.x / blocks_per_map;

@@ -3,20 +3,20 @@
 #include "cuda/dispatch.cuh"
 #include "cuda/launch.cuh"
 
-// Writes the gradient of each keypoint once: a block per joint of a person, which reads the gradient of the
-// cells in the joint's disc and in the boxes of its limbs, neighbouring threads neighbouring columns. Must
-// move: the gradients of the cells that are drawn, read once. Does move: those of limbs twice, for either
-// joint, and of joints the square around the disc. Each thread sums its cells in order and the block adds up
-// its threads pairwise: the same bits on every run, without atomics.
+// Writes the gradient of each keypoint once. One block per joint of a person reads the gradient of the cells
+// in the disc of the joint and in the boxes of its limbs, neighbouring threads reading neighbouring columns.
+// Must move: the gradients of the cells that are drawn, read once. Does move: those of limbs twice, once per
+// joint, and for joints the square around the disc. Each thread sums its cells in order and the block reduces
+// over its threads pairwise, without atomics, so the bits are the same on every run.
 
 namespace pose2seg {
 namespace {
 
 constexpr int kThreads = 128;
 constexpr int kBlocksPerMultiprocessor =
-    5;  // stated, because left alone ptxas chose fewer registers and spilled
+    5;  // set explicitly, since ptxas otherwise chose fewer registers and spilled
 
-// Calls visit(column, row) for the thread's cells of the box, in the order of the cells.
+// Calls visit(column, row) for the cells of the box that belong to the thread, in order.
 template <class Visit>
 __device__ void visit_cells(const Box& box, const Visit& visit) {
   const unsigned int width = box.right - box.left, cells = width * (box.bottom - box.top);

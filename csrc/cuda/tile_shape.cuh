@@ -4,7 +4,7 @@
 
 namespace pose2seg {
 
-// A block's pixels. Those of a warp form a tile of their own, kWarpColumns wide.
+// The shape of the pixels of a block. The pixels of a warp form a smaller tile, kWarpColumns wide.
 template <unsigned int kTileColumns, unsigned int kTileRows, unsigned int kWarpColumns>
 struct TileShape {
   static constexpr unsigned int kColumns = kTileColumns, kRows = kTileRows, kPixels = kColumns * kRows;

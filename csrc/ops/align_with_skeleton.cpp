@@ -2,13 +2,13 @@
 
 #include "core/affine_align.h"
 #include "core/skeleton_maps.h"
-#include "ops/affine_sampling.h"
+#include "ops/affine_windows.h"
 #include "ops/checks.h"
 #include "ops/device.h"
 #include "ops/ops.h"
 #include "ops/skeleton_drawing.h"
 
-// The kernels of affine_align and of skeleton_maps, writing into the first and the last channels of one
+// Runs the kernels of affine_align and skeleton_maps, which write into the first and the last channels of one
 // output.
 
 namespace pose2seg {
@@ -17,6 +17,9 @@ Tensor align_with_skeleton(const Tensor& input, const Tensor& keypoints, const T
                            const Tensor& batch_index, Sizes output_size, std::string_view convention,
                            Limbs limbs, double sigma, double limb_width, bool signed_visibility) {
   const Convention parsed = parse_convention(convention);
+  require<ValueError>(parsed != Convention::kInverse,
+                      "convention must be 'integer', 'half_pixel' or 'pose2seg', got 'inverse'");
+  check_shape(matrices, "matrices", "(N, 2, 3)", {-1, 2, 3});
   check_windows(input, matrices, batch_index);
   check_shape(keypoints, "keypoints", "(N, K, 3), a pose per matrix", {matrices.size(0), -1, 3});
   check_geometry_dtype(keypoints, "keypoints", input, "input");
@@ -33,9 +36,9 @@ Tensor align_with_skeleton(const Tensor& input, const Tensor& keypoints, const T
                             input.dtype, input.device, window_layout(input));
   if (output.numel() == 0) return output;
 
-  if (features > 0)
-    run_on_device_of(input, affine_align_params(input, matrices_contiguous, index_contiguous, parsed, output),
-                     affine_align_cpu, CUDA_KERNEL(affine_align_cuda));
+  const AffineAlignParams windows = {
+      affine_windows(input, matrices_contiguous, index_contiguous, parsed, output), input.data, output.data};
+  if (features > 0) run_on_device_of(input, windows, affine_align_cpu, CUDA_KERNEL(affine_align_cuda));
   if (channels == 0) return output;
   const int64_t offset = features * output.stride(1) * element_size(output.dtype);
   skeletons.output = output.mutable_data<char>() + offset;

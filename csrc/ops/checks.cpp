@@ -1,7 +1,6 @@
 #include "ops/checks.h"
 
-#include <ostream>
-#include <string>
+#include <cmath>
 
 #include "ops/runtime.h"
 
@@ -19,29 +18,13 @@ void check_dense(const Tensor& tensor, const char* name) {
 
 }  // namespace
 
-std::ostream& operator<<(std::ostream& stream, const Shape& shape) {
-  stream << "(";
-  for (size_t i = 0; i < shape.sizes.size(); ++i) stream << (i ? ", " : "") << shape.sizes[i];
-  return stream << (shape.sizes.size() == 1 ? ",)" : ")");
-}
-
-const char* dtype_name(ScalarType type) {
-  switch (type) {
-    case ScalarType::kFloat: return "float32";
-    case ScalarType::kDouble: return "float64";
-    case ScalarType::kHalf: return "float16";
-    case ScalarType::kBFloat16: return "bfloat16";
-    case ScalarType::kByte: return "uint8";
-    case ScalarType::kBool: return "bool";
-    case ScalarType::kInt: return "int32";
-    case ScalarType::kLong: return "int64";
-    case ScalarType::kChar: return "int8";
-    case ScalarType::kShort: return "int16";
-    case ScalarType::kComplexFloat: return "complex64";
-    case ScalarType::kComplexDouble: return "complex128";
-    case ScalarType::kOther: break;
+void append(std::string& message, const Shape& shape) {
+  message += "(";
+  for (size_t i = 0; i < shape.sizes.size(); ++i) {
+    if (i > 0) message += ", ";
+    append(message, shape.sizes[i]);
   }
-  return "another dtype";
+  message += shape.sizes.size() == 1 ? ",)" : ")";
 }
 
 void check_shape(const Tensor& tensor, const char* name, const char* expected,
@@ -117,7 +100,41 @@ Convention parse_convention(std::string_view name) {
   if (name == "integer") return Convention::kInteger;
   if (name == "half_pixel") return Convention::kHalfPixel;
   if (name == "pose2seg") return Convention::kPose2Seg;
-  raise<ValueError>("convention must be 'integer', 'half_pixel' or 'pose2seg', got '", name, "'");
+  if (name == "inverse") return Convention::kInverse;
+  raise<ValueError>("convention must be 'integer', 'half_pixel', 'pose2seg' or 'inverse', got '", name, "'");
+}
+
+namespace {
+
+Interpolation parse_interpolation(std::string_view name) {
+  if (name == "nearest") return Interpolation::kNearest;
+  if (name == "bilinear") return Interpolation::kBilinear;
+  if (name == "bicubic") return Interpolation::kBicubic;
+  raise<ValueError>("interpolation must be 'nearest', 'bilinear' or 'bicubic', got '", name, "'");
+}
+
+Padding parse_padding(std::string_view name) {
+  if (name == "zeros" || name == "fill") return Padding::kConstant;
+  if (name == "border") return Padding::kBorder;
+  if (name == "reflection") return Padding::kReflection;
+  if (name == "roi_align") return Padding::kRoIAlign;
+  raise<ValueError>("padding_mode must be 'zeros', 'fill', 'border', 'reflection' or 'roi_align', got '",
+                    name, "'");
+}
+
+}  // namespace
+
+Sampling parse_sampling(int64_t sampling_ratio, std::string_view interpolation, std::string_view padding_mode,
+                        double fill) {
+  require<ValueError>(sampling_ratio >= 0 && sampling_ratio <= kMaxSamplingRatio,
+                      "sampling_ratio must be from 0 to ", kMaxSamplingRatio, ", got ", sampling_ratio);
+  const Sampling sampling = {sampling_ratio, parse_interpolation(interpolation), parse_padding(padding_mode),
+                             fill};
+  require<ValueError>(padding_mode == "fill" || fill == 0,
+                      "fill must be 0 unless padding_mode is 'fill', got ", fill, " with '", padding_mode,
+                      "'");
+  require<ValueError>(std::isfinite(fill), "fill must be finite, got ", fill);
+  return sampling;
 }
 
 DType dtype_of(const Tensor& tensor) {

@@ -14,8 +14,8 @@ namespace pose2seg {
 #define CUDA_KERNEL(name) nullptr
 #endif
 
-// Runs an op's kernel where `tensor` lives, on CUDA on the current stream of that device. On the meta device
-// there is nothing to compute.
+// Runs the kernel of an op on the device of `tensor`: for CUDA on its current stream, for the meta device not
+// at all.
 template <class Params, class CudaKernel>
 void run_on_device_of(const Tensor& tensor, const Params& params, void (*cpu)(const Params&),
                       [[maybe_unused]] CudaKernel cuda) {

@@ -1,6 +1,8 @@
 #include "core/letterbox.h"
 
 #include <algorithm>
+#include <cmath>
+#include <vector>
 
 #include "core/centred_resize.h"
 #include "ops/checks.h"

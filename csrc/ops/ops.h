@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -14,13 +16,19 @@
 namespace pose2seg {
 
 Tensor affine_align(const Tensor& input, const Tensor& matrices, const Tensor& batch_index, Sizes output_size,
-                    std::string_view convention);
+                    std::string_view convention, int64_t sampling_ratio = 1,
+                    std::string_view interpolation = "bilinear", std::string_view padding_mode = "zeros",
+                    double fill = 0);
 
 Tensor affine_align_backward_input(const Tensor& grad, const Tensor& matrices, const Tensor& batch_index,
-                                   Sizes input_size, bool channels_last, std::string_view convention);
+                                   Sizes input_size, bool channels_last, std::string_view convention,
+                                   int64_t sampling_ratio = 1, std::string_view interpolation = "bilinear",
+                                   std::string_view padding_mode = "zeros", double fill = 0);
 
 Tensor affine_align_backward_matrices(const Tensor& grad, const Tensor& input, const Tensor& matrices,
-                                      const Tensor& batch_index, std::string_view convention);
+                                      const Tensor& batch_index, std::string_view convention,
+                                      int64_t sampling_ratio = 1, std::string_view interpolation = "bilinear",
+                                      std::string_view padding_mode = "zeros", double fill = 0);
 
 Tensor skeleton_maps(const Tensor& keypoints, Sizes output_size, Limbs limbs, double sigma, double limb_width,
                      int64_t stride, bool signed_visibility, std::string_view limb_overlap,
@@ -39,9 +47,10 @@ std::tuple<Tensor, Tensor, Tensor> fit_pose_templates(const Tensor& keypoints, c
                                                       std::string_view score);
 
 std::vector<Tensor> paste_masks(const Tensor& probabilities, const Tensor& matrices,
-                                const Tensor& batch_index, ImageSizes image_sizes, double threshold);
+                                const Tensor& batch_index, ImageSizes image_sizes,
+                                std::optional<double> threshold);
 
-// COCO's characters for each mask.
+// Returns the COCO characters of each mask.
 std::vector<std::string> paste_rle(const Tensor& probabilities, const Tensor& matrices,
                                    const Tensor& batch_index, ImageSizes image_sizes, double threshold);
 

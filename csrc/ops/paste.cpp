@@ -6,7 +6,7 @@
 namespace pose2seg {
 
 void check_paste(const Tensor& probabilities, const Tensor& matrices, const Tensor& batch_index,
-                 ImageSizes image_sizes, double threshold) {
+                 ImageSizes image_sizes, std::optional<double> threshold) {
   check_shape(probabilities, "probabilities", "(N, h, w)", {-1, -1, -1});
   check_floating(probabilities, "probabilities");
   check_device(probabilities, "probabilities");
@@ -28,8 +28,9 @@ void check_paste(const Tensor& probabilities, const Tensor& matrices, const Tens
                         "image_sizes must be such that the masks fit in memory, got ", image_sizes[i], " x ",
                         image_sizes[i + 1]);
   }
-  // Below 0 the pixels outside every footprint would count too.
-  require<ValueError>(threshold >= 0 && threshold <= 1, "threshold must be in [0, 1], got ", threshold);
+  // With a threshold below 0, the pixels outside of every footprint would be set as well.
+  if (threshold)
+    require<ValueError>(*threshold >= 0 && *threshold <= 1, "threshold must be in [0, 1], got ", *threshold);
 }
 
 std::vector<PasteTarget> paste_targets(const Tensor& batch_index, ImageSizes image_sizes) {
@@ -41,7 +42,7 @@ std::vector<PasteTarget> paste_targets(const Tensor& batch_index, ImageSizes ima
     const int64_t image = index.const_data<int64_t>()[i];
     require<ValueError>(image >= 0 && image < images, "batch_index must name one of the ", images,
                         " images of image_sizes, got ", image, " at ", i);
-    targets.push_back({i, image, image_sizes[2 * image], image_sizes[2 * image + 1], nullptr});
+    targets.push_back({i, image, image_sizes[2 * image], image_sizes[2 * image + 1], nullptr, 0});
   }
   return targets;
 }

@@ -8,21 +8,22 @@
 namespace pose2seg {
 namespace {
 
-// The masks of each image, in the order of its people, and in every target where its own goes.
+// Allocates the masks or opacities of each image, in the order of its instances, and stores in every target
+// where its own go.
 std::vector<Tensor> allocate_masks(std::vector<PasteTarget>& targets, ImageSizes image_sizes,
-                                   const Device& device) {
+                                   ScalarType dtype, const Device& device) {
   const auto images = static_cast<int64_t>(image_sizes.size() / 2);
   std::vector<int64_t> people(images);
   for (const PasteTarget& target : targets) ++people[target.image];
   std::vector<Tensor> masks;
-  std::vector<bool*> next;
+  std::vector<char*> next;
   for (int64_t image = 0; image < images; ++image) {
-    masks.push_back(empty({people[image], image_sizes[2 * image], image_sizes[2 * image + 1]},
-                          ScalarType::kBool, device));
-    next.push_back(masks.back().mutable_data<bool>());
+    masks.push_back(
+        empty({people[image], image_sizes[2 * image], image_sizes[2 * image + 1]}, dtype, device));
+    next.push_back(masks.back().mutable_data<char>());
   }
   for (PasteTarget& target : targets) {
-    target.mask = next[target.image];
+    target.pixels = next[target.image];
     next[target.image] += target.height * target.width;
   }
   return masks;
@@ -31,16 +32,19 @@ std::vector<Tensor> allocate_masks(std::vector<PasteTarget>& targets, ImageSizes
 }  // namespace
 
 std::vector<Tensor> paste_masks(const Tensor& probabilities, const Tensor& matrices,
-                                const Tensor& batch_index, ImageSizes image_sizes, double threshold) {
+                                const Tensor& batch_index, ImageSizes image_sizes,
+                                std::optional<double> threshold) {
   check_paste(probabilities, matrices, batch_index, image_sizes, threshold);
   std::vector<PasteTarget> targets = paste_targets(batch_index, image_sizes);
-  auto masks = allocate_masks(targets, image_sizes, probabilities.device);
+  const ScalarType dtype = threshold ? ScalarType::kBool : ScalarType::kByte;
+  auto masks = allocate_masks(targets, image_sizes, dtype, probabilities.device);
   if (targets.empty()) return masks;
 
   const auto probabilities_contiguous = contiguous(probabilities);
   const auto matrices_contiguous = contiguous(matrices);
   PasteParams params = {};
-  store_paste(probabilities_contiguous, matrices_contiguous, threshold, params);
+  store_paste(probabilities_contiguous, matrices_contiguous, threshold.value_or(0), params);
+  params.opacities = !threshold;
   params.targets = targets.data();
   params.target_count = static_cast<int64_t>(targets.size());
   run_on_device_of(probabilities, params, paste_masks_cpu, CUDA_KERNEL(paste_masks_cuda));

@@ -12,12 +12,15 @@ std::vector<std::string> paste_rle(const Tensor& probabilities, const Tensor& ma
                                    const Tensor& batch_index, ImageSizes image_sizes, double threshold) {
   check_paste(probabilities, matrices, batch_index, image_sizes, threshold);
   check_has_values(probabilities, "probabilities");
-  const std::vector<PasteTarget> targets = paste_targets(batch_index, image_sizes);
+  std::vector<PasteTarget> targets = paste_targets(batch_index, image_sizes);
   std::vector<MaskSize> sizes;
   for (const PasteTarget& target : targets) {
     sizes.push_back({target.height, target.width});
     check_countable(sizes.back(), "image_sizes");
   }
+  for (size_t i = 1; i < targets.size(); ++i)
+    targets[i].first_stripe =
+        targets[i - 1].first_stripe + stripe_count(targets[i - 1].height, targets[i - 1].width);
 
   const auto probabilities_contiguous = contiguous(probabilities);
   const auto matrices_contiguous = contiguous(matrices);

@@ -11,49 +11,22 @@
 namespace pose2seg {
 namespace {
 
-// A person's silhouette has two to four boundaries in the columns that it crosses.
+// The silhouette of a person typically has two to four boundaries in each column that it crosses.
 constexpr int64_t kExpectedPerColumn = 4;
 
-constexpr Device kCpu = {DeviceType::kCpu, 0};
-
-// Of the masks that have pixels: those of height 0 have no memory to walk.
-int64_t widest(const std::vector<MaskSize>& sizes) {
-  int64_t width = 0;
-  for (const MaskSize& size : sizes)
-    if (size.height > 0) width = std::max(width, size.width);
-  return width;
-}
-
-// Counts (masks,) and behind them boundaries (masks, capacity), on the CPU. How many boundaries there are is
-// known only when they are found: the buffer is made for the usual number and copied to the host as a whole,
-// which is the one time that the device is waited for; only masks with more of them are walked again.
-std::pair<Tensor, int64_t> boundaries_on_host(const std::vector<MaskSize>& sizes, const Device& device,
-                                              const std::function<void(const MaskBoundaries&)>& find) {
-  const auto masks = static_cast<int64_t>(sizes.size());
-  const int64_t width = widest(sizes), stripes = (width + kStripeWidth - 1) / kStripeWidth;
-  if (width == 0) {
-    const Tensor counts = empty({masks}, ScalarType::kInt, kCpu);
-    fill_zeros(counts);
-    return {counts, 0};
-  }
-  const Tensor scratch = empty({masks * stripes * (1 + kStripeThreads)}, ScalarType::kInt, device);
-  for (int64_t capacity = kExpectedPerColumn * width;;) {
-    const Tensor buffer = empty({masks * (1 + capacity)}, ScalarType::kInt, device);
-    MaskBoundaries output = {};
-    output.counts = reinterpret_cast<uint32_t*>(buffer.mutable_data<int32_t>());
-    output.boundaries = output.counts + masks;
-    output.capacity = capacity;
-    output.masks = masks;
-    output.stripes = stripes;
-    output.stripe_counts = reinterpret_cast<uint32_t*>(scratch.mutable_data<int32_t>());
-    output.ranks = output.stripe_counts + masks * stripes;
-    find(output);
-    const Tensor host = to_cpu(buffer);
-    const auto* counts = reinterpret_cast<const uint32_t*>(host.const_data<int32_t>());
-    const int64_t most = *std::max_element(counts, counts + masks);
-    if (most <= capacity) return {host, capacity};
-    capacity = most;
-  }
+// Encodes the boundaries of each mask as COCO characters.
+std::vector<std::string> encode(const std::vector<MaskSize>& sizes,
+                                const std::vector<std::span<const uint32_t>>& boundaries) {
+  std::vector<std::string> encoded(sizes.size());
+  const ReleasedGil released;
+  parallel_for(0, static_cast<int64_t>(sizes.size()), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto append = [&](char character) { encoded[i].push_back(character); };
+      RunLengthWriter(append).write(boundaries[i].data(), static_cast<int64_t>(boundaries[i].size()),
+                                    static_cast<uint32_t>(sizes[i].height * sizes[i].width));
+    }
+  });
+  return encoded;
 }
 
 }  // namespace
@@ -63,22 +36,47 @@ void check_countable(const MaskSize& size, const char* name) {
                       " must have fewer than 2^31 pixels each, got ", size.height, " x ", size.width);
 }
 
-std::vector<std::string> run_length_encode(const std::vector<MaskSize>& sizes, const Device& device,
-                                           const std::function<void(const MaskBoundaries&)>& find) {
+DeviceBoundaries find_on_device(const std::vector<MaskSize>& sizes, const Device& device,
+                                const FindBoundaries& find) {
   const auto masks = static_cast<int64_t>(sizes.size());
-  std::vector<std::string> encoded(masks);
-  if (masks == 0) return encoded;
-  const auto [host, capacity] = boundaries_on_host(sizes, device, find);
-  const auto* counts = reinterpret_cast<const uint32_t*>(host.const_data<int32_t>());
-  const ReleasedGil released;
-  parallel_for(0, masks, 16, [&, stride = capacity](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const auto append = [&](char character) { encoded[i].push_back(character); };
-      RunLengthWriter(append).write(counts + masks + i * stride, counts[i],
-                                    static_cast<uint32_t>(sizes[i].height * sizes[i].width));
+  std::vector<int64_t> starts{0};  // the first stripe of each mask
+  for (const MaskSize& size : sizes) starts.push_back(starts.back() + stripe_count(size.height, size.width));
+  const int64_t stripes = starts.back();
+  const Tensor scratch = empty({stripes * (1 + kStripeThreads)}, ScalarType::kInt, device);
+  for (int64_t per_column = kExpectedPerColumn;;) {
+    const int64_t per_stripe = kStripeWidth * per_column;
+    const Tensor buffer = empty({masks + stripes * per_stripe}, ScalarType::kInt, device);
+    MaskBoundaries output = {};
+    output.masks = masks;
+    output.counts = reinterpret_cast<uint32_t*>(buffer.mutable_data<int32_t>());
+    output.boundaries = output.counts + masks;
+    output.per_column = per_column;
+    output.stripe_counts = reinterpret_cast<uint32_t*>(scratch.mutable_data<int32_t>());
+    output.ranks = output.stripe_counts + stripes;
+    find(output);
+    DeviceBoundaries found = {to_cpu(buffer), {}};
+    const auto* counts = reinterpret_cast<const uint32_t*>(found.host.const_data<int32_t>());
+    int64_t needed = 0;
+    for (int64_t i = 0; i < masks; ++i) {
+      const int64_t columns = kStripeWidth * (starts[i + 1] - starts[i]);
+      needed = std::max(needed, (counts[i] + columns - 1) / columns);
+      found.of_mask.emplace_back(counts + masks + starts[i] * per_stripe, counts[i]);
     }
-  });
-  return encoded;
+    if (needed <= per_column) return found;
+    per_column = needed;
+  }
+}
+
+std::vector<std::string> run_length_encode(const std::vector<MaskSize>& sizes, const Device& device,
+                                           const FindBoundaries& find) {
+  if (sizes.empty()) return {};
+  if (device.type != DeviceType::kCpu) return encode(sizes, find_on_device(sizes, device, find).of_mask);
+  std::vector<std::vector<uint32_t>> found(sizes.size());
+  MaskBoundaries output = {};
+  output.masks = static_cast<int64_t>(sizes.size());
+  output.found = found.data();
+  find(output);
+  return encode(sizes, {found.begin(), found.end()});
 }
 
 }  // namespace pose2seg

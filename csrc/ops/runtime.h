@@ -5,37 +5,37 @@
 
 #include "ops/tensor.h"
 
-// What the ops ask of torch. csrc/python answers through Python and torch's C interface.
+// The functions of torch that the ops use. csrc/python implements them through Python and the C interface of
+// torch.
 
 namespace pose2seg {
 
-enum class Layout { kContiguous, kChannelsLast };  // the latter with four dimensions
+enum class Layout { kContiguous, kChannelsLast };  // kChannelsLast needs four dimensions
 
-// A new tensor with uninitialised elements, as torch.empty returns it. Large memory on the CPU comes in huge
-// pages where the system grants them: it clears pages one by one as they are first written, which would take
-// longer than most ops.
+// Returns a new uninitialised tensor, like torch.empty. Large CPU allocations use huge pages if the system
+// grants them: clearing ordinary pages one by one on their first write would take longer than most ops.
 Tensor empty(std::initializer_list<int64_t> sizes, ScalarType dtype, const Device& device,
              Layout layout = Layout::kContiguous);
 
-// The same with the shape of another tensor.
+// Does the same with the shape of another tensor.
 Tensor empty(Sizes sizes, ScalarType dtype, const Device& device, Layout layout = Layout::kContiguous);
 
-// Sets every element to 0, on the current stream of its device.
+// Sets every element to 0, on the current stream of the device.
 void fill_zeros(const Tensor& tensor);
 
-// `tensor` itself where it is contiguous, else a contiguous copy.
+// Returns `tensor` if it is contiguous, otherwise a contiguous copy.
 Tensor contiguous(const Tensor& tensor);
 
-// `tensor` itself where it is on the CPU, else a copy there, for which the device is waited for.
+// Returns `tensor` if it is on the CPU, otherwise a copy there, which waits for the device.
 Tensor to_cpu(const Tensor& tensor);
 
-// The stream that torch queues its own kernels on, a cudaStream_t.
+// Returns the current stream of torch, a cudaStream_t.
 void* current_stream(const Device& device);
 
-// str(tensor.<attribute>) in Python without the prefix "torch.", for messages.
+// Returns str(tensor.<attribute>) without the prefix "torch.", for messages.
 std::string attribute_text(const Tensor& tensor, const char* attribute);
 
-// Other Python threads run as long as this object lives.
+// Releases the GIL for the lifetime of this object.
 class ReleasedGil {
  public:
   ReleasedGil();

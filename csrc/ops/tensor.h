@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -8,17 +9,18 @@ namespace pose2seg {
 
 using Sizes = std::span<const int64_t>;
 
-// Pairs of joints, flat.
+// Pairs of joints, flattened.
 struct Limbs : Sizes {
   using Sizes::Sizes;
 };
 
-// Pairs of height and width, flat.
+// Pairs of height and width, flattened.
 struct ImageSizes : Sizes {
   using Sizes::Sizes;
 };
 
-// The element types that the ops know by name. In torch's words: kByte is uint8, kLong is int64.
+// The element types that the ops know by name; the enumerators are named as in torch: kByte is uint8, kLong
+// is int64.
 enum class ScalarType {
   kFloat,
   kDouble,
@@ -34,6 +36,15 @@ enum class ScalarType {
   kComplexDouble,
   kOther,
 };
+
+// The names of the dtypes in Python, in the same order.
+inline constexpr std::array kDtypeNames = {"float32", "float64", "float16",   "bfloat16",
+                                           "uint8",   "bool",    "int32",     "int64",
+                                           "int8",    "int16",   "complex64", "complex128"};
+
+constexpr const char* dtype_name(ScalarType dtype) {
+  return dtype == ScalarType::kOther ? "another dtype" : kDtypeNames[static_cast<size_t>(dtype)];
+}
 
 constexpr int64_t element_size(ScalarType dtype) {
   switch (dtype) {
@@ -64,7 +75,7 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
-// A view of a torch.Tensor: where its elements are, without any header of torch.
+// A view of the memory of a torch.Tensor that needs no torch header.
 struct Tensor {
   void* data = nullptr;
   const int64_t* sizes_begin = nullptr;
@@ -72,13 +83,14 @@ struct Tensor {
   int32_t dimensions = 0;
   ScalarType dtype = ScalarType::kOther;
   Device device = {DeviceType::kOther, 0};
-  // Why the elements cannot be read, as the end of "must be a dense tensor, got ..."; nullptr where they can.
+  // If the elements cannot be read, the reason, as the end of "must be a dense tensor, got ..."; otherwise
+  // nullptr.
   const char* not_dense = nullptr;
-  // The tensor itself. An argument is kept alive by its caller, and what an op creates by this pointer.
+  // The tensor itself. The caller keeps arguments alive; this pointer owns tensors that an op creates.
   std::shared_ptr<void> object;
 
   int64_t dim() const { return dimensions; }
-  // Counted from the end where `i` is negative.
+  // Negative `i` counts from the end.
   int64_t size(int64_t i) const { return sizes_begin[i < 0 ? dimensions + i : i]; }
   int64_t stride(int64_t i) const { return strides_begin[i < 0 ? dimensions + i : i]; }
   Sizes sizes() const { return {sizes_begin, static_cast<size_t>(dimensions)}; }

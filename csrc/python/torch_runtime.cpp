@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cpu/instruction_set.h"
@@ -19,36 +21,41 @@ namespace py = pybind11;
 namespace pose2seg {
 namespace {
 
-constexpr int32_t kMaxDimensions = 8;  // of what the ops create
+constexpr int32_t kMaxDimensions = 8;  // of the tensors that the ops create
 
-// In the order of ScalarType.
-constexpr std::array kDtypeNames = {"float32", "float64", "float16", "bfloat16", "uint8",     "bool",
-                                    "int32",   "int64",   "int8",    "int16",    "complex64", "complex128"};
+// Indexed by DeviceType.
+constexpr std::array kDeviceTypeNames = {"cpu", "cuda", "meta"};
 
-// Functions of torch/csrc/inductor/aoti_torch/c/shim.h, which create ordinary tensors.
+// Functions of torch/csrc/inductor/aoti_torch/c/shim.h that create ordinary tensors, as at::Tensor*.
 struct TensorFactory {
   int32_t (*empty_strided)(int64_t dimensions, const int64_t* sizes, const int64_t* strides, int32_t dtype,
                            int32_t device_type, int32_t device_index, void** tensor) = nullptr;
+  int32_t (*get_data_ptr)(void* tensor, void** data) = nullptr;
+  int32_t (*get_sizes)(void* tensor, int64_t** sizes) = nullptr;
+  int32_t (*get_strides)(void* tensor, int64_t** strides) = nullptr;
   int32_t (*delete_tensor)(void* tensor) = nullptr;
-  PyObject* to_python = nullptr;  // a Python function that takes a capsule around a tensor
+  PyObject* (*to_python)(const void* tensor) = nullptr;  // THPVariable_Wrap
   std::array<int32_t, kDtypeNames.size()> dtypes = {};
-  std::array<int32_t, 3> device_types = {};  // in the order of DeviceType
+  std::array<int32_t, kDeviceTypeNames.size()> device_types = {};
 
-  bool is_complete() const { return empty_strided && delete_tensor && to_python; }
+  bool is_complete() const {
+    return empty_strided && get_data_ptr && get_sizes && get_strides && delete_tensor && to_python;
+  }
 };
 
 struct Torch {
   const DLPackExchangeAPI* api;
   PyTypeObject* tensor;
   PyTypeObject* parameter;
+  PyObject* strided;
   PyObject* is_neg;
   PyObject* empty_strided;
-  PyObject* dtype_and_device;  // the names of its keywords
+  PyObject* dtype_and_device;  // the keyword names of a call
   std::array<PyObject*, kDtypeNames.size()> dtypes;
   TensorFactory factory;
 };
 
-Torch torch;  // lives as long as the process, as what it refers to does
+Torch torch;  // never destroyed, like the objects that it refers to
 
 py::object checked(PyObject* object) {
   if (object == nullptr) throw py::error_already_set();
@@ -67,19 +74,22 @@ void find_value(void* library, const std::string& name, Value& value) {
   if (function != nullptr) value = function();
 }
 
-TensorFactory find_factory(void* library, const py::module_& torch_module) {
+TensorFactory find_factory(void* library) {
   TensorFactory factory;
   find(library, "aoti_torch_empty_strided", factory.empty_strided);
+  find(library, "aoti_torch_get_data_ptr", factory.get_data_ptr);
+  find(library, "aoti_torch_get_sizes", factory.get_sizes);
+  find(library, "aoti_torch_get_strides", factory.get_strides);
   find(library, "aoti_torch_delete_tensor_object", factory.delete_tensor);
   for (size_t i = 0; i < kDtypeNames.size(); ++i)
     find_value(library, std::string("aoti_torch_dtype_") + kDtypeNames[i], factory.dtypes[i]);
-  constexpr std::array kDeviceTypes = {"cpu", "cuda", "meta"};
-  for (size_t i = 0; i < kDeviceTypes.size(); ++i)
-    find_value(library, std::string("aoti_torch_device_type_") + kDeviceTypes[i], factory.device_types[i]);
-  const py::object module = py::getattr(torch_module.attr("_C"), "_aoti", py::none());
-  factory.to_python =
-      py::getattr(module, "alloc_tensor_by_stealing_from_void_ptr", py::none()).release().ptr();
-  if (factory.to_python == Py_None) factory.to_python = nullptr;
+  for (size_t i = 0; i < kDeviceTypeNames.size(); ++i)
+    find_value(library, std::string("aoti_torch_device_type_") + kDeviceTypeNames[i],
+               factory.device_types[i]);
+  // The only C++ function. Its mangled name spells out the parameters, so a release that changes them has
+  // another name.
+  if (void* bindings = dlopen("libtorch_python.so", RTLD_NOLOAD | RTLD_LAZY))
+    find(bindings, "_Z16THPVariable_WrapRKN2at10TensorBaseE", factory.to_python);
   return factory;
 }
 
@@ -116,13 +126,14 @@ std::shared_ptr<void> owned(py::object object) {
 
 PyObject* python_object(const Tensor& tensor) { return static_cast<PyObject*>(tensor.object.get()); }
 
-// A view without elements, of a tensor that DLPack cannot describe: one on the meta device, or not dense.
+// Returns a view without elements for a tensor that DLPack cannot describe: one on the meta device, or one
+// that is not dense.
 Tensor view_without_elements(py::handle object, std::shared_ptr<void> owner) {
   Tensor tensor;
   tensor.dtype = pose2seg::scalar_type(object.attr("dtype")).value_or(ScalarType::kOther);
   if (object.attr("is_nested").cast<bool>()) {
     tensor.not_dense = "a nested one";
-  } else if (!object.attr("layout").is(py::module_::import("torch").attr("strided"))) {
+  } else if (!py::object(object.attr("layout")).is(py::handle(torch.strided))) {
     tensor.not_dense = "a sparse one";
   } else if (object.attr("is_quantized").cast<bool>()) {
     tensor.not_dense = "a quantized one";
@@ -141,13 +152,13 @@ Tensor view_without_elements(py::handle object, std::shared_ptr<void> owner) {
     tensor.dimensions = static_cast<int32_t>(shape->sizes.size());
     tensor.sizes_begin = shape->sizes.data();
     tensor.strides_begin = shape->strides.data();
-    owner = {shape, object.ptr()};  // the tensor, which now keeps its sizes, too
+    owner = {shape, object.ptr()};  // keeps the tensor and its sizes alive
   }
   tensor.object = std::move(owner);
   return tensor;
 }
 
-// A view of `object`, which `owner` keeps alive.
+// Returns a view of `object`, which `owner` keeps alive.
 Tensor view(PyObject* object, std::shared_ptr<void> owner) {
   DLTensor described;
   if (torch.api->dltensor_from_py_object_no_sync(object, &described) != 0) {
@@ -171,13 +182,13 @@ Tensor view_of_new(py::object object) {
 }
 
 bool is_negated(PyObject* tensor) {
-  PyObject* arguments[] = {tensor};
-  const py::object result = checked(PyObject_Vectorcall(torch.is_neg, arguments, 1, nullptr));
-  return result.ptr() == Py_True;
+  return checked(PyObject_CallOneArg(torch.is_neg, tensor)).ptr() == Py_True;
 }
 
-// Allocates through torch's C interface, in half the time of Python; returns nothing if that fails.
-py::object empty_by_factory(Sizes sizes, const int64_t* strides, ScalarType dtype, const Device& device) {
+// Allocates through C functions of torch, in a third of the time that Python takes. Returns nothing on
+// failure.
+std::optional<Tensor> empty_by_factory(Sizes sizes, const int64_t* strides, ScalarType dtype,
+                                       const Device& device) {
   const TensorFactory& factory = torch.factory;
   void* created = nullptr;
   if (!factory.is_complete() ||
@@ -185,31 +196,38 @@ py::object empty_by_factory(Sizes sizes, const int64_t* strides, ScalarType dtyp
                             factory.dtypes[static_cast<size_t>(dtype)],
                             factory.device_types[static_cast<size_t>(device.type)], device.index, &created))
     return {};
-  const py::object capsule = checked(PyCapsule_New(created, nullptr, nullptr));
-  PyObject* arguments[] = {capsule.ptr()};
-  PyObject* tensor = PyObject_Vectorcall(factory.to_python, arguments, 1, nullptr);
-  factory.delete_tensor(created);
-  return checked(tensor);
+  const std::unique_ptr<void, int32_t (*)(void*)> handle(created, factory.delete_tensor);
+  Tensor tensor;
+  int64_t *own_sizes, *own_strides;  // live as long as the tensor
+  if (factory.get_data_ptr(created, &tensor.data) || factory.get_sizes(created, &own_sizes) ||
+      factory.get_strides(created, &own_strides))
+    return {};
+  tensor.sizes_begin = own_sizes;
+  tensor.strides_begin = own_strides;
+  tensor.dimensions = static_cast<int32_t>(sizes.size());
+  tensor.dtype = dtype;
+  tensor.device = device;
+  tensor.object = owned(checked(factory.to_python(created)));
+  return tensor;
 }
 
-// Allocates through Python, which raises torch's own exception when memory runs out.
-py::object empty_by_python(Sizes sizes, const int64_t* strides, ScalarType dtype, const Device& device) {
+// Allocates through Python, which raises torch's own exception if memory runs out.
+Tensor empty_by_python(Sizes sizes, const int64_t* strides, ScalarType dtype, const Device& device) {
   py::tuple shape(sizes.size()), steps(sizes.size());
   for (size_t i = 0; i < sizes.size(); ++i) {
     shape[i] = sizes[i];
     steps[i] = strides[i];
   }
-  constexpr std::array kDeviceTypes = {"cpu", "cuda", "meta"};
-  std::string name = kDeviceTypes[static_cast<size_t>(device.type)];
+  std::string name = kDeviceTypeNames[static_cast<size_t>(device.type)];
   if (device.type == DeviceType::kCuda) name += ":" + std::to_string(device.index);
   const py::str device_name(name);
   PyObject* arguments[] = {shape.ptr(), steps.ptr(), torch.dtypes[static_cast<size_t>(dtype)],
                            device_name.ptr()};
-  return checked(PyObject_Vectorcall(torch.empty_strided, arguments, 2, torch.dtype_and_device));
+  return view_of_new(checked(PyObject_Vectorcall(torch.empty_strided, arguments, 2, torch.dtype_and_device)));
 }
 
-// Only whole huge pages within the memory, so that no more of it is used than without them. A refusal does no
-// harm.
+// Advises huge pages only for whole huge pages within the allocation, so that no extra memory is used. A
+// refusal is harmless.
 void ask_for_huge_pages(void* memory, int64_t bytes) {
   constexpr uintptr_t kHugePage = 2 << 20;
   const auto begin = reinterpret_cast<uintptr_t>(memory);
@@ -230,25 +248,27 @@ void store_strides(Sizes sizes, Layout layout, int64_t* strides) {
 
 }  // namespace
 
-void initialize_torch(const py::module_& module) {
+void initialize_torch(const py::object& module) {
   const py::object tensor = module.attr("Tensor"), capsule = tensor.attr("__dlpack_c_exchange_api__");
   torch.api = static_cast<DLPackExchangeAPI*>(PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
   if (torch.api == nullptr) throw py::error_already_set();
   torch.tensor = reinterpret_cast<PyTypeObject*>(tensor.ptr());
   torch.parameter =
       reinterpret_cast<PyTypeObject*>(py::object(module.attr("nn").attr("Parameter")).release().ptr());
+  torch.strided = py::object(module.attr("strided")).release().ptr();
   torch.is_neg = py::object(tensor.attr("is_neg")).release().ptr();
   torch.empty_strided = py::object(module.attr("empty_strided")).release().ptr();
   torch.dtype_and_device = py::make_tuple("dtype", "device").release().ptr();
   for (size_t i = 0; i < kDtypeNames.size(); ++i)
     torch.dtypes[i] = py::object(module.attr(kDtypeNames[i])).release().ptr();
-  // Already loaded; found by its name, since Python loads libraries without making their symbols global.
+  // The library is already loaded. It is looked up by name, since Python does not make the symbols of
+  // libraries global.
   if (void* library = dlopen("libtorch_cpu.so", RTLD_NOLOAD | RTLD_LAZY)) {
     ThreadPool pool;
     find(library, "torch_parallel_for", pool.parallel_for);
     find(library, "torch_get_num_threads", pool.get_num_threads);
     use_thread_pool(pool);
-    torch.factory = find_factory(library, module);
+    torch.factory = find_factory(library);
   } else if (PyErr_WarnEx(PyExc_RuntimeWarning,
                           "pose2seg_ops did not find libtorch_cpu.so: its ops run on one thread", 1)) {
     throw py::error_already_set();
@@ -263,14 +283,14 @@ bool is_plain_tensor(py::handle object) {
 
 Tensor view(py::handle object) {
   Tensor tensor = view(object.ptr(), borrowed(object.ptr()));
-  // The table describes the memory, in which a lazy negation has not happened yet. Only imaginary parts have
-  // one.
+  // The DLPack table describes the raw memory, in which a lazy negation has not yet been applied. Only
+  // imaginary parts of complex tensors have the negation bit.
   if (is_floating(tensor.dtype) && is_negated(object.ptr())) return view_of_new(object.attr("resolve_neg")());
   return tensor;
 }
 
 std::optional<ScalarType> scalar_type(py::handle dtype) {
-  if (!py::isinstance(dtype, py::type::of(py::handle(torch.dtypes[0])))) return {};
+  if (Py_TYPE(dtype.ptr()) != Py_TYPE(torch.dtypes[0])) return {};
   for (size_t i = 0; i < torch.dtypes.size(); ++i)
     if (dtype.ptr() == torch.dtypes[i]) return static_cast<ScalarType>(i);
   return ScalarType::kOther;
@@ -288,9 +308,8 @@ Tensor empty(Sizes sizes, ScalarType dtype, const Device& device, Layout layout)
     if (__builtin_mul_overflow(bytes, std::max<int64_t>(size, 1), &bytes))
       raise<RuntimeError>("the result is too large for memory: its size does not fit into 64 bits");
   store_strides(sizes, layout, strides);
-  py::object object = empty_by_factory(sizes, strides, dtype, device);
-  if (!object) object = empty_by_python(sizes, strides, dtype, device);
-  Tensor tensor = view_of_new(std::move(object));
+  auto created = empty_by_factory(sizes, strides, dtype, device);
+  Tensor tensor = created ? std::move(*created) : empty_by_python(sizes, strides, dtype, device);
   if (tensor.is_cpu()) ask_for_huge_pages(tensor.data, bytes);
   return tensor;
 }

@@ -1,4 +1,4 @@
-"""Every op in plain PyTorch: the oracle of the tests, the baseline of the benchmarks.
+"""The ops in plain PyTorch: the oracle of the tests and the baseline of the benchmarks.
 
 The signatures are those of `pose2seg_ops`. Nothing here is fast; everything runs on any device and,
 where the op has a gradient, through autograd.

@@ -1,4 +1,4 @@
-"""Pure-torch `align_with_skeleton`: the references of its two halves, concatenated."""
+"""Pure-torch `align_with_skeleton`: concatenates the two references."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ def align_with_skeleton(
     """See `pose2seg_ops.align_with_skeleton`."""
     windows = affine_align(input, matrices, batch_index, output_size, convention=convention)
     skeletons = skeleton_maps(
-        transform_keypoints(keypoints, matrices),
+        move_keypoints(keypoints, matrices),
         output_size,
         limbs=limbs,
         sigma=sigma,
@@ -36,3 +36,11 @@ def align_with_skeleton(
         dtype=input.dtype,
     )
     return torch.cat((windows, skeletons), 1)
+
+
+def move_keypoints(keypoints: Tensor, matrices: Tensor) -> Tensor:
+    """Moves poses (N, K, 3) into their windows. Joints that have no finite position there are not drawn."""
+    # They are replaced before the transform, whose gradient would otherwise be NaN.
+    drawn = transform_keypoints(keypoints, matrices).isfinite().all(-1)[..., None]
+    finite = matrices.isfinite().all(-1).all(-1)[:, None, None]
+    return transform_keypoints(torch.where(drawn, keypoints, 0.0), torch.where(finite, matrices, 0.0))

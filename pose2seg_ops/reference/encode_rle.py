@@ -13,7 +13,7 @@ def encode_rle(masks: Tensor) -> list[RLE]:
 
 
 def _run_lengths(mask: Tensor) -> list[int]:
-    """How many pixels in a row are 0, then 1, then 0 ...; the first may be none."""
+    """Returns the lengths of the runs of 0, then 1, then 0, and so on; the first may be 0."""
     pixels = mask.t().flatten()
     before = torch.cat((pixels.new_zeros(1), pixels[:-1]))
     starts = (pixels != before[: len(pixels)]).nonzero()[:, 0]

@@ -53,7 +53,7 @@ def fit_pose_templates(
 
 
 def _least_squares_similarity(source: Tensor, target: Tensor, common: Tensor) -> tuple[Tensor, Tensor]:
-    """Best `[a b tx; -b a ty]` over the common joints, and each joint's squared error."""
+    """Returns the best `[a b tx; -b a ty]` over the common joints, and the squared error of each joint."""
     weight = common[..., None].double()
     count = weight.sum(-2).clamp(min=1)
     source, target = (torch.where(common[..., None], points, 0.0) for points in (source, target))
@@ -63,7 +63,8 @@ def _least_squares_similarity(source: Tensor, target: Tensor, common: Tensor) ->
     u, v = ((target - target_mean[..., None, :]) * weight).unbind(-1)
     spread = (x * x + y * y).sum(-1)
     dot, cross = (x * u + y * v).sum(-1), (y * u - x * v).sum(-1)
-    # Joints that all coincide leave a and b open: the solution of minimum norm, as the original's SVD gives.
+    # If all joints coincide, a and b are undetermined; use the minimum-norm solution, as the SVD of the
+    # original does.
     mx, my = source_mean.unbind(-1)
     size = mx * mx + my * my
     coincide = spread <= 1e-28 * count[..., 0] * size

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from .sampling import affine_coordinates, bilinear, inverse
@@ -13,7 +14,7 @@ def paste_masks(
     batch_index: Tensor,
     image_sizes: Sequence[tuple[int, int]],
     *,
-    threshold: float = 0.5,
+    threshold: float | None = 0.5,
 ) -> list[Tensor]:
     """See `pose2seg_ops.paste_masks`."""
     compute = matrices.dtype
@@ -26,5 +27,11 @@ def paste_masks(
         people = (batch_index == image).nonzero()[:, 0].to(probabilities.device)
         x, y = affine_coordinates(matrices[people], size)
         sampled = bilinear(probabilities[people, None].to(compute), x, y)[:, 0]
-        masks.append((sampled > threshold) & invertible[people, None, None])
+        pasted = _opacities(sampled) if threshold is None else sampled > threshold
+        masks.append(pasted * invertible[people, None, None])
     return masks
+
+
+def _opacities(probabilities: Tensor) -> Tensor:
+    within = probabilities.nan_to_num(0.0, 1.0, 0.0).clamp(0, 1)
+    return (within * 255 + 0.5).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Pure-torch `skeleton_maps`: a formula per pixel, all joints and limbs of a person at once."""
+"""Pure-torch `skeleton_maps`: evaluates a formula per pixel, for all joints and limbs of a person at once."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..coco import COCO_LIMBS
 
-# Where a confidence map is cut: d^2 / (2 sigma^2) < 4.6025, that is, above about 0.01.
+# The cutoff of a confidence map: d^2 / (2 sigma^2) < 4.6025, which keeps values above about 0.01.
 CONFIDENCE_CUTOFF = 4.6025
 
 
@@ -49,14 +49,14 @@ def skeleton_maps(
 def _draw_joints(
     maps: Tensor, person: Tensor, rows: Tensor, columns: Tensor, sigma: float, stride: int, signed: bool
 ) -> Tensor:
-    usable = (person[..., 2] > 0) & person[..., :2].isfinite().all(-1)
-    # What cannot be drawn is moved to 0, where no gradient becomes NaN.
+    usable = (person[..., 2] > 0) & person[..., :2].square().isfinite().all(-1)
+    # Joints that cannot be drawn are moved to 0, where no gradient becomes NaN.
     x, y = (torch.where(usable, value, 0.0)[..., None, None] for value in (person[..., 0], person[..., 1]))
     usable, occluded = usable[..., None, None], (person[..., 2] == 1)[..., None, None]
     offset = stride / 2 - 0.5
-    exponent = ((columns * stride + offset - x) ** 2 + (rows * stride + offset - y) ** 2) / (
-        2 * sigma * sigma
-    )
+    distance2 = (columns * stride + offset - x) ** 2 + (rows * stride + offset - y) ** 2
+    # Bounded, so that a joint at the centre of a cell has confidence 1 there, however small sigma is.
+    exponent = distance2 * min(0.5 / sigma / sigma, 2.0**100)
     region = usable & (exponent < CONFIDENCE_CUTOFF)
     drawn = torch.maximum(maps, torch.exp(-exponent))
     if signed:
@@ -67,14 +67,17 @@ def _draw_joints(
 def _limb_fields(
     person: Tensor, limbs: Tensor, rows: Tensor, columns: Tensor, limb_width: float, stride: int
 ) -> tuple[Tensor, Tensor]:
-    """Unit vectors (N, L, 2, 1, 1) of one person's limbs, and the cells (N, L, 1, h, w) they cover."""
+    """Returns the unit vectors (N, L, 2, 1, 1) of the limbs of one person, and the cells (N, L, 1, h, w) that
+    they cover."""
     height, width = rows.shape[0], columns.shape[0]
     ends = person[:, limbs]  # (N, L, 2, 3)
     x, y = ends[..., 0] / stride, ends[..., 1] / stride
     length = torch.hypot(x[..., 1] - x[..., 0], y[..., 1] - y[..., 0]).detach()
     drawn = (ends[..., 2] > 0).all(-1) & (length > 0) & length.isfinite()
-    # What is not drawn gets another direction, whose gradient is not NaN.
+    # Limbs that are not drawn get another direction, whose gradient is not NaN.
     along = torch.where(drawn, x[..., 1] - x[..., 0], 1.0), torch.where(drawn, y[..., 1] - y[..., 0], 0.0)
+    moves = (1 / (length * stride)).isfinite()  # otherwise its ends are too close for a gradient
+    along = torch.where(moves, along[0], along[0].detach()), torch.where(moves, along[1], along[1].detach())
     unit = (torch.stack(along, -1) / torch.hypot(*along)[..., None])[..., None, None]
     left, right = _span(x, limb_width, width)
     top, bottom = _span(y, limb_width, height)
@@ -85,7 +88,7 @@ def _limb_fields(
 
 
 def _span(ends: Tensor, limb_width: float, extent: int) -> tuple[Tensor, Tensor]:
-    """First and past-the-last cell of a limb's box along one axis, (N, L, 1, 1); half rounds to even."""
+    """Returns the first and the past-the-last cell of the boxes of limbs along one axis, (N, L, 1, 1)."""
     first = (ends.amin(-1) - limb_width).round().clamp(min=0)
     last = (ends.amax(-1) + limb_width).round().clamp(max=extent)
     return first[..., None, None], last[..., None, None]
