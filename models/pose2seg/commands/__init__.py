@@ -1,1 +1,1 @@
-"""The commands of `pose2seg`, a module each: `add_to(commands)` adds its parser."""
+"""The command line: `parsers` reads the arguments of a command, and its module here has `run(options)`."""

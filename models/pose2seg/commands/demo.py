@@ -1,53 +1,28 @@
-"""`pose2seg demo`: a photograph that is at hand, its mask, and the time of each stage."""
+"""`pose2seg demo`: makes the mask of a sample image, and times each stage."""
 
 import argparse
 import time
-from pathlib import Path
 
-from pose2seg.commands import arguments
-from pose2seg.demo import demo_photograph, time_prediction
-from pose2seg.files import require_distinct_files, write_png
-from pose2seg.photographs import read_photograph
-from pose2seg.visualize import draw_overlay
-
-_DESCRIPTION = """\
-Make the mask of the person in a photograph that is at hand, and draw it.
-
-The photograph is among matplotlib's sample data, its pose was annotated by hand.
-It needs matplotlib: pip install 'pose2seg_ops[demo]'. What is timed ran once
-before, to warm up.
-"""
+from pose2seg.commands.options import find_device, load_model, make_ready
+from pose2seg.common.files import require_distinct_files
+from pose2seg.common.images import write_png
+from pose2seg.data.posed_images import read_posed_image
+from pose2seg.prediction.demo import demo_image, time_prediction
+from pose2seg.prediction.drawing import draw_overlay
 
 
-def add_to(commands: arguments.Commands) -> None:
-    parser = commands.add_parser(
-        "demo",
-        help="make and draw the mask of a person in a photograph that is at hand",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--output",
-        type=arguments.path,
-        default=Path("pose2seg_demo.png"),
-        metavar="FILE",
-        help="the picture to write (default: %(default)s)",
-    )
-    arguments.add_model(parser)
-    arguments.add_device(parser)
-    parser.set_defaults(run=_run)
-
-
-def _run(options: argparse.Namespace) -> None:
-    device = arguments.find_device(options.device)
+def run(options: argparse.Namespace) -> None:
+    device = find_device(options.device)
     start = time.perf_counter()
-    photograph = demo_photograph()
-    image, poses = read_photograph(photograph)
+    sample = demo_image()
+    image, poses = read_posed_image(sample)
     read = time.perf_counter()
     require_distinct_files(
-        [photograph.path, options.weights, options.templates], [(options.output, "the picture")]
+        [sample.path, options.weights, options.templates], [(options.output, "the overlay")]
     )
-    model = arguments.load_model(options).to(device)
+    trained = load_model(options)
+    parameters = sum(parameter.numel() for parameter in trained.parameters())  # fused, some are no parameters
+    model = make_ready(trained, options, device)
     loaded = time.perf_counter()
 
     keypoints = poses.keypoints
@@ -56,9 +31,12 @@ def _run(options: argparse.Namespace) -> None:
     write_png(options.output, draw_overlay(image, masks.cpu().numpy(), keypoints))
 
     height, width = image.shape[:2]
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    _print_time("photograph", read - start, f"{width} x {height}, {photograph.path}")
-    _print_time("model", loaded - read, f"{parameters / 1e6:.1f} million parameters, on {device}")
+    _print_time("image", read - start, f"{width} x {height}, {sample.path}")
+    _print_time(
+        "model",
+        loaded - read,
+        f"{parameters / 1e6:.1f} million parameters, on {device} in {model.precision}",
+    )
     for stage, seconds in stages.items():
         _print_time(stage, seconds)
     print(f"{options.output}: a mask of {int(masks.sum())} pixels")

@@ -1,4 +1,4 @@
-"""What the commands say beside their results."""
+"""The warnings of the commands."""
 
 import sys
 import warnings
@@ -8,15 +8,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pose2seg import distributed
-from pose2seg.dataset import DatasetWarning
+from pose2seg.common import distributed
+from pose2seg.data.dataset import DatasetWarning
 
 
 @contextmanager
 def dataset_warnings() -> Iterator[None]:
-    """Show each DatasetWarning as a line on the standard error, above a progress bar, and once.
+    """Prints each DatasetWarning once during the block, as a line on the standard error above a progress bar.
 
-    Under torchrun, in a `distributed.joined` block, the first process does: all have the same to tell.
+    Under torchrun, in a `distributed.joined` block, only the first process prints, because all have the same
+    warnings.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("always", DatasetWarning)

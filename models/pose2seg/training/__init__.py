@@ -1,4 +1,4 @@
-"""Training Pose2Seg: `train`, and the recipes for it."""
+"""Training of Pose2Seg: the function `train`, and recipes for it."""
 
 from pose2seg.training.augmentation import Augmentation, Crop, OriginalSimilarity, Similarity
 from pose2seg.training.recipe import PRESETS, Recipe

@@ -1,4 +1,4 @@
-"""Random changes of photographs and people. Matrices are 2x3, source -> destination, float64."""
+"""Random augmentation of images and people. Matrices are 2x3, source -> destination, float64."""
 
 import math
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pose2seg.model import INPUT_SIZE
-from pose2seg.templates import MIRRORED
+from pose2seg.network.model import INPUT_SIZE
+from pose2seg.network.templates import MIRRORED
 
 Matrix = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
@@ -16,11 +16,11 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Similarity:
-    """A range of similarities about the centre of a frame.
+    """A distribution of similarity transforms about the centre of an image.
 
-    angle: up to so many degrees either way.
-    scale: the smallest and the largest factor, drawn evenly in their logarithm.
-    shift: up to this share of the frame's width and height either way.
+    angle: the largest rotation in degrees, in both directions.
+    scale: the smallest and the largest factor, whose logarithm is uniformly distributed.
+    shift: the largest shift in both directions, relative to the image's width and height.
     """
 
     angle: float = 0.0
@@ -28,7 +28,7 @@ class Similarity:
     shift: float = 0.0
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> Matrix:
-        """A random one, (2, 3), for a frame of (height, width)."""
+        """Returns a random matrix (2, 3) for an image of size (height, width)."""
         angle = math.radians(rng.uniform(-self.angle, self.angle))
         scale = self._draw_scale(rng)
         centre = np.array(size[::-1]) / 2
@@ -44,7 +44,7 @@ class Similarity:
 
 @dataclass(frozen=True)
 class OriginalSimilarity(Similarity):
-    """A range of similarities whose factor itself is drawn evenly, as the original Pose2Seg does."""
+    """A distribution of similarity transforms with a uniform factor, as in the original Pose2Seg."""
 
     def _draw_scale(self, rng: np.random.Generator) -> float:
         return rng.uniform(*self.scale)
@@ -52,22 +52,22 @@ class OriginalSimilarity(Similarity):
 
 @dataclass(frozen=True)
 class Crop:
-    """A range of views of a person: a square at a random place around the whole of it, within the photograph.
+    """A distribution of square image crops at random positions that contain a whole person.
 
-    It trains small networks sooner than whole photographs do: more of the input is people.
+    It trains small networks faster than whole images do, because people fill more of the input.
 
-    angle: up to so many degrees either way.
-    scale: the smallest and the largest factor to the scale of a prediction's letterbox, drawn evenly in their
-        logarithm; it is less where the person would not fit.
+    angle: the largest rotation in degrees, in both directions.
+    scale: the smallest and the largest factor, relative to the letterbox of a prediction, whose logarithm is
+        uniformly distributed. It is reduced if the person would not fit.
     """
 
     angle: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int], box: Box, crop_size: int) -> Matrix:
-        """A random matrix (2, 3) from a photograph of (height, width) to the square.
+        """Returns a random matrix (2, 3) from an image of size (height, width) to the square.
 
-        box: x, y, width and height of the person in the photograph.
+        box: x, y, width and height of the person in the image.
         """
         similarity = Similarity(self.angle, self.scale).draw(rng, (0, 0))
         linear = similarity[:, :2] * letterbox_matrix(size, INPUT_SIZE)[0, 0]
@@ -75,7 +75,7 @@ class Crop:
         linear *= min(1, crop_size / (np.abs(linear) @ extent).max())
         centre, half = linear @ (left_top + extent / 2), np.abs(linear) @ extent / 2
         corners = linear @ np.array([[0, size[1], 0, size[1]], [0, 0, size[0], size[0]]])
-        # Where the square has to be moved so that it holds the person, and does not leave the photograph.
+        # The limits within which the square contains the person, and within which it stays in the image.
         low = half - centre
         high = np.maximum(low, crop_size - half - centre)
         edges = np.sort([-corners.min(1), crop_size - corners.max(1)], axis=0)
@@ -84,19 +84,21 @@ class Crop:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How photographs and people are changed at random. The default is what the original Pose2Seg does.
+    """The random augmentation of images and people. The default is that of the original Pose2Seg.
 
-    align: of each person within the align frame, after the fit of a template.
-    input: of the photograph within the network input, after the letterbox; or crops instead.
+    align: the transform of each person within the crop, after the fit of a template.
+    input: the transform of the image within the network input, after the letterbox; or image crops instead.
     flip: the probability of mirroring, with left and right joints swapped.
-    paste: up to so many people of other photographs are pasted into each.
-    brightness, contrast, saturation: factors from 1 - x to 1 + x.
+    paste: the largest number of people from other images that are pasted into each image.
+    detected: the probability that a person's pose is changed to resemble that of a detector (`as_detected`).
+    brightness, contrast, saturation: values x for random factors from 1 - x to 1 + x.
     """
 
     align: Similarity = OriginalSimilarity(angle=30, scale=(0.8, 1.2), shift=0.1)
     input: Similarity | Crop = Similarity()
     flip: float = 0.0
     paste: int = 0
+    detected: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
@@ -104,10 +106,11 @@ class Augmentation:
     def draw_to_input(
         self, rng: np.random.Generator, size: tuple[int, int], box: Box, input_size: int
     ) -> Matrix:
-        """A random matrix (2, 3) from a photograph of (height, width) to the square network input.
+        """Returns a random matrix (2, 3) from an image of size (height, width) to the square network input.
 
-        box: x, y, width and height of the person that a crop shows.
-        Its determinant is negative where it mirrors.
+        Its determinant is negative if it mirrors.
+
+        box: x, y, width and height of the person that an image crop shows.
         """
         if isinstance(self.input, Crop):
             matrix = self.input.draw(rng, size, box, input_size)
@@ -120,7 +123,7 @@ class Augmentation:
         return matrix
 
     def change_colours(self, rng: np.random.Generator, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """The photograph, (H, W, 3) uint8 BGR, in random colours."""
+        """Returns an image, (H, W, 3) uint8 BGR, with randomly changed colours."""
         ranges = (self.brightness, self.contrast, self.saturation)
         brightness, contrast, saturation = (1 + rng.uniform(-x, x) for x in ranges)
         if saturation != 1:
@@ -135,36 +138,36 @@ class Augmentation:
 
 
 def letterbox_matrix(size: tuple[int, int], input_size: int) -> Matrix:
-    """The matrix of `pose2seg_ops.letterbox` for a photograph of (height, width) and a square input."""
+    """Returns the matrix of `pose2seg_ops.letterbox` for an image of (height, width) and a square input."""
     scale = min(input_size / size[1], input_size / size[0])
     centre = np.array(size[::-1]) / 2
     return np.column_stack([scale * np.eye(2), input_size / 2 - scale * centre])
 
 
 def compose(outer: Matrix, inner: Matrix) -> Matrix:
-    """The matrix that applies `inner` first and `outer` then."""
+    """Returns the matrix that first applies `inner` and then `outer`."""
     return np.column_stack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]])
 
 
 def inverse(matrix: Matrix) -> Matrix:
-    """The matrix that undoes one."""
+    """Returns the inverse of a matrix."""
     linear = np.linalg.inv(matrix[:, :2])
     return np.column_stack([linear, -linear @ matrix[:, 2]])
 
 
 def is_inside(box: Box, matrix: Matrix, size: int) -> bool:
-    """Whether a matrix moves the whole of a box (x, y, width, height) into a square of this size."""
+    """Returns whether a matrix moves a whole box (x, y, width, height) into a square of this size."""
     x, y, width, height = box
     corners = np.array([[x, x + width, x, x + width], [y, y, y + height, y + height], [1, 1, 1, 1]])
     moved = matrix @ corners
     return bool(moved.min() >= -_TOLERANCE and moved.max() <= size + _TOLERANCE)
 
 
-_TOLERANCE = 1.001  # pixels; boxes end between pixels, and are one off when those are mirrored
+_TOLERANCE = 1.001  # pixels; boxes end between pixels, so a mirrored box may be off by one
 
 
 def transform_poses(keypoints: npt.NDArray[np.float32], matrix: Matrix) -> npt.NDArray[np.float32]:
-    """Move poses (n, 17, 3); left and right joints are swapped where the matrix mirrors."""
+    """Transforms poses (n, 17, 3); left and right joints are swapped if the matrix mirrors."""
     moved = keypoints.copy()
     moved[:, :, :2] = keypoints[:, :, :2] @ matrix[:, :2].T + matrix[:, 2]
     return moved[:, MIRRORED] if np.linalg.det(matrix[:, :2]) < 0 else moved

@@ -1,29 +1,28 @@
 """The exponential moving average of a model's weights."""
 
-import copy
+from collections.abc import Sequence
 
-import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
-from pose2seg.model import Pose2Seg
+from pose2seg.network.model import Pose2Seg
 
 
-class WeightAverage:
-    """A model whose weights and running statistics follow those of another.
+def average_weights(model: Pose2Seg, decay: float) -> AveragedModel:
+    """Returns a copy of a model whose weights and running statistics are averaged by `update_parameters`.
 
-    decay: the share that a step leaves of the average. In the first steps it is smaller, (1 + n) / (10 + n)
-        in the n-th, so that the initial weights are soon forgotten.
+    decay: the weight of the previous average in a step. In the first steps it is smaller, (1 + n) / (10 + n)
+        after n steps, so that the initial weights are soon forgotten; the first step copies the model.
     """
 
-    def __init__(self, model: Pose2Seg, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self._decay = decay
+    def update(averages: Sequence[Tensor], values: Sequence[Tensor], steps: Tensor | int) -> None:
+        share = 1 - min(decay, (1 + int(steps)) / (10 + int(steps)))
+        for average, value in zip(averages, values, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, share)
+            else:
+                average.copy_(value)
 
-    @torch.no_grad()
-    def update(self, model: Pose2Seg, step: int) -> None:
-        """Follow `model` after its step of this number, counted from 0."""
-        decay = min(self._decay, (1 + step) / (10 + step))
-        averages, values = self.model.state_dict(), model.state_dict()
-        numbers = [key for key, value in values.items() if value.is_floating_point()]
-        torch._foreach_lerp_([averages[key] for key in numbers], [values[key] for key in numbers], 1 - decay)
-        for key in values.keys() - numbers:
-            averages[key].copy_(values[key])
+    average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+    average.module.eval().requires_grad_(False)
+    return average

@@ -1,7 +1,7 @@
-"""From a dataset to batches: decoding and colours in workers, the rest described for the training process.
+"""Batches from a dataset. Workers decode images and change colours; the training process does the rest.
 
-Everything random depends on the seed, the epoch and the number of the image alone, so that a training can
-stop anywhere and go on, and be shared by processes, without a change to what it sees.
+All random numbers depend only on the seed, the epoch and the index of the image, so that a training sees the
+same data if it is stopped and resumed, and for any number of processes.
 """
 
 import sys
@@ -16,19 +16,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from pose2seg.annotated_masks import decode
-from pose2seg.dataset import PersonImage
-from pose2seg.errors import InputError
-from pose2seg.files import shown
-from pose2seg.gone import problem_with
-from pose2seg.model import ALIGN_SIZE
+from pose2seg.common.errors import InputError
+from pose2seg.common.gone import problem_with
+from pose2seg.common.text import shown
+from pose2seg.data.annotated_masks import decode
+from pose2seg.data.dataset import PersonImage
+from pose2seg.network.model import ALIGN_SIZE
 from pose2seg.training.augmentation import Crop, Matrix, compose, inverse, is_inside, transform_poses
+from pose2seg.training.detected import as_detected
 from pose2seg.training.paste import Scene, draw_place, paste
 from pose2seg.training.recipe import AUGMENTATION, ORDER, PEOPLE, Recipe
 
 
 class Draw(NamedTuple):
-    """An image of the dataset, and the people in it that take part this time."""
+    """An image of the dataset, and the people in it that were drawn for this epoch."""
 
     epoch: int
     image: int
@@ -36,9 +37,9 @@ class Draw(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """An image as a worker leaves it; see `Batch`."""
+    """An image prepared by a worker, with the fields of `Batch`."""
 
-    photograph: Tensor
+    image: Tensor
     to_input: Tensor
     masks: Tensor
     keypoints: Tensor
@@ -49,16 +50,16 @@ class Sample(NamedTuple):
 class Batch(NamedTuple):
     """B images with N people.
 
-    photographs: uint8 (H, W, 3) BGR each.
-    to_input: (B, 2, 3) float32, photograph -> network input.
-    masks: uint8 (n, H, W) each, of the people in each photograph.
-    keypoints: (N, 17, 3) float32, in pixels of the network input.
-    augmentation: (N, 2, 3) float32, within the align frame.
+    images: B images, uint8 (H, W, 3) BGR each.
+    to_input: (B, 2, 3) float32, image -> network input.
+    masks: the masks of the people in each image, uint8 (n, H, W).
+    keypoints: (N, 17, 3) float32, x, y in pixels of the network input, COCO visibility.
+    augmentation: (N, 2, 3) float32, the random transform of each person within the crop.
     batch_index: (N,) int64, the image that each person is in.
-    problems: images that could not be read, and were replaced by others.
+    problems: messages about images that could not be read, and were replaced by others.
     """
 
-    photographs: list[Tensor]
+    images: list[Tensor]
     to_input: Tensor
     masks: list[Tensor]
     keypoints: Tensor
@@ -67,18 +68,20 @@ class Batch(NamedTuple):
     problems: list[str]
 
     def shifted(self, by: tuple[int, int]) -> "Batch":
-        """As it is in a larger network input, where the pixels of this one have x and y greater by this."""
+        """Returns the batch for a larger network input, in which this one begins at pixel (x, y) = `by`."""
         shift = self.to_input.new_tensor([[0, 0, by[0]], [0, 0, by[1]]])
         return self._replace(
             to_input=self.to_input + shift, keypoints=self.keypoints + self.keypoints.new_tensor([*by, 0])
         )
 
     def to(self, device: torch.device) -> "Batch":
+        """Returns the batch on a device."""
+
         def moved(tensor: Tensor) -> Tensor:
             return tensor.to(device, non_blocking=True)
 
         return Batch(
-            [moved(photograph) for photograph in self.photographs],
+            [moved(image) for image in self.images],
             moved(self.to_input),
             [moved(masks) for masks in self.masks],
             moved(self.keypoints),
@@ -89,10 +92,10 @@ class Batch(NamedTuple):
 
 
 class BatchSampler(Sampler[list[Draw]]):
-    """The images of each step, shuffled anew in every epoch; of them, those that are this process's.
+    """Yields this process's images of each step. Images are shuffled in every epoch.
 
-    The last batch of an epoch is filled up with images of its beginning. Set `epoch` and `first_step` before
-    iterating, to start anywhere.
+    The last batch of an epoch is filled up with images from its beginning. To start at any step, set `epoch`
+    and `first_step` before iterating.
     """
 
     def __init__(
@@ -103,7 +106,7 @@ class BatchSampler(Sampler[list[Draw]]):
         self._counts = people_counts
         self._recipe = recipe
         self._rank, self._processes = rank, processes
-        self.steps_per_epoch = -(-len(people_counts) // recipe.batch_size)
+        self.steps_per_epoch = recipe.steps_per_epoch(len(people_counts))
 
     def __len__(self) -> int:
         return self.steps_per_epoch - self.first_step
@@ -117,7 +120,7 @@ class BatchSampler(Sampler[list[Draw]]):
             yield draws[self._rank :: self._processes]
 
     def _draw_people(self, images: list[int]) -> list[Draw]:
-        """Somebody of each image, and others until the recipe's number of people is reached."""
+        """Draws one person of each image, and others until the recipe's number of people is reached."""
         keys = [
             self._recipe.random(PEOPLE, self.epoch, index).random(self._counts[index]) for index in images
         ]
@@ -134,9 +137,9 @@ class BatchSampler(Sampler[list[Draw]]):
 
 
 class TrainingSamples(Dataset[Sample]):
-    """The samples of draws. One whose image cannot be read is replaced by that of the next image.
+    """The samples of draws. If an image cannot be read, the next image is used instead.
 
-    Raises GoneError for an image that `read_dataset` had found.
+    Raises GoneError if an image is gone that `read_dataset` found.
     """
 
     def __init__(self, images: Sequence[PersonImage], recipe: Recipe) -> None:
@@ -148,24 +151,24 @@ class TrainingSamples(Dataset[Sample]):
         for offset in range(len(self._images)):
             index = (draw.image + offset) % len(self._images)
             try:
-                photograph = self._images[index].read()
+                pixels = self._images[index].read()
             except (InputError, OSError) as error:
                 problems.append(_problem(self._images[index], error))
             else:
                 people = draw.people if offset == 0 else [*range(len(self._images[index].people))]
                 return self._sample(
-                    draw._replace(image=index, people=people[: len(draw.people)]), photograph, problems
+                    draw._replace(image=index, people=people[: len(draw.people)]), pixels, problems
                 )
         raise InputError(f"no image of the dataset can be read, such as {self._images[draw.image].path}")
 
     def __getitems__(self, draws: list[Draw]) -> list[Sample] | InputError:
-        """The samples of a batch. What is wrong is returned: raised, torch would give it as a traceback."""
+        """Returns the samples of a batch, or an InputError, which torch would raise with a traceback."""
         try:
             return [self[draw] for draw in draws]
         except InputError as error:
             return error
 
-    def _sample(self, draw: Draw, photograph: npt.NDArray[np.uint8], problems: list[str]) -> Sample:
+    def _sample(self, draw: Draw, pixels: npt.NDArray[np.uint8], problems: list[str]) -> Sample:
         image, augmentation = self._images[draw.image], self._recipe.augmentation
         rng = self._recipe.random(AUGMENTATION, draw.epoch, draw.image)
         people = [image.people[i] for i in draw.people]
@@ -174,38 +177,41 @@ class TrainingSamples(Dataset[Sample]):
             others = [p for p in people[1:] if is_inside(p.box, to_input, self._recipe.input_size)]
             people = [people[0], *others]
         scene = Scene(
-            augmentation.change_colours(rng, photograph),
+            augmentation.change_colours(rng, pixels),
             decode([person.segmentation for person in people], image.size),
             np.stack([person.keypoints for person in people]),
         )
         for _ in range(rng.integers(augmentation.paste, endpoint=True)):
             scene = self._with_somebody(scene, to_input, rng, problems)
-        in_align_frame = np.stack([augmentation.align.draw(rng, ALIGN_SIZE) for _ in scene.keypoints])
+        if augmentation.detected:
+            poses = as_detected(scene.keypoints, scene.masks, augmentation.detected, rng)
+            scene = scene._replace(keypoints=poses)
+        in_crop = np.stack([augmentation.align.draw(rng, ALIGN_SIZE) for _ in scene.keypoints])
         return Sample(
-            torch.from_numpy(scene.photograph),
+            torch.from_numpy(scene.image),
             torch.from_numpy(to_input).float(),
             torch.from_numpy(scene.masks),
             torch.from_numpy(transform_poses(scene.keypoints, to_input)),
-            torch.from_numpy(in_align_frame).float(),
+            torch.from_numpy(in_crop).float(),
             problems,
         )
 
     def _with_somebody(
         self, scene: Scene, to_input: Matrix, rng: np.random.Generator, problems: list[str]
     ) -> Scene:
-        """The scene with a random person of the dataset in front."""
+        """Returns the scene with a random person of the dataset in the foreground."""
         augmentation = self._recipe.augmentation
         image = self._images[int(rng.integers(len(self._images)))]
         person = image.people[rng.integers(len(image.people))]
         others = transform_poses(scene.keypoints, to_input)
         place = draw_place(rng, person.box, others, augmentation.input.angle, self._recipe.input_size)
         try:
-            photograph = augmentation.change_colours(rng, image.read())
+            pixels = augmentation.change_colours(rng, image.read())
         except (InputError, OSError) as error:
             problems.append(_problem(image, error))
             return scene
         (mask,) = decode([person.segmentation], image.size)
-        return paste(scene, photograph, mask, person.keypoints, compose(inverse(to_input), place), rng)
+        return paste(scene, pixels, mask, person.keypoints, compose(inverse(to_input), place), rng)
 
 
 def _problem(image: PersonImage, error: InputError | OSError) -> str:
@@ -221,10 +227,12 @@ def make_loader(
     workers: int,
     device: torch.device,
 ) -> DataLoader[Batch]:
-    """Batches of the sampler, made by so many worker processes; by this process for 0.
+    """Returns a loader of the sampler's batches.
 
-    Iterating raises InputError if no image can be read or a worker has died, and GoneError as
-    `TrainingSamples` does.
+    workers: the number of worker processes; if it is 0, this process makes the batches.
+
+    Iterating raises InputError if no image can be read or a worker has died, and GoneError if an image is
+    gone.
     """
     return _Loader(
         TrainingSamples(images, recipe),  # type: ignore[arg-type]
@@ -234,7 +242,7 @@ def make_loader(
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
         worker_init_fn=_prepare_worker,
-        generator=torch.Generator(),  # else every epoch would draw from the global one
+        generator=torch.Generator(),  # otherwise every epoch would draw from the global generator
     )
 
 
@@ -244,7 +252,7 @@ class _Loader(DataLoader[Batch]):
         while True:
             try:
                 batch = next(batches, None)
-            except (ConnectionError, EOFError) as error:  # to a worker that is not there any more
+            except (ConnectionError, EOFError) as error:  # the worker has died
                 raise InputError(_WORKER_DIED) from error
             if batch is None:
                 return
@@ -254,14 +262,14 @@ class _Loader(DataLoader[Batch]):
 
 
 _WORKER_DIED = (
-    "a process that decodes images was killed, as the system does where memory, or shared memory, is short: "
+    "a worker that decodes images was killed, probably because memory, or shared memory, ran out: "
     "use fewer workers, and resume"
 )
 
 
 @contextmanager
 def telling_of_dead_workers() -> Iterator[None]:
-    """Raise InputError for a worker that has died, of which torch tells wherever the program is."""
+    """Raises InputError if a worker dies during the block, which torch reports at an arbitrary place."""
     try:
         yield
     except RuntimeError as error:
@@ -275,7 +283,7 @@ def _collate(samples: list[Sample] | InputError) -> Batch | InputError:
         return samples
     counts = torch.tensor([len(sample.keypoints) for sample in samples])
     return Batch(
-        [sample.photograph for sample in samples],
+        [sample.image for sample in samples],
         torch.stack([sample.to_input for sample in samples]),
         [sample.masks for sample in samples],
         torch.cat([sample.keypoints for sample in samples]),
@@ -286,12 +294,12 @@ def _collate(samples: list[Sample] | InputError) -> Batch | InputError:
 
 
 def _prepare_worker(_: int) -> None:
-    cv2.setNumThreads(0)  # whose threads do not survive a fork, and the workers are parallel already
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the problem is reported by us
+    cv2.setNumThreads(0)  # OpenCV's threads do not survive a fork, and the workers already run in parallel
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # this package reports the problem
     sys.excepthook = _ignore_lost_connections
 
 
 def _ignore_lost_connections(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Leave out the traceback of the thread that hands batches over, when the training has ended before."""
+    """Omits the traceback of the thread that sends batches, if the training has already ended."""
     if not issubclass(kind, (OSError, EOFError)):
         sys.__excepthook__(kind, error, trace)

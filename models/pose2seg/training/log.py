@@ -1,19 +1,21 @@
-"""The curves of a training: CSV files, and TensorBoard on request."""
+"""The curves of a training, in CSV files and for TensorBoard."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pose2seg.errors import InputError
-from pose2seg.files import append_line, atomic_writer
+from pose2seg.common.errors import InputError
+from pose2seg.common.files import append_line, atomic_writer
 
 
 class Log:
-    """losses.csv and metrics.csv in a folder, and the same curves in tensorboard/ on request.
+    """Writes losses.csv and metrics.csv in a folder and, if requested, the same curves in tensorboard/.
 
-    resume_from: the last step whose rows stay, where the files exist; None to begin anew.
-    Raises InputError if TensorBoard is asked for and cannot be imported.
+    resume_from: the last step whose rows are kept if the files exist; None to start new files.
+    tensorboard: whether to write the curves for TensorBoard.
+
+    Raises InputError if TensorBoard is requested and cannot be imported.
     """
 
     def __init__(self, folder: Path, resume_from: int | None, tensorboard: bool) -> None:
@@ -22,11 +24,13 @@ class Log:
         self._metrics = _Table(folder / "metrics.csv", resume_from)
 
     def add_loss(self, step: int, loss: float, learning_rate: float) -> None:
+        """Adds the loss and the learning rate of a step."""
         row = {"step": step, "loss": loss, "learning_rate": learning_rate}
         self._losses.add(row)
         self._draw(row)
 
     def add_metrics(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Adds the scores after an epoch."""
         row = {"step": step, "epoch": epoch, **metrics}
         self._metrics.add(row)
         self._draw(row)
@@ -39,7 +43,7 @@ class Log:
 
 
 class _Table:
-    """A CSV file that grows by a row at a time; the column "step" comes first, and counts up."""
+    """A CSV file to which rows are appended. The first column is "step", which increases."""
 
     def __init__(self, path: Path, resume_from: int | None) -> None:
         self._path = path
@@ -55,7 +59,7 @@ class _Table:
 
 
 def _rows_to(path: Path, step: int) -> list[str]:
-    """The header and the rows up to a step; what is damaged, such as a last line cut off, is left out."""
+    """Returns the header and the rows up to a step, without damaged lines, such as a truncated last line."""
     text = path.read_text(encoding="utf-8", errors="replace")
     lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
     rows = [line for line in lines[1:] if re.match("[0-9]{1,18},", line)]
@@ -63,7 +67,7 @@ def _rows_to(path: Path, step: int) -> list[str]:
 
 
 def last_step(folder: Path) -> int:
-    """The last step that has a row in losses.csv; 0 where none has."""
+    """Returns the last step that has a row in losses.csv, or 0 if there is none."""
     path = folder / "losses.csv"
     rows = _rows_to(path, 10**18)[1:] if path.exists() else []
     return int(rows[-1].partition(",")[0]) if rows else 0

@@ -1,16 +1,17 @@
-"""How far predicted masks are from the annotated ones."""
+"""The loss of predicted masks."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def person_losses(logits: Tensor, targets: Tensor, iou_weight: float) -> Tensor:
-    """The loss of each person, (N,) float32: the mean cross-entropy, and `iou_weight` times 1 - IoU.
+    """Returns the loss of each person, (N,) float32: the mean cross-entropy plus `iou_weight` times 1 - IoU.
 
-    logits: (N, 2, h, w) background and person; targets: (N, h, w) int64, 0 or 1.
+    The IoU is that of the probabilities, with a pixel added to the intersection and to the union (Rahman and
+    Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks for Image Segmentation", ISVC 2016).
 
-    The IoU is that of the probabilities, with a pixel added to both areas (Rahman and Wang, "Optimizing
-    Intersection-Over-Union in Deep Neural Networks for Image Segmentation", ISVC 2016).
+    logits: (N, 2, h, w) background and person.
+    targets: (N, h, w) int64, 0 or 1.
     """
     logits = logits.float()
     losses = F.cross_entropy(logits, targets, reduction="none").mean((1, 2))

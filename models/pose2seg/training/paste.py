@@ -1,4 +1,4 @@
-"""People of other photographs pasted into one.
+"""Pasting people from other images into an image.
 
 Source: Ghiasi et al., "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
 Segmentation", CVPR 2021.
@@ -13,20 +13,20 @@ import numpy.typing as npt
 
 from pose2seg.training.augmentation import Box, Matrix, Similarity, transform_poses
 
-Photograph = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 
-_SMALLEST = 50  # pixels of the network input, of a pasted person's longer side
-_LARGEST = 0.9  # of the network input
-_ENLARGED = 2.0  # at most: beyond, one would learn what interpolation looks like
-_VISIBLE = 100  # pixels of a pasted person, at least
-_STILL_THERE = 0.3  # of a mask: someone of whom less is left is gone
-_OCCLUDED = 0.6  # of the joints that are covered keep their label, as occluded; others lose it
+_SMALLEST = 50  # the minimum of the longer side of a pasted person, in pixels of the network input
+_LARGEST = 0.9  # the maximum of the longer side, relative to the network input
+_ENLARGED = 2.0  # the largest factor; the network would learn the look of interpolation beyond it
+_VISIBLE = 100  # the fewest pixels of a pasted person
+_STILL_THERE = 0.3  # the smallest share of a mask that must remain for a person to be kept
+_OCCLUDED = 0.6  # the share of covered joints that become occluded; the others lose their label
 
 
 class Scene(NamedTuple):
-    """A photograph (H, W, 3) uint8 BGR, and its people: masks (n, H, W) uint8 and poses (n, 17, 3)."""
+    """An image (H, W, 3) uint8 BGR, and its people: masks (n, H, W) uint8 and poses (n, 17, 3)."""
 
-    photograph: Photograph
+    image: Image
     masks: npt.NDArray[np.uint8]
     keypoints: npt.NDArray[np.float32]
 
@@ -34,11 +34,11 @@ class Scene(NamedTuple):
 def draw_place(
     rng: np.random.Generator, box: Box, others: npt.NDArray[np.float32], angle: float, input_size: int
 ) -> Matrix:
-    """A random matrix (2, 3) that moves a person's box into the network input, near one of the others or not.
+    """Returns a random matrix (2, 3) that moves a person's box into the network input, often near others.
 
-    box: x, y, width and height of the person in the photograph that it is taken from.
+    box: x, y, width and height of the person in the source image.
     others: (n, 17, 3) poses in the network input.
-    angle: up to so many degrees either way.
+    angle: the largest rotation in degrees, in both directions.
     """
     x, y, width, height = box
     longer = max(width, height)
@@ -59,24 +59,24 @@ def draw_place(
 
 def paste(
     scene: Scene,
-    photograph: Photograph,
+    image: Image,
     mask: npt.NDArray[np.uint8],
     keypoints: npt.NDArray[np.float32],
     matrix: Matrix,
     rng: np.random.Generator,
 ) -> Scene:
-    """The scene with a person in front of everybody, the last of its people.
+    """Returns the scene with another person in the foreground, who is added as the last of its people.
 
-    photograph, mask, keypoints: where the person is taken from, (H', W', 3), (H', W') and (17, 3).
-    matrix: (2, 3), from there into the scene.
+    Joints that are covered become occluded or lose their label. A person who is almost completely covered, or
+    has no joint left, is removed from the scene. The new person is not pasted if too few pixels, or no joint,
+    would be in the image.
 
-    Joints that are covered become occluded or lose their label; who is nearly covered, or has no joint left,
-    is no longer one of the people. A person of whom hardly a pixel or no joint would be in the photograph is
-    not pasted.
+    image, mask, keypoints: the source of the person, (H', W', 3), (H', W') and (17, 3).
+    matrix: (2, 3), source image -> scene.
     """
-    size = scene.photograph.shape[1::-1]
+    size = scene.image.shape[1::-1]
     cut_out = cv2.warpAffine(mask.astype(np.float32), matrix, size)
-    cut_out = cv2.GaussianBlur(cut_out, (3, 3), 0.7)  # edges as a lens would draw them
+    cut_out = cv2.GaussianBlur(cut_out, (3, 3), 0.7)  # blurred edges, as from a lens
     covered = cut_out > 0.5
     pose = transform_poses(keypoints[None], matrix)
     pose[~_within(pose, size)] = 0
@@ -84,9 +84,9 @@ def paste(
         return scene
     scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
     interpolation = cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR
-    moved = cv2.warpAffine(photograph, matrix, size, flags=interpolation)
+    moved = cv2.warpAffine(image, matrix, size, flags=interpolation)
     share = cut_out[:, :, None]
-    mixed = np.rint(scene.photograph * (1 - share) + moved * share).astype(np.uint8)
+    mixed = np.rint(scene.image * (1 - share) + moved * share).astype(np.uint8)
     masks, poses = _behind(scene, covered, rng)
     return Scene(
         mixed,
@@ -96,7 +96,7 @@ def paste(
 
 
 def _within(poses: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Which joints (n, 17) are labelled, and in a photograph of (width, height)."""
+    """Returns which joints, (n, 17), are labelled and in an image of (width, height)."""
     positions = np.rint(poses[:, :, :2])
     return ((positions >= 0) & (positions < size)).all(2) & (poses[:, :, 2] > 0)
 
@@ -104,7 +104,7 @@ def _within(poses: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArra
 def _behind(
     scene: Scene, covered: npt.NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Masks and poses of those of whom something can still be seen."""
+    """Returns the masks and poses of the people who are still visible behind the covered pixels."""
     masks = scene.masks * ~covered
     poses = scene.keypoints.copy()
     height, width = covered.shape

@@ -1,4 +1,4 @@
-"""The file that holds the state of a training, so that it can go on."""
+"""The file with the state of a training, from which it can resume."""
 
 import io
 import json
@@ -9,17 +9,40 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from pose2seg.dataset import PersonImage
-from pose2seg.errors import InputError
-from pose2seg.files import atomic_writer
+from pose2seg.common.errors import InputError
+from pose2seg.common.files import atomic_writer
+from pose2seg.common.text import shown
+from pose2seg.data.dataset import PersonImage
 from pose2seg.training.recipe import Recipe
 
+#: The names of the numbers of `describe_data`, for messages.
+_COUNTS = {"image_count": "the number of images", "person_count": "the number of people"}
+_CHECKSUMS = {
+    "images_checksum": "the images",
+    "validation_checksum": "the validation images",
+    "templates_checksum": "the templates",
+}
 
-def data_checksum(images: Sequence[PersonImage]) -> int:
-    """CRC-32 of what tells images from others: their people, and the names and sizes of their files.
 
-    What is in the files is not read, which would take too long, and where they are does not matter.
+def describe_data(
+    images: Sequence[PersonImage], validation: Sequence[PersonImage], templates: Tensor
+) -> dict[str, int]:
+    """Returns counts and checksums that identify the data of a training."""
+    return {
+        "image_count": len(images),
+        "person_count": sum(len(image.people) for image in images),
+        "images_checksum": _checksum(images),
+        "validation_checksum": _checksum(validation),
+        "templates_checksum": zlib.crc32(templates.cpu().numpy().tobytes()),
+    }
+
+
+def _checksum(images: Sequence[PersonImage]) -> int:
+    """Returns a CRC-32 of the people of images, and of the names and sizes of their files.
+
+    The content of the files is not included, because reading it takes too long, and neither is their folder.
     """
     crc = 0
     for image in images:
@@ -33,21 +56,22 @@ def data_checksum(images: Sequence[PersonImage]) -> int:
 
 
 def save_state(path: Path, state: dict[str, Any], recipe: Recipe, data: dict[str, int]) -> None:
-    """Write a state, which then replaces the last one, whole.
+    """Writes a state, which replaces the last one atomically.
 
-    data: numbers that tell the data of the training from others.
+    data: the result of `describe_data`.
     """
     content = {"state": state, "recipe": json.dumps(asdict(recipe)), "data": data}
-    buffer = io.BytesIO()  # torch, where it writes to a file, does not tell why it cannot
+    buffer = io.BytesIO()  # if torch cannot write to a file, its error does not say why
     torch.save(content, buffer)
     with atomic_writer(path) as file:
         file.write(buffer.getbuffer())
 
 
 def load_state(path: Path, recipe: Recipe, data: dict[str, int]) -> dict[str, Any]:
-    """The state in a file, on the CPU.
+    """Returns the state in a file, on the CPU.
 
-    Raises InputError if the file is none of `save_state`, or one of another recipe or other data.
+    Raises InputError if the file is not from `save_state`, or if its recipe or data are different; the number
+    of epochs may differ.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -58,7 +82,14 @@ def load_state(path: Path, recipe: Recipe, data: dict[str, int]) -> dict[str, An
     except Exception as error:  # a damaged pickle can raise anything
         raise InputError(f"{path}: not the state of a training") from error
     expected = json.loads(json.dumps(asdict(recipe))) | data
+    del expected["epochs"]
     for name, value in expected.items():
         if saved.get(name) != value:
-            raise InputError(f"{path}: is of a training with {name} {saved.get(name)}, not {value}")
+            raise InputError(f"{path}: {_describe_change(name, saved.get(name), value)} since it was written")
     return state
+
+
+def _describe_change(name: str, saved: Any, now: Any) -> str:
+    if name in _CHECKSUMS:
+        return f"{_CHECKSUMS[name]} have changed"
+    return f"{_COUNTS.get(name, name)} has changed from {shown(saved)} to {shown(now)}"

@@ -1,23 +1,24 @@
-"""The network's input and targets, made on the device that trains."""
+"""The input and the targets of the network, which are computed on the training device."""
 
 import torch
 from torch import Tensor
 
-from pose2seg.geometry import compose
-from pose2seg.model import ALIGN_SIZE, IMAGENET_MEAN, IMAGENET_STD
+from pose2seg.network.backbone import IMAGENET_MEAN, IMAGENET_STD
+from pose2seg.network.geometry import compose
+from pose2seg.network.model import ALIGN_SIZE
 from pose2seg.training.loader import Batch
 from pose2seg_ops import affine_align
 
 
 def network_input(batch: Batch, size: int) -> Tensor:
-    """The photographs moved by `batch.to_input`, RGB and normalised, (B, 3, size, size) float32.
+    """Returns the images warped by `batch.to_input`, RGB and normalised, (B, 3, size, size) float32.
 
-    Where `to_input` is a letterbox, this is what `pose2seg_ops.letterbox` gives.
+    If `to_input` is a letterbox, the result equals that of `pose2seg_ops.letterbox`.
     """
     first = batch.to_input.new_zeros(1, dtype=torch.int64)
     warped = [
-        affine_align(photograph.permute(2, 0, 1)[None].float(), matrix[None], first, (size, size))
-        for photograph, matrix in zip(batch.photographs, batch.to_input, strict=True)
+        affine_align(image.permute(2, 0, 1)[None].float(), matrix[None], first, (size, size))
+        for image, matrix in zip(batch.images, batch.to_input, strict=True)
     ]
     mean = batch.to_input.new_tensor(IMAGENET_MEAN)[:, None, None]
     std = batch.to_input.new_tensor(IMAGENET_STD)[:, None, None]
@@ -25,9 +26,9 @@ def network_input(batch: Batch, size: int) -> Tensor:
 
 
 def mask_targets(batch: Batch, matrices: Tensor) -> Tensor:
-    """The masks in the align frames of the people, (N, 64, 64) int64: 1 where the person is.
+    """Returns the masks in the crops of the people, (N, 64, 64) int64, sampled bilinearly and rounded.
 
-    matrices: (N, 2, 3), network input -> align frame. The masks are sampled bilinearly, and rounded.
+    matrices: (N, 2, 3), network input -> crop.
 
     Source: the targets of Pose2Seg's training (Zhang et al., CVPR 2019).
     """

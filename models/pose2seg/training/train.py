@@ -1,10 +1,9 @@
-"""The loop of a training: epochs, evaluations, and the files that it leaves."""
+"""The training loop: epochs, evaluations and files."""
 
 import json
 import math
 import sys
 import warnings
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,32 +14,34 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pose2seg import distributed
-from pose2seg.checkpoint import save_checkpoint
-from pose2seg.dataset import DatasetWarning, PersonImage
-from pose2seg.errors import InputError
-from pose2seg.evaluate import evaluate
-from pose2seg.files import atomic_writer, remove_unfinished
-from pose2seg.gone import GoneError
-from pose2seg.lock import locked
-from pose2seg.model import Pose2Seg
+from pose2seg.common import distributed
+from pose2seg.common.errors import InputError
+from pose2seg.common.files import atomic_writer, remove_unfinished
+from pose2seg.common.gone import GoneError
+from pose2seg.common.lock import locked
+from pose2seg.common.text import counted
+from pose2seg.data.dataset import DatasetWarning, PersonImage
+from pose2seg.evaluation.evaluate import evaluate
+from pose2seg.network.checkpoint import save_checkpoint
+from pose2seg.network.model import Pose2Seg
+from pose2seg.training.interruption import uninterrupted
 from pose2seg.training.loader import Batch, BatchSampler, make_loader, telling_of_dead_workers
 from pose2seg.training.log import Log, last_step
 from pose2seg.training.recipe import Recipe
-from pose2seg.training.state import data_checksum, load_state, save_state
+from pose2seg.training.state import describe_data, load_state, save_state
 from pose2seg.training.trainer import Trainer
 
-_STEPS_AT_ONCE = 20  # have their losses read from the device, which has to wait for that
+_STEPS_AT_ONCE = 20  # losses are read from the device together, because each read waits for the device
 
 
 def make_model(recipe: Recipe, templates: Tensor) -> Pose2Seg:
-    """The model of a recipe, with its random initial weights; templates as in `Pose2Seg`."""
+    """Returns the model of a recipe with its random initial weights; for the templates see `Pose2Seg`."""
     torch.manual_seed(recipe.seed)
     return Pose2Seg(templates, recipe.architecture, convention=recipe.convention)
 
 
 def training_files(output: Path) -> list[tuple[Path, str]]:
-    """The files that `train` may write, and what each holds."""
+    """Returns the files that `train` may write, with their contents for messages."""
     return [
         (output / "last.safetensors", "the model"),
         (output / "best.safetensors", "the best model"),
@@ -64,55 +65,60 @@ def train(
     resume: bool = False,
     tensorboard: bool = False,
 ) -> Pose2Seg:
-    """Train a model, and write into the folder `output`:
+    """Trains a model, and writes to the folder `output`:
 
     - last.safetensors: the model, after each epoch.
-    - best.safetensors: the model whose average precision was best.
-    - losses.csv: loss and learning rate of each step.
-    - metrics.csv: the evaluation after each epoch.
-    - recipe.json: the recipe, for the record.
+    - best.safetensors: the model with the best average precision.
+    - losses.csv: the loss and the learning rate of each step.
+    - metrics.csv: the scores after each epoch.
+    - recipe.json: the recipe.
     - state.pt: the state of the training, after each epoch and every `save_every` steps.
-    - tensorboard/: the same curves, with `tensorboard`.
+    - tensorboard/: the same curves, if `tensorboard` is set.
 
-    A training that was stopped, in whatever way, goes on from its last state with `resume`, and where that is
-    exact, as on a CPU, gives the same bits as if it had not been stopped. Every file but the curves is
-    replaced at once, whole.
+    A training that was stopped, in whatever way, continues from its last state with `resume`. On a
+    deterministic device, such as a CPU, the result is bitwise the same as without the stop. Ctrl-C raises
+    KeyboardInterrupt after the current step, when the state is saved. All files except the curves are
+    replaced atomically.
 
-    Under torchrun, in a `distributed.joined` block, the processes share the batches of the recipe; the first
-    one writes.
+    With `resume`, the number of epochs may be another one, so that a finished training can be continued; the
+    learning rate then follows the schedule of the new number.
 
-    model: is trained in place (`make_model`). Its architecture and convention, which may be those of weights
-        that were given to it, are noted in place of the recipe's.
-    validation: images to evaluate after each epoch; none for no evaluation.
-    workers: processes that prepare batches, for each process that trains; 0 for none.
+    Under torchrun, in a `distributed.joined` block, the processes share the batches of the recipe, and the
+    first one writes the files.
 
-    Returns the model to keep, in evaluation mode: `model`, or the average of its weights.
+    model: the model (`make_model`), which is trained in place. Its architecture and convention, which may be
+        those of loaded weights, replace the recipe's.
+    validation: images to evaluate after each epoch; if there are none, there is no evaluation.
+    workers: the number of worker processes that prepare batches, for each training process; may be 0.
+
+    Returns the trained model in evaluation mode: `model`, or the average of its weights.
 
     An image that cannot be read is replaced by the next one, with a DatasetWarning.
 
-    Raises InputError if `output` holds a training and `resume` is not given, or one of another recipe, other
-    templates or other images (`state.data_checksum`), or one that is still at work, or is not the same folder
-    for all processes; if the loss is not finite; if no image can be read; and if a worker is killed. Raises
-    GoneError for an image that cannot be read any more, though `read_dataset` had found it.
+    Raises InputError if `output` contains a training and `resume` is False; if that training has another
+    recipe, other templates, other images (`state.describe_data`) or more epochs, or is still running; if not
+    all processes share the folder; if the loss is not finite; if no image can be read; and if a worker is
+    killed. Raises GoneError if an image is gone that `read_dataset` found.
     """
     if recipe.batch_size < distributed.count():
         raise InputError(
             f"the batch size must be at least the number of processes, {distributed.count()}, "
             f"got {recipe.batch_size}"
         )
-    recipe = replace(recipe, architecture=model.architecture, convention=model.convention)
-    run = _Run(model, images, validation, recipe, output, torch.device(device), workers)
+    device = torch.device(device)
+    recipe = replace(recipe.on(device), architecture=model.architecture, convention=model.convention)
+    run = _Run(model, images, validation, recipe, output, device, workers)
     with locked(output, "another training is writing there"):
         run.open_files(resume, tensorboard)
         with telling_of_dead_workers():
-            for epoch in range(run.epoch, recipe.epochs):
+            for epoch in range(run.epochs_done, recipe.epochs):
                 run.train_epoch(epoch, save_every)
                 run.finish_epoch()
     return run.switch_to_evaluation()
 
 
 class _Run:
-    """A training with its data and its files."""
+    """A training with its data and files."""
 
     def __init__(
         self,
@@ -129,22 +135,17 @@ class _Run:
         self._sampler = BatchSampler(people, recipe, distributed.rank(), distributed.count())
         self._trainer = Trainer(model, recipe, self._sampler.steps_per_epoch, device)
         self._loader = make_loader(images, recipe, self._sampler, workers=workers, device=device)
-        self._data = {
-            "images in the data": len(images),
-            "people in the data": sum(people),
-            "a checksum of the images": data_checksum(images),
-            "a checksum of the validation": data_checksum(validation),
-            "a checksum of the templates": zlib.crc32(model.templates.cpu().numpy().tobytes()),
-        }
+        self._data = describe_data(images, validation, model.templates)
         self._best = -math.inf
+        self.epochs_done = 0  # with their evaluation
         self._new_problems: list[str] = []
         self._reported: set[str] = set()
         self._losses: list[tuple[int, float, Tensor]] = []
         self._epoch_losses: list[float] = []
-        self._log: Log | None = None  # of the one process that writes
+        self._log: Log | None = None  # only in the process that writes
 
     def open_files(self, resume: bool, tensorboard: bool) -> None:
-        """Go on from the last state with `resume`, and be ready to write."""
+        """Loads the last state if `resume` is set, and opens the files."""
         self._load(resume)
         if distributed.rank() == 0:
             remove_unfinished(self._output)
@@ -152,12 +153,12 @@ class _Run:
             with atomic_writer(self._output / "recipe.json") as file:
                 file.write(json.dumps(asdict(self._recipe), indent=2).encode() + b"\n")
 
-    @property
-    def epoch(self) -> int:
-        """The epoch of the next step."""
-        return self._trainer.steps // self._sampler.steps_per_epoch
-
     def train_epoch(self, epoch: int, save_every: int) -> None:
+        """Takes the remaining steps of an epoch, and saves the state every `save_every` steps.
+
+        If an evaluation follows, the state is also saved after the last step. KeyboardInterrupt is raised
+        between two steps, after the state is saved.
+        """
         total = self._sampler.steps_per_epoch
         self._sampler.epoch, self._sampler.first_step = epoch, self._trainer.steps - epoch * total
         name = f"epoch {epoch + 1} of {self._recipe.epochs}"
@@ -168,39 +169,47 @@ class _Run:
             unit="step",
             disable=True if self._log is None else None,
         ) as bar:
-            for batch in self._loader:
-                self._step(batch, bar)
-                # After the last step of an epoch the state is saved with its evaluation.
-                if self._trainer.steps % save_every == 0 and self._trainer.steps % total:
+            try:
+                for batch in self._loader:
+                    with uninterrupted("this step"):
+                        self._step(batch, bar)
+                        is_last = self._trainer.steps % total == 0
+                        if bool(self._validation) if is_last else self._trainer.steps % save_every == 0:
+                            self._report(bar)
+                            self._save()
+            except KeyboardInterrupt:
+                if distributed.count() == 1 and self._trainer.steps:  # other processes may be gone
                     self._report(bar)
                     self._save()
+                raise
             self._report(bar)
 
     def finish_epoch(self) -> None:
-        """Evaluate the model, and keep it and the state of the training."""
+        """Evaluates the model, and saves it and the state of the training."""
         trained = self.switch_to_evaluation()
-        results = {"loss": fmean(self._epoch_losses)}
+        results = {"loss": fmean(self._epoch_losses)} if self._epoch_losses else {}
         self._epoch_losses.clear()
+        self.epochs_done += 1
         distributed.copy_from_first(trained.buffers())  # each process has its own running statistics
         if self._validation:
             metrics = evaluate(trained, self._validation).scores
             results |= metrics
             score = metrics["ap"]
             if self._log is not None:
-                self._log.add_metrics(self._trainer.steps, self.epoch, metrics)
-            if score > self._best:  # which nan never is
+                self._log.add_metrics(self._trainer.steps, self.epochs_done, metrics)
+            if score > self._best:  # false for nan
                 self._best = score
                 if self._log is not None:
                     save_checkpoint(trained, self._output / "best.safetensors")
         if self._log is not None:
             save_checkpoint(trained, self._output / "last.safetensors")
             told = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
-            tqdm.write(f"epoch {self.epoch} of {self._recipe.epochs}: {told}", file=sys.stderr)
+            tqdm.write(f"epoch {self.epochs_done} of {self._recipe.epochs}: {told}", file=sys.stderr)
         self._save()
         self._trainer.prepare()
 
     def switch_to_evaluation(self) -> Pose2Seg:
-        """The model to evaluate and keep, in evaluation mode; `Trainer.prepare` ends that."""
+        """Returns the model to evaluate and save, in evaluation mode, until `Trainer.prepare` is called."""
         return self._trainer.trained.eval()
 
     def _step(self, batch: Batch, bar: "tqdm[Any]") -> None:
@@ -213,7 +222,7 @@ class _Run:
             self._report(bar)
 
     def _report(self, bar: "tqdm[Any]") -> None:
-        """Write the losses since the last time, and warn of the images that could not be read."""
+        """Writes the new losses, and warns about images that could not be read."""
         if not self._losses:
             return
         problems = {problem for part in distributed.gather(self._new_problems) for problem in part}
@@ -235,28 +244,46 @@ class _Run:
 
     def _save(self) -> None:
         if self._log is not None:
-            state = {"best": self._best, **self._trainer.state_dict()}
+            state = {
+                "best": self._best,
+                "epochs_done": self.epochs_done,
+                **self._trainer.state_dict(),
+            }
             save_state(self._output / "state.pt", state, self._recipe, self._data)
 
     def _load(self, resume: bool) -> None:
         path = self._output / "state.pt"
         if not resume and any(distributed.gather(self._holds_training())):
-            raise InputError(f"{self._output} holds a training: resume it, or choose another folder")
-        found = distributed.gather(path.exists())  # by all, before the first one writes
+            raise InputError(f"{self._output}: contains a training: resume it, or choose another folder")
+        found = distributed.gather(path.exists())  # all processes must look before the first one writes
         if any(found) and not all(found):
-            raise InputError(f"{path}: not all processes see it: they need a folder that they share")
-        # The first epoch ends with a state; before, there need not be one.
+            raise InputError(f"{path}: must be in a folder that all processes share")
+        # The first epoch ends with a state; before that, there may be none.
         if not any(found) and any(
             distributed.gather(last_step(self._output) > self._sampler.steps_per_epoch)
         ):
             raise GoneError(f"{path}: is gone: put it back to resume, or choose another folder")
         if all(found):
             state = load_state(path, self._recipe, self._data)
-            self._best = state["best"]
+            self._best, self.epochs_done = state["best"], state["epochs_done"]
             self._trainer.load_state_dict(state)
+            self._tell_resumed()
         distributed.wait_for_all()
 
+    def _tell_resumed(self) -> None:
+        """Raises InputError for a training that has done more than the recipe wants."""
+        done, wanted, steps = self.epochs_done, self._recipe.epochs, self._trainer.steps
+        if self._sampler.steps_per_epoch * wanted < steps:
+            raise InputError(
+                f"epochs must be at least {-(-steps // self._sampler.steps_per_epoch)}, which {self._output} "
+                f"has done or begun, got {wanted}"
+            )
+        if distributed.rank() == 0:
+            more = "; a higher number of epochs goes on" if done == wanted else ""
+            told = f"{done} of {wanted} epochs are done, {counted(steps, 'step', 'steps')} in all{more}"
+            tqdm.write(f"{self._output}: {told}", file=sys.stderr)
+
     def _holds_training(self) -> bool:
-        """Also where the state is gone; one that was stopped before its first rows has left nothing."""
+        """Returns whether the folder contains a training, even one without a state."""
         paths = [self._output / name for name in ("state.pt", "last.safetensors", "losses.csv")]
         return any(path.exists() and path.stat().st_size > 0 for path in paths)

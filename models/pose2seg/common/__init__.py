@@ -1,0 +1,1 @@
+"""Code that the whole package shares: files, images, errors, JSON records and processes."""

@@ -1,0 +1,1 @@
+"""Reading images, videos, poses and annotations."""

@@ -1,0 +1,1 @@
+"""Evaluation of predicted masks against annotated ones."""

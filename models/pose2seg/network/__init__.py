@@ -1,0 +1,1 @@
+"""The network: its layers, weights and templates, and its export to other runtimes."""

@@ -1,0 +1,1 @@
+"""Predicting masks from images with poses, and writing them to files."""
