@@ -1,29 +1,28 @@
-"""The backends that every op test runs on."""
+"""Fixtures: the backends that every op test runs on."""
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
+import compiled_extensions
 import hypothesis
 import pytest
 import torch
-import twins
-from shared_data import shared_module
+from backends import ON_GPU
+from paths import ROOT
 from thread_count import thread_count
 
 import pose2seg_ops
 from pose2seg_ops import _operator, reference
 from pose2seg_ops._extension import _C
 
-ROOT = Path(__file__).resolve().parents[1]
-# Last: here and in spawned processes, what is installed is imported, not the packages that lie beside these.
+# Appended last, so that this and spawned processes import the installed packages, not those in the checkout.
 sys.path += [str(ROOT), str(ROOT / "tools"), str(ROOT / "examples")]
 
-if torch.__version__ < "2.13":  # where it is not the default, as docs/using_the_ops.md tells
+if torch.__version__ < "2.13":  # it is the default in later releases, see docs/using_the_ops.md
     torch._dynamo.config.capture_dynamic_output_shape_ops = True
 
-# The same cases in every run; `pytest --hypothesis-profile=explore` draws others.
+# Deterministic by default; `pytest --hypothesis-profile=explore` draws new cases.
 hypothesis.settings.register_profile("reproducible", derandomize=True)
 hypothesis.settings.register_profile("explore", derandomize=False)
 hypothesis.settings.load_profile("reproducible")
@@ -38,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class Backend:
-    """One implementation of the ops, called as `backend.affine_align(...)`, and where its tensors live."""
+    """An implementation of the ops, called as `backend.affine_align(...)`, and the device of its tensors."""
 
     def __init__(self, name: str, ops: ModuleType, device: str = "cpu", namespace: str = _operator.NAMESPACE):
         self.name = name
@@ -52,33 +51,28 @@ class Backend:
 
 @pytest.fixture(autouse=True)
 def forget_what_was_compiled() -> Iterator[None]:
-    """Else torch.compile counts the cases of one test as recompilations, and gives up after eight."""
+    """Resets torch.compile, which would otherwise count the cases of a test as recompilations and give up
+    after eight."""
     yield
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
 
 
-@pytest.fixture(scope="session")
-def interpreter() -> ModuleType:
-    """Of PTX, which ptx.py makes of the kernels."""
-    return shared_module("tools/ptxrun/ptxrun.py")
-
-
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """For work so small that several threads would wait for each other longer than they work."""
+    """Uses one thread, for work so small that several threads would mostly wait for each other."""
     with thread_count(1):
         yield
 
 
 @pytest.fixture(scope="session")
 def emulated_extension(pytestconfig: pytest.Config) -> ModuleType:
-    return _registered(twins.load_emulated(pytestconfig.getoption("sanitize")))
+    return _registered(compiled_extensions.load_emulated(pytestconfig.getoption("sanitize")))
 
 
 @pytest.fixture(scope="session")
 def cpu_extension(pytestconfig: pytest.Config) -> ModuleType:
-    return _registered(twins.load_sanitized_cpu()) if pytestconfig.getoption("sanitize") else _C
+    return _registered(compiled_extensions.load_sanitized_cpu()) if pytestconfig.getoption("sanitize") else _C
 
 
 def _registered(extension: ModuleType) -> ModuleType:
@@ -91,10 +85,6 @@ def _select(name: str, request: pytest.FixtureRequest) -> Iterator[Backend]:
     if name == "reference":
         yield Backend(name, reference)
     elif name == "cuda":
-        if _C.cuda_version is None:
-            pytest.skip("pose2seg_ops was built without CUDA kernels")
-        if not torch.cuda.is_available():
-            pytest.skip("no GPU")
         yield Backend(name, pose2seg_ops, "cuda")
     else:
         extension = request.getfixturevalue(f"{name}_extension")
@@ -103,13 +93,13 @@ def _select(name: str, request: pytest.FixtureRequest) -> Iterator[Backend]:
             yield Backend(name, pose2seg_ops, namespace=namespace)
 
 
-@pytest.fixture(params=["cpu", "emulated", "cuda"])
+@pytest.fixture(params=["cpu", "emulated", ON_GPU])
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """The kernels: those for the CPU, the CUDA ones emulated on the CPU, and on a GPU where there is one."""
+    """The kernels: the CPU kernels, the CUDA kernels emulated on the CPU, and on a GPU if there is one."""
     yield from _select(request.param, request)
 
 
-@pytest.fixture(params=["reference", "cpu", "emulated", "cuda"])
+@pytest.fixture(params=["reference", "cpu", "emulated", ON_GPU])
 def implementation(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """The kernels, and the pure-torch references beside them: for tests against an independent third."""
+    """The kernels and the pure-torch references, for tests that compare with a third implementation."""
     yield from _select(request.param, request)

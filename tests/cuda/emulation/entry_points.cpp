@@ -1,0 +1,76 @@
+#include <Python.h>
+
+#include "core/affine_align.h"
+#include "core/affine_align_backward.h"
+#include "core/encode_rle.h"
+#include "core/fit_pose_templates.h"
+#include "core/letterbox.h"
+#include "core/paste_masks.h"
+#include "core/paste_rle.h"
+#include "core/sample_windows.h"
+#include "core/skeleton_maps.h"
+#include "core/skeleton_maps_backward.h"
+#include "ops/rle.h"
+
+// In the emulated extension, the CUDA kernels process CPU tensors.
+
+namespace pose2seg {
+namespace {
+
+// Acquires the GIL, which CPU kernels run without, to allocate the buffers of the CUDA kernel that replaces
+// one.
+struct Gil {
+  PyGILState_STATE state = PyGILState_Ensure();
+  ~Gil() { PyGILState_Release(state); }
+};
+
+// Finds boundaries with a CUDA kernel and returns them as a CPU kernel does.
+template <class Params>
+void find_by(void (*kernel)(const Params&, CUstream_st*), Params params, const std::vector<MaskSize>& sizes) {
+  const Gil gil;
+  std::vector<uint32_t>* found = params.output.found;
+  const DeviceBoundaries boundaries =
+      find_on_device(sizes, {DeviceType::kCpu, 0}, [&](const MaskBoundaries& output) {
+        params.output = output;
+        kernel(params, nullptr);
+      });
+  for (const auto& of_mask : boundaries.of_mask) found++->assign(of_mask.begin(), of_mask.end());
+}
+
+}  // namespace
+
+void affine_align_cpu(const AffineAlignParams& params) { affine_align_cuda(params, nullptr); }
+void affine_align_backward_input_cpu(const AffineAlignBackwardInputParams& params) {
+  affine_align_backward_input_cuda(params, nullptr);
+}
+void affine_align_backward_matrices_cpu(const AffineAlignBackwardMatricesParams& params) {
+  affine_align_backward_matrices_cuda(params, nullptr);
+}
+void encode_rle_cpu(const EncodeRleParams& params) {
+  const std::vector<MaskSize> sizes(params.output.masks, {params.height, params.width});
+  find_by(encode_rle_cuda, params, sizes);
+}
+void fit_pose_templates_cpu(const FitPoseTemplatesParams& params) {
+  fit_pose_templates_cuda(params, nullptr);
+}
+void letterbox_cpu(const LetterboxParams& params) { letterbox_cuda(params, nullptr); }
+void paste_masks_cpu(const PasteParams& params) { paste_masks_cuda(params, nullptr); }
+void paste_rle_cpu(const PasteRleParams& params) {
+  std::vector<MaskSize> sizes;
+  for (int64_t i = 0; i < params.target_count; ++i)
+    sizes.push_back({params.targets[i].height, params.targets[i].width});
+  find_by(paste_rle_cuda, params, sizes);
+}
+void sample_windows_cpu(const SampleWindowsParams& params) { sample_windows_cuda(params, nullptr); }
+void sample_windows_backward_input_cpu(const SampleWindowsBackwardInputParams& params) {
+  sample_windows_backward_input_cuda(params, nullptr);
+}
+void sample_windows_backward_matrices_cpu(const SampleWindowsBackwardMatricesParams& params) {
+  sample_windows_backward_matrices_cuda(params, nullptr);
+}
+void skeleton_maps_cpu(const SkeletonMapsParams& params) { skeleton_maps_cuda(params, nullptr); }
+void skeleton_maps_backward_cpu(const SkeletonMapsBackwardParams& params) {
+  skeleton_maps_backward_cuda(params, nullptr);
+}
+
+}  // namespace pose2seg

@@ -1,9 +1,0 @@
-"""A Pose2Seg of few parameters, for tests that hold with any weights."""
-
-import torch
-from pose2seg import Architecture, Pose2Seg
-
-
-def small_model(templates: torch.Tensor) -> Pose2Seg:
-    """All parts of the model, with 8 feature channels and random weights, in training mode."""
-    return Pose2Seg(templates, Architecture((1, 1, 1, 1), 4, 8, 8, 1))
