@@ -25,7 +25,7 @@ run() {  # TARGET COMMAND...
     [ ${#targets[@]} = 0 ] || [[ " ${targets[*]} " == *" $1 "* ]] || return 0
     echo "== $1"
     mkdir -p "build/fuzz/corpus/$1" "fuzz/corpus/$1"
-    # A slow machine is no finding: an input has a minute.
+    # A slow machine must not count as a finding, so each input has a minute.
     "${@:2}" -max_total_time="$seconds" -len_control=0 -timeout=60 -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1 \
         -artifact_prefix="build/fuzz/$1-" "build/fuzz/corpus/$1" "fuzz/corpus/$1"
 }

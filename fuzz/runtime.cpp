@@ -6,14 +6,13 @@
 #include "cpu/instruction_set.h"
 #include "kernels/tensors.h"
 
-// What the ops ask of torch, without torch and Python, on the CPU alone: only builds with CUDA call
-// current_stream.
+// Implements the runtime of the ops (csrc/ops/runtime.h) without torch and Python, for the CPU only.
+// current_stream is missing, since only builds with CUDA call it.
 
 namespace pose2seg {
 
-// The memory ends where the tensor ends, so that AddressSanitizer sees whatever is read or written beyond.
-// Its bytes are NaN in every floating dtype and no valid bool, so that an element that an op leaves unwritten
-// is noticed, too.
+// The allocation ends with the tensor, so that AddressSanitizer detects every access beyond it. Its bytes are
+// NaN in every floating dtype and an invalid bool, so that unwritten elements are detected as well.
 Tensor empty(Sizes sizes, ScalarType dtype, const Device& device, Layout layout) {
   if (layout == Layout::kChannelsLast)
     return fuzz::move_dimension(empty({sizes[0], sizes[2], sizes[3], sizes[1]}, dtype, device), 3, 1);
@@ -45,7 +44,7 @@ Tensor contiguous(const Tensor& tensor) {
 
 Tensor to_cpu(const Tensor& tensor) { return tensor; }
 
-// Only errors ask for it, and the fuzzers cause none.
+// Only error messages use this, and the fuzzers cause none.
 std::string attribute_text(const Tensor&, const char* attribute) { return attribute; }
 
 ReleasedGil::ReleasedGil() : state_(nullptr) {}
@@ -54,7 +53,7 @@ ReleasedGil::~ReleasedGil() = default;
 
 }  // namespace pose2seg
 
-// The widest instructions that the machine has, as torch uses them by default.
+// Selects the widest instruction set of the machine, as torch does by default.
 extern "C" int LLVMFuzzerInitialize(int*, char***) {
 #ifdef __x86_64__
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");

@@ -1,7 +1,8 @@
 #include "ops/ops.h"
 #include "windows.h"
 
-// The same windows from any layout; no larger than what they are of; zeros where there is no image.
+// The windows must not depend on the memory layout, must not exceed their taps, and must be zeros for an
+// invalid index.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::Arguments arguments(data, size);
   const fuzz::Windows w(arguments);
@@ -9,10 +10,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return pose2seg::affine_align(input, w.matrices, w.batch_index, w.output_size, w.convention);
   };
   const fuzz::Tensor output = align(w.input);
-  fuzz::require(fuzz::same(output, align(contiguous(w.input))), "a layout changes no value");
-  fuzz::require(w.zero_without_image(output), "without an image, a window is zeros");
+  fuzz::require(fuzz::same(output, align(contiguous(w.input))), "the result does not depend on the layout");
+  fuzz::require(w.zero_without_image(output), "the window of an invalid index is zeros");
   const double largest = fuzz::largest(w.input);
   if (largest < 1e30)
-    fuzz::require(fuzz::within(output, 1.01 * largest), "a mean is no larger than its taps");
+    fuzz::require(fuzz::within(output, 1.01 * largest), "a weighted mean does not exceed its taps");
   return 0;
 }

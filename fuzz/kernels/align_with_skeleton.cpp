@@ -1,7 +1,7 @@
 #include "ops/ops.h"
 #include "windows.h"
 
-// The windows of affine_align, then maps that are never beyond 1, nor NaN.
+// The first channels must be the windows of affine_align; the maps must be within [-1, 1] and never NaN.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::Arguments arguments(data, size);
   const fuzz::Windows w(arguments);

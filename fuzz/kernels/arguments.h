@@ -13,7 +13,7 @@
 
 #include "tensors.h"
 
-// Arguments of the ops out of the bytes that libFuzzer makes up, and what is required of the results.
+// Generates arguments of the ops from the bytes of libFuzzer, and checks conditions on the results.
 
 namespace fuzz {
 
@@ -32,7 +32,7 @@ class Arguments : public FuzzedDataProvider {
 
   ScalarType dtype() { return PickValueInArray({kFloat, kDouble, kHalf, kBFloat16}); }
 
-  // Mostly between -14 and 14, in eighths.
+  // Returns a number, mostly between -14 and 14, in eighths.
   double number() {
     constexpr double kInfinity = std::numeric_limits<double>::infinity();
     static constexpr double kExtremes[] = {0.0,   -0.0, 1e-45, -1e-40,    1e-310,     1e-30, 1e7,
@@ -49,13 +49,13 @@ class Arguments : public FuzzedDataProvider {
     return numbers;
   }
 
-  // A pattern that repeats, so that few bytes make a large tensor.
+  // Returns a repeating pattern, so that few bytes make a large tensor.
   Tensor numbers(const Shape& sizes, ScalarType dtype) {
     const std::vector<double> repeated = pattern();
     return make(sizes, dtype, [&](int64_t i) { return repeated[i % repeated.size()]; });
   }
 
-  // As a camera or a template might move a person, but for the numbers that are put in.
+  // Returns plausible transforms of a person, except for the inserted extreme numbers.
   Tensor matrices(int64_t count, ScalarType data) {
     constexpr double kIdentity[] = {1, 0, 0, 0, 1, 0};
     const std::vector<double> repeated = pattern();
@@ -73,7 +73,7 @@ class Arguments : public FuzzedDataProvider {
     });
   }
 
-  // The same values, in memory in another way.
+  // Returns the same values in another memory layout.
   Tensor laid_out(const Tensor& tensor) {
     const int64_t last = tensor.dim() - 1;
     Shape sizes = to_vector(tensor.sizes());
@@ -85,7 +85,7 @@ class Arguments : public FuzzedDataProvider {
         return copied(tensor, select(empty(sizes, tensor.dtype), last + 1, 1));
       case 3:  // column by column
         return move_dimension(contiguous(move_dimension(tensor, last, last - 1)), last, last - 1);
-      case 4: {  // a part of larger maps
+      case 4: {  // part of larger maps
         sizes[last] += 3;
         sizes[last - 1] += 1;
         const Tensor rows = narrow(empty(sizes, tensor.dtype), last - 1, 1, tensor.size(last - 1));
@@ -104,7 +104,7 @@ class Arguments : public FuzzedDataProvider {
 
 inline void require(bool holds, const char* what) {
   if (holds) return;
-  std::fprintf(stderr, "does not hold: %s\n", what);
+  std::fprintf(stderr, "violated: %s\n", what);
   std::abort();
 }
 

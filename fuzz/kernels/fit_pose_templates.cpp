@@ -3,7 +3,7 @@
 #include "arguments.h"
 #include "ops/ops.h"
 
-// The best of all templates is the best of those that are fitted one by one; of equal ones, the first.
+// The best of all templates must be the best of those fitted one by one; of equal scores, the first.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::Arguments arguments(data, size);
   const fuzz::ScalarType dtype = arguments.PickValueInArray({fuzz::kFloat, fuzz::kDouble});
@@ -23,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::vector<double> best = fuzz::values(score);
   for (int64_t i = 0; i < count; ++i) {
     const std::vector<double> alone = fuzz::values(std::get<2>(fit(fuzz::narrow(templates, 0, i, 1))));
-    // Scores are compared in float64 within, and rounded only then.
+    // Scores are compared in float64 internally, and rounded only afterwards.
     fuzz::require(std::equal(alone.begin(), alone.end(), best.begin(), std::less_equal<>()),
                   "no template alone is better than the best");
   }

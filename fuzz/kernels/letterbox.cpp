@@ -1,7 +1,7 @@
 #include "arguments.h"
 #include "ops/ops.h"
 
-// Bytes stay between black and white; a layout of the images or of the batch changes no value.
+// Values must stay between black and white, and must not depend on the layout of the images or of the batch.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::Arguments arguments(data, size);
   const fuzz::ScalarType dtype = arguments.PickValueInArray({fuzz::kFloat, fuzz::kHalf, fuzz::kBFloat16});
@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::vector<double> mean = {0.5, 0.25, 0}, std = {0.25, 0.5, 1};  // exact in every dtype
   const auto [batch, matrices] = pose2seg::letterbox(images, output, mean, std, dtype, channels_last);
   const auto [other, others] = pose2seg::letterbox(dense, output, mean, std, dtype, !channels_last);
-  fuzz::require(fuzz::same(batch, other), "a layout changes no value");
+  fuzz::require(fuzz::same(batch, other), "the result does not depend on the layout");
   fuzz::require(fuzz::same(matrices, others) && fuzz::within(matrices, 1e6), "matrices are finite");
   constexpr double kMiddle[] = {0, 0.5, 0.5}, kReach[] = {2, 1, 0.5};
   for (int64_t channel = 0; channel < 3; ++channel)

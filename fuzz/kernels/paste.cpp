@@ -1,7 +1,7 @@
 #include "ops/ops.h"
 #include "run_lengths.h"
 
-// Pasted run lengths are those of pasted masks, and the same from any layout.
+// Pasted run lengths must be those of the pasted masks, and must not depend on the memory layout.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::Arguments arguments(data, size);
   const fuzz::ScalarType dtype = arguments.dtype();

@@ -6,7 +6,7 @@
 
 namespace fuzz {
 
-// Masks (N, H, W) of bool from COCO's run lengths, which must be those of whole masks.
+// Decodes bool masks (N, H, W) from COCO run lengths, which must describe whole masks.
 inline Tensor decode(const std::vector<std::string>& encoded, int64_t height, int64_t width) {
   const auto masks = static_cast<int64_t>(encoded.size());
   const Tensor columns = make({masks, width, height}, kBool, [](int64_t) { return false; });
@@ -18,7 +18,7 @@ inline Tensor decode(const std::vector<std::string>& encoded, int64_t height, in
       int64_t run = 0, shift = 0;
       for (bool more = true; more; shift += 5) {
         require(next < characters.size() && characters[next] >= '0' && characters[next] < '0' + 64,
-                "characters are those of whole numbers");
+                "characters encode complete numbers");
         const int64_t bits = characters[next++] - '0';
         more = bits & 0x20;
         run |= (bits & 0x1f) << shift;

@@ -1,7 +1,7 @@
 #include "arguments.h"
 #include "ops/ops.h"
 
-// Confidences and unit vectors are never beyond 1, nor NaN; the visibility has no gradient.
+// Confidences and unit vectors must be within [-1, 1] and never NaN; the visibility must have no gradient.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::Arguments arguments(data, size);
   const fuzz::ScalarType dtype = arguments.PickValueInArray({fuzz::kFloat, fuzz::kDouble});

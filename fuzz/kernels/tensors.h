@@ -11,7 +11,7 @@
 #include "cpu/half.h"
 #include "ops/runtime.h"
 
-// Tensors in plain memory, which ../runtime.cpp allocates: how they are made, viewed and read.
+// Creates, views and reads tensors in plain memory, which ../runtime.cpp allocates.
 
 namespace fuzz {
 
@@ -25,7 +25,7 @@ inline Tensor empty(const Shape& sizes, ScalarType dtype) {
   return pose2seg::empty(sizes, dtype, {pose2seg::DeviceType::kCpu, 0});
 }
 
-// A view of `base`, whose memory it keeps alive. `offset` and `strides` are in elements.
+// Returns a view of `base`, whose memory it keeps alive. `offset` and `strides` are in elements.
 inline Tensor view(const Tensor& base, int64_t offset, Shape sizes, Shape strides) {
   struct Owner {
     Shape sizes, strides;
@@ -37,21 +37,21 @@ inline Tensor view(const Tensor& base, int64_t offset, Shape sizes, Shape stride
   tensor.strides_begin = owner->strides.data();
   tensor.dimensions = static_cast<int32_t>(owner->sizes.size());
   tensor.object = owner;
-  // As in torch, a tensor without elements has no memory.
+  // As in torch, an empty tensor has no memory.
   tensor.data = tensor.numel() == 0 ? nullptr : base.mutable_data<char>() + offset * element_size(base.dtype);
   return tensor;
 }
 
 inline Shape to_vector(pose2seg::Sizes items) { return {items.begin(), items.end()}; }
 
-// The indices [start, start + length) of one dimension.
+// Returns the indices [start, start + length) of one dimension.
 inline Tensor narrow(const Tensor& tensor, int64_t dimension, int64_t start, int64_t length) {
   Shape sizes = to_vector(tensor.sizes());
   sizes[dimension] = length;
   return view(tensor, start * tensor.stride(dimension), std::move(sizes), to_vector(tensor.strides()));
 }
 
-// One index of one dimension, which the result lacks.
+// Selects one index of a dimension, which the result lacks.
 inline Tensor select(const Tensor& tensor, int64_t dimension, int64_t index) {
   Shape sizes = to_vector(tensor.sizes()), strides = to_vector(tensor.strides());
   sizes.erase(sizes.begin() + dimension);
@@ -59,7 +59,7 @@ inline Tensor select(const Tensor& tensor, int64_t dimension, int64_t index) {
   return view(tensor, index * tensor.stride(dimension), std::move(sizes), std::move(strides));
 }
 
-// The dimension `from` becomes the dimension `to`; the others keep their order.
+// Moves the dimension `from` to `to`; the others keep their order.
 inline Tensor move_dimension(const Tensor& tensor, int64_t from, int64_t to) {
   Shape sizes = to_vector(tensor.sizes()), strides = to_vector(tensor.strides());
   for (Shape* items : {&sizes, &strides}) {
@@ -70,7 +70,7 @@ inline Tensor move_dimension(const Tensor& tensor, int64_t from, int64_t to) {
   return view(tensor, 0, std::move(sizes), std::move(strides));
 }
 
-// Where the elements are in memory, counted in elements; the last index runs fastest.
+// Returns the offsets of the elements in memory, in elements; the last index varies fastest.
 inline std::vector<int64_t> offsets(const Tensor& tensor) {
   std::vector<int64_t> result(tensor.numel());
   Shape index(tensor.dim());
@@ -102,7 +102,7 @@ void with_element_type(ScalarType dtype, const Body& body) {
   }
 }
 
-// A new tensor whose elements are value(0), value(1), ...; the last index runs fastest.
+// Returns a new tensor with elements value(0), value(1), ...; the last index varies fastest.
 template <class Value>
 Tensor make(const Shape& sizes, ScalarType dtype, const Value& value) {
   const Tensor tensor = empty(sizes, dtype);
@@ -113,7 +113,7 @@ Tensor make(const Shape& sizes, ScalarType dtype, const Value& value) {
   return tensor;
 }
 
-// All elements; the last index runs fastest.
+// Returns all elements; the last index varies fastest.
 inline std::vector<double> values(const Tensor& tensor) {
   std::vector<double> result;
   with_element_type(tensor.dtype, [&]<class T>(T) {
@@ -123,7 +123,7 @@ inline std::vector<double> values(const Tensor& tensor) {
   return result;
 }
 
-// `to`, of the same shape and dtype, with the elements of `from`.
+// Copies the elements of `from` to `to`, of the same shape and dtype, and returns it.
 inline Tensor copied(const Tensor& from, const Tensor& to) {
   const int64_t size = element_size(from.dtype);
   const std::vector<int64_t> sources = offsets(from), targets = offsets(to);
@@ -133,7 +133,7 @@ inline Tensor copied(const Tensor& from, const Tensor& to) {
   return to;
 }
 
-// Whether shapes, dtypes and values are the same. NaN is the same as NaN.
+// Whether shapes, dtypes and values are equal. NaN equals NaN.
 inline bool same(const Tensor& a, const Tensor& b) {
   if (a.dtype != b.dtype || to_vector(a.sizes()) != to_vector(b.sizes())) return false;
   const std::vector<double> left = values(a), right = values(b);
@@ -141,7 +141,7 @@ inline bool same(const Tensor& a, const Tensor& b) {
                     [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); });
 }
 
-// The farthest from zero that a value is, or NaN where one is.
+// Returns the largest magnitude of the values, or NaN if one is NaN.
 inline double largest(const Tensor& tensor) {
   double result = 0;
   for (const double value : values(tensor)) {
@@ -151,7 +151,7 @@ inline double largest(const Tensor& tensor) {
   return result;
 }
 
-// No value is NaN or farther from zero.
+// Whether no value is NaN or has a larger magnitude than the bound.
 inline bool within(const Tensor& tensor, double limit) { return largest(tensor) <= limit; }
 
 }  // namespace fuzz

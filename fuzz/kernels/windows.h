@@ -4,7 +4,7 @@
 
 namespace fuzz {
 
-// What the ops that sample affine windows take.
+// The arguments of the ops that sample affine windows.
 struct Windows {
   Tensor input, matrices, batch_index;
   Shape output_size;
@@ -22,7 +22,7 @@ struct Windows {
     convention = arguments.convention();
   }
 
-  // Whether the results are zeros for the instances whose index names no image.
+  // Whether the results are zeros for the instances with an invalid index.
   bool zero_without_image(const Tensor& results) const {
     for (int64_t i = 0; i < batch_index.numel(); ++i) {
       const int64_t image = batch_index.const_data<int64_t>()[i];

@@ -1,10 +1,10 @@
-"""A model of this package: a header of JSON, whose length comes first, and numbers."""
+"""Fuzzes the reader of models of this package: a length, a JSON header, and numbers."""
 
 from pathlib import Path
 
 import atheris
 from fuzzing import fuzz, mutate_json
-from pose2seg.checkpoint import load_model
+from pose2seg.network.checkpoint import load_model
 
 
 def read(path: Path) -> None:
@@ -12,7 +12,7 @@ def read(path: Path) -> None:
 
 
 def mutate(data: bytes, most: int, seed: int) -> bytes:
-    """Mostly in the header, if there is one, so that its length still fits."""
+    """Mutates mostly the header, if there is one, so that its length still fits."""
     end = 8 + int.from_bytes(data[:8], "little")
     if seed % 8 == 0 or not 8 < end <= len(data):
         return atheris.Mutate(data, most)

@@ -1,8 +1,7 @@
-"""Readers given files that atheris makes up: what they may raise, and what they may return."""
+"""Fuzzes file readers with atheris, and checks the errors that they raise and the values that they return."""
 
 import contextlib
 import copy
-import importlib
 import json
 import shlex
 import sys
@@ -17,14 +16,15 @@ import atheris
 import numpy as np
 
 with atheris.instrument_imports(include=["pose2seg"]):
-    for module in ("checkpoint", "dataset", "journal", "templates"):
-        importlib.import_module(f"pose2seg.{module}")
-    from pose2seg import InputError
-    from pose2seg.poses import Person
+    import pose2seg.data.dataset
+    import pose2seg.network.checkpoint
+    import pose2seg.network.templates
+    import pose2seg.prediction.journal
+    from pose2seg.data.poses import Person
 
 Mutator = Callable[[bytes, int, int], bytes]
 
-# What a JSON file may hold where something else is expected.
+# Values that a JSON file may contain in place of the expected one.
 _VALUES: list[Any] = [
     *(None, True, -1, 0, 1, 2, 3, 0.5, -0.0, 3e38, 1e39, float("inf"), float("nan"), 2**31, 2**63, 10**400),
     *("", "a", "0", "\0", "\ud800", "../a", "a" * 300, [], {}, [0] * 51, [2.0] * 54, [0.5] * 75, [[]]),
@@ -32,14 +32,15 @@ _VALUES: list[Any] = [
 
 
 def fuzz(read: Callable[[Path], None], name: str, mutate: Mutator | None = None) -> None:
-    """Run `read` on files of a name until libFuzzer's arguments, which are those of the command, say stop."""
+    """Runs `read` on files with a name until the limits of libFuzzer's arguments, which are those of the
+    command."""
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
 
         def one_input(data: bytes) -> None:
             path.write_bytes(data)
-            with contextlib.suppress(InputError, OSError):
+            with contextlib.suppress(pose2seg.InputError, OSError):
                 read(path)
 
         # To merge, libFuzzer runs its first argument again, in a shell; a script is run by this Python.
@@ -49,7 +50,7 @@ def fuzz(read: Callable[[Path], None], name: str, mutate: Mutator | None = None)
 
 
 def mutate_json(data: bytes, most: int, seed: int) -> bytes:
-    """A file of JSON, or of lines of JSON, with another value, member or order in one of its lines."""
+    """Mutates a file of JSON or JSON lines: changes a value, a member or the order in one of its lines."""
     random = Random(seed)
     lines = data.split(b"\n")
     i = random.randrange(len(lines))
@@ -75,7 +76,7 @@ def _change(content: list[Any], random: Random) -> None:
         del container[key]
     elif kind == "repeat" and container is not content and isinstance(container, list):
         container[key:key] = [container[key]] * random.choice((1, 2, 17))
-    else:  # through text, so that nothing is in itself
+    else:  # through text, so that no value contains itself
         value, other_value = json.dumps(container[key]), json.dumps(other[other_key])
         container[key] = json.loads(other_value)
         if kind == "swap" and (container is other or not container[key]):
@@ -83,7 +84,7 @@ def _change(content: list[Any], random: Random) -> None:
 
 
 def _places(content: list[Any]) -> Iterable[tuple[Any, Any]]:
-    """Every member of every list and object, and where it is."""
+    """Yields every member of every list and object, and its container."""
     left: list[Any] = [content]
     while left:
         container = left.pop()
@@ -95,7 +96,7 @@ def _places(content: list[Any]) -> Iterable[tuple[Any, Any]]:
 
 
 def check_people(people: Iterable[Person]) -> None:
-    """People are as `Person` documents them."""
+    """Checks that people are as `Person` documents them."""
     for person in people:
         keypoints = person.keypoints
         assert keypoints.shape == (17, 3), keypoints.shape

@@ -1,11 +1,12 @@
-"""The journal of a prediction: a line with its settings, then the lines of one of its files."""
+"""Fuzzes the reader of the journal of a prediction: a line of settings, then the lines of one of its
+files."""
 
 from pathlib import Path
 
 from fuzzing import fuzz, mutate_json
-from pose2seg.journal import ImageId, Journal
+from pose2seg.prediction.journal import ImageId, Journal
 
-_IMAGES: list[ImageId] = [*range(10), "0", "1", "a"]  # which the corpus has
+_IMAGES: list[ImageId] = [*range(10), "0", "1", "a"]  # the ids in the corpus
 
 
 def read(path: Path) -> None:

@@ -1,24 +1,19 @@
-"""YOLO's file for an image."""
+"""Fuzzes the reader of a YOLO file."""
 
 from pathlib import Path
 from random import Random
 
 import atheris
-import numpy as np
 from fuzzing import check_people, fuzz
-from pose2seg.files import write_png
-from pose2seg.poses.yolo import read_people
+from pose2seg.data.poses.yolo import read_people
 
 
 def read(path: Path) -> None:
-    image = path.with_name("photograph.png")
-    if not image.exists():
-        write_png(image, np.zeros((30, 40, 3), np.uint8))
-    check_people(read_people(path, image))
+    check_people(read_people(path, (30, 40)))
 
 
 def mutate(data: bytes, most: int, seed: int) -> bytes:
-    """Mostly another number."""
+    """Mutates mostly by replacing a number."""
     random = Random(seed)
     words = data.split(b" ")
     words[random.randrange(len(words))] = random.choice(_NUMBERS)
@@ -28,4 +23,4 @@ def mutate(data: bytes, most: int, seed: int) -> bytes:
 
 _NUMBERS = (b"0", b"1", b"2", b"-1", b".5", b"3e38", b"-3e38", b"1e39", b"inf", b"nan", b"1_0", b"\n", b"")
 
-fuzz(read, "photograph.txt", mutate)
+fuzz(read, "image.txt", mutate)

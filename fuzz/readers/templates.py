@@ -1,9 +1,9 @@
-"""Pose templates."""
+"""Fuzzes the reader of pose templates."""
 
 from pathlib import Path
 
 from fuzzing import fuzz, mutate_json
-from pose2seg.templates import load_templates
+from pose2seg.network.templates import load_templates
 
 
 def read(path: Path) -> None:
