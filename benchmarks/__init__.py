@@ -1,5 +1,5 @@
-"""Every op against others that compute the same: checked to agree, then timed side by side.
+"""Benchmarks of every op against other implementations, which are first checked to agree.
 
-`pytest benchmarks/` times the contests one by one; `python -m benchmarks.report` alternates the contenders of
-each and writes docs/benchmarks.md.
+`pytest benchmarks/` times the cases one by one; `python -m benchmarks.report` alternates between the
+implementations of each case and writes docs/benchmarks.md.
 """

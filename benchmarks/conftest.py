@@ -1,4 +1,5 @@
-"""What the benchmarks share: a device, its clock, and a fixture that checks all contenders and times one."""
+"""Shared by the benchmarks: the device, its clock, and a fixture that checks all implementations and times
+one."""
 
 from collections.abc import Callable
 
@@ -7,14 +8,14 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.contest import Contest
+from benchmarks.case import Case
 from benchmarks.timing import cuda_clock
 
-Race = Callable[[Contest, str], None]
+CheckAndTime = Callable[[Case, str], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--device", default="cpu", help="where the contenders run: cpu, cuda or cuda:N")
+    parser.addoption("--device", default="cpu", help="device of the benchmarks: cpu, cuda or cuda:N")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,21 +26,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test with the arguments `contest` and `contender` runs for each of its module's CONTESTS."""
-    if "contender" in metafunc.fixturenames:
-        pairs = [(contest, name) for contest in metafunc.module.CONTESTS for name in contest.contenders]
-        ids = [f"{contest}-{name}" for contest, name in pairs]
-        metafunc.parametrize(("contest", "contender"), pairs, ids=ids)
+    """Parametrizes a test with the arguments `case` and `implementation` over the CASES of its module."""
+    if "implementation" in metafunc.fixturenames:
+        pairs = [(case, name) for case in metafunc.module.CASES for name in case.implementations]
+        ids = [f"{case}-{name}" for case, name in pairs]
+        metafunc.parametrize(("case", "implementation"), pairs, ids=ids)
 
 
 @pytest.fixture
-def race(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Race:
-    """`race(contest, contender)`: all contenders agree; then times one."""
+def check_and_time(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> CheckAndTime:
+    """Returns `check_and_time(case, implementation)`: checks that all implementations agree, then times
+    one."""
 
-    def run(contest: Contest, contender: str) -> None:
-        arguments = contest.inputs(torch.device(request.config.getoption("--device")))
-        contest.check(arguments)
-        benchmark.group = f"{contest.op}, {contest.case}"
-        benchmark(contest.contenders[contender], *arguments)
+    def run(case: Case, implementation: str) -> None:
+        arguments = case.inputs(torch.device(request.config.getoption("--device")))
+        case.check(arguments)
+        benchmark.group = f"{case.op}, {case.label}"
+        benchmark(case.implementations[implementation], *arguments)
 
     return run

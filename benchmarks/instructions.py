@@ -1,4 +1,4 @@
-"""The instructions that our CUDA kernels take for a contest, from the counts in docs/kernels.md."""
+"""The instruction counts of our CUDA kernels for a benchmark case, from docs/kernels.md."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -11,19 +11,19 @@ from torch import Tensor
 
 from benchmarks.inputs import WHOLE_IMAGE, name_of
 
-#: By the name of the kernel.
+#: Instructions by kernel name.
 Instructions = dict[str, float]
 
 _DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "kernels.md"
 
 
 def documented(**cells: str) -> float:
-    """The instructions in the one row of docs/kernels.md that has these cells, by their columns."""
+    """Returns the instruction count in the only row of docs/kernels.md with these cells, given by column."""
     rows = [row for row in _rows() if all(row.get(column) == cell for column, cell in cells.items())]
     counts = [row["instructions"] for row in rows if "instructions" in row]
     if len(counts) != 1:
         raise LookupError(
-            f"docs/kernels.md must have one row with instructions of {cells}, has {len(counts)}"
+            f"docs/kernels.md must have one row with instructions of {cells}, got {len(counts)}"
         )
     return float(counts[0])
 
@@ -34,7 +34,7 @@ def _rows() -> tuple[dict[str, str], ...]:
 
 
 def _read_tables(text: str) -> Iterator[dict[str, str]]:
-    """Every row of every Markdown table, by the names of its columns, without backquotes and asterisks."""
+    """Yields every row of every Markdown table as a dict by column, without backquotes and asterisks."""
     columns: list[str] = []
     for line in text.splitlines():
         if not line.startswith("|"):
@@ -52,7 +52,7 @@ def _layout(tensor: Tensor) -> str:
 
 
 def _data(tensor: Tensor) -> str:
-    # Both of two bytes are computed alike.
+    # float16 and bfloat16 need the same instructions.
     return "float16" if tensor.dtype == torch.bfloat16 else name_of(tensor.dtype)
 
 
@@ -116,7 +116,7 @@ def _paste_rle(arguments: tuple[Any, ...], result: list[list[dict[str, Any]]]) -
 
 
 def _pose_of(matrices: Tensor) -> str:
-    """What docs/kernels.md calls the people that these matrices paste."""
+    """Returns the name in docs/kernels.md of the people that these matrices paste."""
     cosine, sine = matrices[0, 0, :2].tolist()
     if math.isclose(math.hypot(cosine, sine), WHOLE_IMAGE["scale"], rel_tol=1e-6):
         return "as wide as the image"
@@ -133,8 +133,8 @@ def _by_pixels(pixels: int, case: str, *kernels: str) -> Instructions:
     return {kernel: pixels / 32 * documented(kernel=kernel, case=case, of="32 pixels") for kernel in kernels}
 
 
-#: By the op of a `Contest`: from arguments and result of its contenders to instructions of warps; empty for
-#: a type of data that was not counted.
+#: Maps the op of a `Case` to a function from arguments and result to warp instructions by kernel; the result
+#: is empty for a dtype that was not counted.
 MODELS: dict[str, Callable[[tuple[Any, ...], Any], Instructions]] = {
     "affine_align": _windows,
     "affine_align backward to input": _gradient_of_input,

@@ -1,7 +1,7 @@
-"""What the original Pose2Seg does, step by step: loops over people in numpy, copies of whole feature maps.
+"""The algorithms of the original Pose2Seg: loops over people in numpy, copies of whole feature maps.
 
-Written from a description of its algorithms, to be compared with. Tensors are taken and given where our ops
-take and give them, without copies on a CPU; on a GPU, what numpy and OpenCV do goes over the CPU, as it did.
+Written from a description of its algorithms, for comparison. Arguments and results are on the device of ours,
+without copies on a CPU; on a GPU, the numpy and OpenCV parts copy to the CPU, as the original did.
 """
 
 import cv2
@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from pose2seg.bottleneck import Bottleneck
-from pose2seg.model import IMAGENET_MEAN, IMAGENET_STD, INPUT_SIZE, Pose2Seg
-from pose2seg.seg_module import SegModule
+from pose2seg.network.backbone import IMAGENET_MEAN, IMAGENET_STD
+from pose2seg.network.bottleneck import Bottleneck
+from pose2seg.network.model import INPUT_SIZE, Pose2Seg
+from pose2seg.network.seg_module import SegModule
 from torch import Tensor
 
 from pose2seg_ops import COCO_LIMBS
@@ -25,7 +26,7 @@ Array = npt.NDArray[np.float64]
 def fit_pose_templates(
     keypoints: Tensor, templates: Tensor, source_size: tuple[int, int], output_size: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Every pose against every template, one least-squares problem after the other."""
+    """Fits every template to every pose, one least-squares problem at a time."""
     height, width = output_size
     resize = min(height / source_size[0], width / source_size[1])
     plain = np.array(
@@ -69,7 +70,7 @@ def _fit_one(pose: Array, template: Array) -> tuple[Array, float]:
 
 
 def skeleton_maps(keypoints: Tensor, output_size: tuple[int, int]) -> Tensor:
-    """Every joint and limb of every person, drawn one after the other."""
+    """Draws every joint and limb of every person, one after the other."""
     height, width = output_size
     maps = np.zeros((len(keypoints), 17 + 2 * len(COCO_LIMBS), height, width), np.float32)
     for channels, pose in zip(maps, keypoints.double().cpu().numpy(), strict=True):
@@ -119,7 +120,7 @@ def _draw_limb(field: npt.NDArray[np.float32], start: Array, end: Array) -> None
 def affine_align(
     features: Tensor, matrices: Tensor, batch_index: Tensor, output_size: tuple[int, int]
 ) -> Tensor:
-    """A copy of the whole feature map for every person, sampled on a grid."""
+    """Copies the whole feature map for every person and samples the copies on a grid."""
     copies = features[batch_index]
     height, width = output_size
     grids = []
@@ -135,7 +136,7 @@ def affine_align(
 def align_with_skeleton(
     features: Tensor, poses: Tensor, matrices: Tensor, batch_index: Tensor, output_size: tuple[int, int]
 ) -> Tensor:
-    """Windows and skeletons, concatenated."""
+    """Concatenates windows and skeletons."""
     positions = torch.einsum("nij,nkj->nki", matrices[:, :, :2], poses[..., :2]) + matrices[:, None, :, 2]
     skeletons = skeleton_maps(torch.cat([positions, poses[..., 2:]], -1), output_size)
     return torch.cat([affine_align(features, matrices, batch_index, output_size), skeletons], 1)
@@ -144,7 +145,7 @@ def align_with_skeleton(
 def paste_masks(
     probabilities: Tensor, matrices: Tensor, image_size: tuple[int, int], channels: int = 2
 ) -> list[Tensor]:
-    """Background and person of each mask through OpenCV, one person after the other."""
+    """Warps the background and person channels of each mask with OpenCV, one person at a time."""
     masks = np.empty((len(matrices), *image_size), bool)
     each = zip(masks, matrices.cpu().numpy(), probabilities.cpu().numpy(), strict=True)
     for mask, matrix, person in each:
@@ -156,7 +157,7 @@ def paste_masks(
 
 
 def predict(model: Pose2Seg, image: Tensor, keypoints: Tensor) -> list[Tensor]:
-    """From a photograph (H, W, 3) uint8 and poses (N, 17, 3) to masks, with the weights of a model."""
+    """Predicts masks from an image (H, W, 3) uint8 and poses (N, 17, 3), with the weights of a model."""
     inputs, to_input = letterbox([image], INPUT_SIZE, IMAGENET_MEAN, IMAGENET_STD)
     to_features = to_input[0] / 4
     poses = torch.cat([keypoints[..., :2] @ to_features[:, :2].T + to_features[:, 2], keypoints[..., 2:]], -1)
@@ -173,7 +174,7 @@ def predict(model: Pose2Seg, image: Tensor, keypoints: Tensor) -> list[Tensor]:
 
 
 def _segment(head: SegModule, rois: Tensor) -> Tensor:
-    """The head's blocks in the original's order: all of the last one after the interpolation."""
+    """Runs the blocks of the head in the original's order: all of the last one after the interpolation."""
     x = head.layer1(F.relu(head.bn1(head.conv1(rois))))
     x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
     (block,) = head.decoder1
@@ -185,7 +186,7 @@ def _segment(head: SegModule, rois: Tensor) -> Tensor:
 def letterbox(
     images: list[Tensor], size: int, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> tuple[Tensor, Tensor]:
-    """OpenCV's warp, and numpy for colours."""
+    """Warps with OpenCV, and converts colours with numpy."""
     inputs, matrices = [], []
     for image in images:
         height, width = image.shape[:2]
@@ -201,7 +202,7 @@ def letterbox(
 
 
 def mask_targets(masks: Tensor, matrices: Tensor, output_size: tuple[int, int]) -> Tensor:
-    """Masks (N, H, W) uint8 in the align frames of the people: (N, h, w) int64, one after the other."""
+    """Warps masks (N, H, W) uint8 into the RoIs of the people, one after the other: (N, h, w) int64."""
     targets = [
         cv2.warpAffine(mask.astype(np.float32), matrix, output_size[::-1])
         for mask, matrix in zip(masks.cpu().numpy(), matrices.cpu().numpy(), strict=True)

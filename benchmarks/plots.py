@@ -1,4 +1,4 @@
-"""Times against the size of a contest, and all of them beside ours, as SVG."""
+"""Plots of times against size, and of all times relative to ours, as SVG."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,17 +8,18 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.contest import FLOOR, OURS, WHOLE
+from benchmarks.case import FLOOR, OURS, WHOLE
 from benchmarks.results import Result, series
 
-# Text stays text, and the same results give the same file.
+# Keep text as text, and write the same file for the same results.
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "pose2seg_ops", "font.size": 8}
 
 
 def plot(results: Sequence[Result], path: Path) -> bool:
-    """Writes one op's plots: a row for each series, time and, where there is one, ratio to the floor.
+    """Writes the plots of one op: a row per series with the time and, if there is one, the ratio to the
+    floor.
 
-    Returns whether there is anything to plot; where there is not, no file is written.
+    Returns whether there is anything to plot; if not, no file is written.
     """
     rows = series(results)
     if not rows:
@@ -39,7 +40,7 @@ def plot(results: Sequence[Result], path: Path) -> bool:
 
 
 def plot_ratios(results: Sequence[Result], path: Path) -> None:
-    """Writes how many times ours the others take: a line for each contest, a mark for each contender."""
+    """Plots the times relative to ours: one row per case, one marker per implementation."""
     names = dict.fromkeys(name for result in results for name in result.measured.medians)
     with matplotlib.rc_context(_STYLE):
         figure = Figure((7.2, 0.8 + 0.3 * len(results)), layout="constrained")
@@ -52,9 +53,7 @@ def plot_ratios(results: Sequence[Result], path: Path) -> None:
             rows = [row for row, result in enumerate(results) if name in result.measured.medians]
             ratios = [results[row].measured.medians[name] / results[row].ours for row in rows]
             axes.plot(ratios, rows, **_look(name) | {"linestyle": "", "marker": "o"})
-        axes.set_yticks(
-            range(len(results)), [f"{result.contest.op}, {result.contest.case}" for result in results]
-        )
+        axes.set_yticks(range(len(results)), [f"{result.case.op}, {result.case.label}" for result in results])
         axes.set(xscale="log", xlabel="time, relative to pose2seg_ops (above 1 is slower)")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.invert_yaxis()
@@ -65,7 +64,7 @@ def plot_ratios(results: Sequence[Result], path: Path) -> None:
 
 
 def _draw(axes: Axes, members: Sequence[Result], unit: Callable[[Result], float | None]) -> None:
-    """A line for each contender: its times in units, where there is one."""
+    """Draws a line per implementation: its times divided by `unit`, if that is known."""
     units = {member.size: value for member in members if (value := unit(member))}
     for name in dict.fromkeys(name for member in members for name in member.measured.medians):
         medians = {member.size: member.measured.medians.get(name) for member in members}

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.report`: all contests, contenders taking turns, as docs/benchmarks.md with plots.
+"""`python -m benchmarks.report`: runs all cases and writes docs/benchmarks.md with plots.
 
-The times are kept beside it in benchmarks.json: `--only TEXT` measures some contests again and leaves the
-others as they are.
+The implementations of a case take turns. The times are also stored in benchmarks.json, so that `--only TEXT`
+can measure some cases again and keep the others.
 """
 
 import argparse
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import cv2
 import torch
-from pose2seg.errors import InputError
-from pose2seg.files import atomic_writer
+from pose2seg.common.errors import InputError
+from pose2seg.common.files import atomic_writer
 from tqdm import tqdm
 
 from benchmarks import peers, plots, roofline
-from benchmarks.contest import Contest, find_contests
+from benchmarks.case import Case, find_cases
 from benchmarks.results import Result, Results, measure
-from benchmarks.tables import contest_table, limit_lines, linearity_table, prediction_table, share_lines
+from benchmarks.tables import case_table, limit_lines, linearity_table, prediction_table, share_lines
 
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -32,11 +32,11 @@ def main() -> None:
     parser.add_argument(
         "--device", type=torch.device, default=torch.device("cpu"), help="cpu, cuda or cuda:N"
     )
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each contest (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each case (default: %(default)s)")
     parser.add_argument(
         "--only",
         metavar="TEXT",
-        help="measure only contests whose name holds this text; the others stand as they were measured",
+        help="measure only cases whose name contains this text, and keep the times of the others",
     )
     parser.add_argument("--output", type=Path, default=_DOCS / "benchmarks.md", metavar="FILE")
     options = parser.parse_args()
@@ -48,46 +48,50 @@ def main() -> None:
 
 
 def run(device: torch.device, seconds: float, only: str | None, output: Path) -> bool:
-    """Measures and writes; returns whether a contest failed. Raises InputError for what cannot be joined."""
-    contests = list(find_contests())
-    chosen = [contest for contest in contests if only is None or only in str(contest)]
+    """Measures and writes the report. Returns whether a case failed. Raises InputError if results cannot be
+    joined."""
+    cases = list(find_cases())
+    chosen = [case for case in cases if only is None or only in str(case)]
     if not chosen:
-        raise InputError(f"--only must be part of a contest's name, such as {contests[0]}, got {only!r}")
+        raise InputError(f"--only must be part of a case's name, such as {cases[0]}, got {only!r}")
     cv2.setNumThreads(torch.get_num_threads())
     stored = output.with_suffix(".json")
     results = Results.on(device)
     if only is not None and stored.exists():
         results = results.joined_to(Results.read(stored))
-    for contest in tqdm(chosen, unit="contest"):
-        results.measured[str(contest)] = measure(contest, device, seconds)
+    for case in tqdm(chosen, unit="case"):
+        results.measured[str(case)] = measure(case, device, seconds)
         results.write(stored)
-    write_report(results, contests, output)
+    write_report(results, cases, output)
     measured = results.of(chosen)
     failures = [result for result in measured if result.measured.failure]
     for result in failures:
-        print(f"{result.contest}: {result.measured.failure}", file=sys.stderr)
-    below = sum(not met for result in measured for _, met in result.bars())
-    print(f"{output}: {len(measured)} contests, {len(failures)} failed, {below} bars missed", file=sys.stderr)
+        print(f"{result.case}: {result.measured.failure}", file=sys.stderr)
+    below = sum(not met for result in measured for _, met in result.targets())
+    print(f"{output}: {len(measured)} cases, {len(failures)} failed, {below} targets missed", file=sys.stderr)
     return bool(failures)
 
 
-def write_report(results: Results, contests: Sequence[Contest], output: Path) -> None:
-    """The Markdown, and a folder of its name with the plots."""
-    measured = results.of(contests)
+def write_report(results: Results, cases: Sequence[Case], output: Path) -> None:
+    """Writes the report as Markdown, and its plots to a folder of the same name."""
+    measured = results.of(cases)
     lines = _introduction(results)
-    if len(measured) < len(contests):
-        lines += ["", f"Only {len(measured)} of {len(contests)} contests were measured."]
+    if len(measured) < len(cases):
+        lines += ["", f"Only {len(measured)} of {len(cases)} cases were measured."]
     if headlines := [result for result in measured if _is_headline(result)]:
-        picture = output.with_suffix("") / "ratios.svg"
-        plots.plot_ratios(headlines, picture)
-        lines += ["", f"![Times of all contenders beside ours]({picture.relative_to(output.parent)})"]
-    for op in dict.fromkeys(result.contest.op for result in measured):
-        of_op = [result for result in measured if result.contest.op == op]
+        path = output.with_suffix("") / "ratios.svg"
+        plots.plot_ratios(headlines, path)
+        lines += [
+            "",
+            f"![Times of all implementations relative to ours]({path.relative_to(output.parent)})",
+        ]
+    for op in dict.fromkeys(result.case.op for result in measured):
+        of_op = [result for result in measured if result.case.op == op]
         lines += ["", f"## {op}", ""]
-        picture = output.with_suffix("") / f"{op.replace(' ', '_')}.svg"
-        if plots.plot(of_op, picture):
-            lines += [f"![{op}: time against size]({picture.relative_to(output.parent)})", ""]
-        lines += [*contest_table(of_op, results.copied), *limit_lines(of_op)]
+        path = output.with_suffix("") / f"{op.replace(' ', '_')}.svg"
+        if plots.plot(of_op, path):
+            lines += [f"![{op}: time against size]({path.relative_to(output.parent)})", ""]
+        lines += [*case_table(of_op, results.copied), *limit_lines(of_op)]
         lines += [*share_lines(of_op), *linearity_table(of_op)]
     gpu = roofline.gpu_called(results.machine)
     if gpu is not None:
@@ -97,13 +101,13 @@ def write_report(results: Results, contests: Sequence[Contest], output: Path) ->
 
 
 def _is_headline(result: Result) -> bool:
-    """Of eight instances or images in float32; growth is in plots of its own."""
-    contest, scale = result.contest, result.contest.scale
+    """Whether a result belongs to the overview plot: eight instances or images, float32, no growth series."""
+    case, scale = result.case, result.case.scale
     of_eight = scale is not None and scale.axis in ("N", "B") and scale.size == 8
     return (
         of_eight
-        and "bfloat16" not in contest.case
-        and not contest.op.startswith("growth")
+        and "bfloat16" not in case.label
+        and not case.op.startswith("growth")
         and not result.measured.failure
     )
 
@@ -113,14 +117,15 @@ def _introduction(results: Results) -> list[str]:
     return [
         "# Benchmarks",
         "",
-        "Made by `python -m benchmarks.report`: the contenders of a contest take turns in one process, after",
-        "all were checked to agree, and the medians of their times stand here. Each turn begins with a run",
-        "that is not timed. `floor` allocates and fills an output of that size; of a network it is as many",
-        'multiplications as it has, in large matrix products. "times ours" is a time divided by ours, and',
-        '"bars" are the ratios that the project asks of itself: "reference 8.00 met" means at least 8 times',
-        "as fast as the reference. GB/s is the least number of bytes that have to be read and written,",
-        "divided by our time; in brackets, as a share of what a large copy reaches, which read and wrote",
-        f"{results.copied / 1e9:.3g} GB/s here. What stays in the caches can exceed 100 %.",
+        "Written by `python -m benchmarks.report`. The implementations of a case are first checked to",
+        "agree, then they take turns in one process; the tables show their median times. Each turn starts",
+        "with a run that is not timed. `floor` allocates and fills an output of the same size; for a",
+        "network, it does as many multiplications in large matrix products.",
+        "",
+        '"times ours" is a time divided by ours, and "targets" are the ratios that this project requires:',
+        '"reference 8.00 met" means at least 8 times as fast as the reference. GB/s is the least number of',
+        "bytes that must be read and written, divided by our time; in brackets, relative to the bandwidth of",
+        f"a large copy, {results.copied / 1e9:.3g} GB/s here. Data that stays in cache can exceed 100 %.",
         "",
         " ".join([f"On {results.machine}; {results.software}.", *left_out]),
     ]

@@ -1,4 +1,4 @@
-"""What was measured, kept as JSON: a section can be measured again without the others."""
+"""Stores measurements as JSON, so that some cases can be measured again without the others."""
 
 import importlib.metadata
 import json
@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pose2seg.errors import InputError
-from pose2seg.files import atomic_writer
+from pose2seg.common.errors import InputError
+from pose2seg.common.files import atomic_writer
 
-from benchmarks.contest import OURS, Contest
+from benchmarks.case import OURS, Case
 from benchmarks.roofline import Work, work_of
 from benchmarks.timing import alternate, copy_bandwidth
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One contest.
+    """The measurements of one case.
 
-    medians: seconds, by contender.
-    work: what our op asks of a GPU, where that is known.
-    failure: why there is nothing else here.
+    medians: The median times in seconds, by implementation.
+    work: The work of our op on a GPU, if it is known.
+    failure: The reason if the case failed, in which case the other fields are empty.
     """
 
     medians: Mapping[str, float] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Result:
-    contest: Contest
+    case: Case
     measured: Measured
 
     @property
@@ -44,25 +44,26 @@ class Result:
 
     @property
     def size(self) -> int:
-        """Along the axis of the contest's scale."""
-        assert self.contest.scale is not None
-        return self.contest.scale.size
+        """The size along the axis of the scale of the case."""
+        assert self.case.scale is not None
+        return self.case.scale.size
 
-    def bars(self) -> Iterator[tuple[str, bool]]:
-        """Each bar in words, and whether it is reached; none where there is nothing but a failure."""
+    def targets(self) -> Iterator[tuple[str, bool]]:
+        """Yields each target in words and whether it is met; nothing for a failure."""
         if self.measured.failure:
             return
-        for name, least in self.contest.bars.items():
+        for name, least in self.case.targets.items():
             yield f"{name} {least:.2f}", self.measured.medians[name] / self.ours >= least
-        if self.contest.longest is not None:
-            yield f"{self.contest.longest * 1e6:.0f} \u00b5s", self.ours <= self.contest.longest
+        if self.case.longest is not None:
+            yield f"{self.case.longest * 1e6:.0f} \u00b5s", self.ours <= self.case.longest
 
 
 def series(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
-    """Results that differ in one size alone, in its order: by its axis, and by what they share."""
+    """Groups results that differ only in size, ordered by size; keys are the axis and the common part of the
+    labels."""
     found: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in results:
-        if (scale := result.contest.scale) and not result.measured.failure:
+        if (scale := result.case.scale) and not result.measured.failure:
             found[scale.axis, scale.others].append(result)
     return {
         key: sorted(members, key=lambda member: member.size)
@@ -73,10 +74,10 @@ def series(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
 
 @dataclass
 class Results:
-    """All that was measured on one machine.
+    """All measurements on one machine.
 
-    copied: bytes a second that a large copy reads and writes.
-    measured: by the name of the contest.
+    copied: The bytes per second that a large copy reads and writes.
+    measured: The measurements by the name of the case.
     """
 
     machine: str
@@ -92,20 +93,21 @@ class Results:
 
     @classmethod
     def read(cls, path: Path) -> "Results":
-        """Raises InputError where that is no such file."""
+        """Reads a file of results. Raises InputError if it is none."""
         try:
             stored = json.loads(path.read_text())
             measured = {name: _as_measured(**one) for name, one in stored.pop("measured").items()}
             return cls(**stored, measured=measured)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"{path} holds no results of benchmarks: {error}") from error
+            raise InputError(f"{path} must hold benchmark results, got {error}") from error
 
     def write(self, path: Path) -> None:
         with atomic_writer(path) as file:
             file.write(json.dumps(asdict(self), indent=1).encode() + b"\n")
 
     def joined_to(self, earlier: "Results") -> "Results":
-        """With the results of earlier runs on the same machine; raises InputError for another's."""
+        """Returns these results with earlier ones of the same machine added. Raises InputError for another
+        machine."""
         if (earlier.machine, earlier.software) != (self.machine, self.software):
             raise InputError(
                 f"the earlier results are of {earlier.machine}; {earlier.software}, these of {self.machine}; "
@@ -113,14 +115,14 @@ class Results:
             )
         return Results(self.machine, self.software, self.copied, dict(earlier.measured))
 
-    def of(self, contests: Sequence[Contest]) -> list[Result]:
-        """Those of the contests that were measured, with the contenders that they have now."""
-        found = [(contest, self.measured.get(str(contest))) for contest in contests]
+    def of(self, cases: Sequence[Case]) -> list[Result]:
+        """Returns the results of those cases that were measured with their current implementations."""
+        found = [(case, self.measured.get(str(case))) for case in cases]
         return [
-            Result(contest, measured)
-            for contest, measured in found
+            Result(case, measured)
+            for case, measured in found
             if measured is not None
-            and (measured.failure or measured.medians.keys() == contest.contenders.keys())
+            and (measured.failure or measured.medians.keys() == case.implementations.keys())
         ]
 
 
@@ -128,14 +130,14 @@ def _as_measured(medians: dict[str, float], work: dict[str, Any] | None, failure
     return Measured(medians, Work(**work) if work else None, failure)
 
 
-def measure(contest: Contest, device: torch.device, seconds: float) -> Measured:
-    """Checks that all contenders agree, then times them; a failure is a result as well."""
+def measure(case: Case, device: torch.device, seconds: float) -> Measured:
+    """Checks that all implementations agree, then times them. A failure is returned as a result."""
     try:
-        arguments = contest.inputs(device)
-        contest.check(arguments)
-        work = work_of(contest.op, arguments, contest.contenders[OURS](*arguments))
-        return Measured(alternate(contest.contenders, arguments, device, seconds=seconds), work)
-    except Exception as error:  # whatever a rival raises, the other contests go on
+        arguments = case.inputs(device)
+        case.check(arguments)
+        work = work_of(case.op, arguments, case.implementations[OURS](*arguments))
+        return Measured(alternate(case.implementations, arguments, device, seconds=seconds), work)
+    except Exception as error:  # an error in one case must not stop the others
         return Measured(failure=f"{type(error).__name__}: {error}".partition("\n")[0])
 
 

@@ -1,4 +1,4 @@
-"""Encoders of COCO run lengths by others, which share the interface of pycocotools.mask."""
+"""Other encoders of COCO run lengths, which share the interface of pycocotools.mask."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _MODULES = ("pycocotools.mask", "hotcoco.mask", "faster_coco_eval.core.mask")
 
 
 def encoders() -> Mapping[str, Callable[[Tensor], Any]]:
-    """By name, those that are installed: of masks (N, H, W) bool to RLE dicts."""
+    """Returns the installed encoders by name; they encode masks (N, H, W) bool to RLE dicts."""
     found = {name: encode for module in _MODULES for name, encode in find(module, "encode").items()}
     return {name: _of_masks(encode) for name, encode in found.items()}
 

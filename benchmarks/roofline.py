@@ -1,6 +1,6 @@
-"""`python -m benchmarks.roofline`: how fast our CUDA kernels could be, predicted, as docs/roofline.md.
+"""`python -m benchmarks.roofline`: predicts how fast our CUDA kernels could be, as docs/roofline.md.
 
-Nothing is timed. `--check` writes nothing, and fails where the document is out of date.
+Nothing is timed. `--check` writes nothing, and fails if the document is out of date.
 """
 
 import argparse
@@ -14,26 +14,26 @@ import torch
 from tqdm import tqdm
 
 from benchmarks import instructions, traffic
-from benchmarks.contest import OURS, Contest, find_contests
+from benchmarks.case import OURS, Case, find_cases
 
 _DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "roofline.md"
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a contest asks of a GPU: bytes of memory, and instructions of warps."""
+    """The work of a case on a GPU: bytes of memory traffic and warp instructions."""
 
     bytes: int
-    instructions: dict[str, float]  # by kernel; none where they were not counted
+    instructions: dict[str, float]  # by kernel; empty if they were not counted
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """What a data sheet says of a GPU.
+    """The data sheet of a GPU.
 
-    device: what `torch.cuda.get_device_name` calls it.
-    bandwidth: of its memory, bytes a second.
-    multiprocessors, clock: their number, and the fastest they run, in Hz.
+    device: The name that `torch.cuda.get_device_name` returns.
+    bandwidth: The memory bandwidth in bytes per second.
+    multiprocessors, clock: The number of multiprocessors, and their highest clock rate in Hz.
     """
 
     name: str
@@ -46,7 +46,8 @@ class Gpu:
         return work.bytes / self.bandwidth
 
     def issue_seconds(self, work: Work) -> float:
-        """Each of a multiprocessor's four schedulers issues an instruction a cycle."""
+        """The issue time: each of the four schedulers of a multiprocessor issues one instruction per
+        cycle."""
         return sum(work.instructions.values()) / (4 * self.multiprocessors * self.clock)
 
     def seconds(self, work: Work) -> float:
@@ -64,15 +65,15 @@ GPUS = (
 
 
 def gpu_called(device: str) -> Gpu | None:
-    """The GPU that `torch.cuda.get_device_name` calls so."""
+    """Returns the GPU with this `torch.cuda.get_device_name`, or None if it is unknown."""
     return next((gpu for gpu in GPUS if gpu.device == device), None)
 
 
 def work_of(op: str, arguments: tuple[Any, ...], result: Any) -> Work | None:
-    """None where docs/kernels.md does not tell.
+    """Returns the work of an op, or None if docs/kernels.md has no counts.
 
-    op: of a `Contest`.
-    arguments, result: of its contenders.
+    op: The op of a `Case`.
+    arguments, result: The arguments and the result of its implementations.
     """
     if op not in traffic.MODELS or op not in instructions.MODELS:
         return None
@@ -81,41 +82,40 @@ def work_of(op: str, arguments: tuple[Any, ...], result: Any) -> Work | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.roofline", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where it is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if it is out of date")
     check = parser.parse_args().check
-    known = [contest for contest in find_contests() if contest.op in traffic.MODELS]
-    current = document(tqdm(known, unit="contest"))
+    known = [case for case in find_cases() if case.op in traffic.MODELS]
+    current = document(tqdm(known, unit="case"))
     if not check:
         _DOCUMENT.write_text(current)
     elif not _DOCUMENT.exists() or _DOCUMENT.read_text() != current:
         sys.exit("docs/roofline.md is out of date: run python -m benchmarks.roofline")
 
 
-def document(contests: Iterable[Contest]) -> str:
-    return "\n".join([*_INTRODUCTION, *_gpus(), "", *_table(contests)]) + "\n"
+def document(cases: Iterable[Case]) -> str:
+    return "\n".join([*_INTRODUCTION, *_gpus(), "", *_table(cases)]) + "\n"
 
 
 _INTRODUCTION = """\
 # How fast the CUDA kernels could be: a prediction
 
-**Nothing here was measured on a GPU.** Made by `python -m benchmarks.roofline` for the inputs of the
-benchmarks: the longer of two times that a GPU needs.
+**Nothing here was measured on a GPU.** Written by `python -m benchmarks.roofline` for the inputs of the
+benchmarks. A prediction is the longer of two times:
 
-* memory: the bytes that an op must move, by the model of [kernels.md](kernels.md), over the bandwidth;
-* issue: the instructions that the kernels' warps execute, as counted on the PTX and written down there, over
-  four a cycle and multiprocessor.
+* memory: the bytes that an op must move, by the model of [kernels.md](kernels.md), divided by the bandwidth;
+* issue: the instructions that the warps of the kernels execute, as counted on the PTX and listed there,
+  divided by four per cycle and multiprocessor.
 
-A kernel is slower than both where it waits: for memory with too few warps resident, for few instances that
-do not fill the GPU, for caches, or to be launched, which takes microseconds. It is faster than the first
-where an earlier kernel left its input in the L2 cache, and than the second where ptxas needs fewer
-instructions than are in the PTX. `python -m benchmarks.report --device cuda` puts the times that it measures
-beside these.
+A kernel takes longer than both if it waits: for memory with too few resident warps, because few instances do
+not fill the GPU, for caches, or for its launch, which takes microseconds. It takes less than the first if an
+earlier kernel left its input in the L2 cache, and less than the second if ptxas needs fewer instructions than
+the PTX has. `python -m benchmarks.report --device cuda` shows measured times next to these.
 
 """.splitlines()
 
 
 def _gpus() -> Iterator[str]:
-    yield "| from the data sheet | memory, GB/s | multiprocessors | clock, GHz | instructions a second |"
+    yield "| from the data sheet | memory, GB/s | multiprocessors | clock, GHz | instructions per second |"
     yield "| --- | --- | --- | --- | --- |"
     for gpu in GPUS:
         rate = 4 * gpu.multiprocessors * gpu.clock
@@ -125,21 +125,21 @@ def _gpus() -> Iterator[str]:
         )
 
 
-def _table(contests: Iterable[Contest]) -> Iterator[str]:
+def _table(cases: Iterable[Case]) -> Iterator[str]:
     names = " | ".join(f"{gpu.name}, µs | limit" for gpu in GPUS)
     yield f"| op | case | MB | instructions by kernel, 10⁶ | {names} |"
     yield "| --- " * (4 + 2 * len(GPUS)) + "|"
-    for contest in contests:
-        arguments = contest.inputs(torch.device("cpu"))
-        work = work_of(contest.op, arguments, contest.contenders[OURS](*arguments))
+    for case in cases:
+        arguments = case.inputs(torch.device("cpu"))
+        work = work_of(case.op, arguments, case.implementations[OURS](*arguments))
         if work is not None and work.instructions:
             predicted = " | ".join(f"{microseconds(gpu.seconds(work))} | {gpu.limit(work)}" for gpu in GPUS)
             counted = " + ".join(f"`{name}` {count / 1e6:.3g}" for name, count in work.instructions.items())
-            yield f"| {contest.op} | {contest.case} | {work.bytes / 1e6:.3g} | {counted} | {predicted} |"
+            yield f"| {case.op} | {case.label} | {work.bytes / 1e6:.3g} | {counted} | {predicted} |"
 
 
 def microseconds(seconds: float) -> str:
-    """To a tenth; less than that no kernel takes."""
+    """Formats seconds in microseconds to a tenth, which is the resolution that matters for a kernel."""
     return "< 0.1" if seconds < 1e-7 else f"{seconds * 1e6:.1f}"
 
 

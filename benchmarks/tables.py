@@ -1,18 +1,18 @@
-"""Results as Markdown."""
+"""Formats results as Markdown."""
 
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from benchmarks.contest import OURS, REFERENCE, WHOLE
+from benchmarks.case import OURS, REFERENCE, WHOLE
 from benchmarks.results import Result, series
 from benchmarks.roofline import Gpu, microseconds
 
 
-def contest_table(results: Sequence[Result], copied: float) -> Iterator[str]:
-    """One op's contests in rows: times in ms, how many times ours the others take, our bytes a second.
+def case_table(results: Sequence[Result], copied: float) -> Iterator[str]:
+    """Yields a table with one row per case of an op: times in ms, times relative to ours, and our bandwidth.
 
-    copied: bytes a second that a large copy reads and writes.
+    copied: The bytes per second that a large copy reads and writes.
     """
     names = list(dict.fromkeys(name for result in results for name in result.measured.medians))
     others = [name for name in names if name != OURS]
@@ -20,8 +20,8 @@ def contest_table(results: Sequence[Result], copied: float) -> Iterator[str]:
         f"{OURS}, ms",
         *(f"{name}, ms" for name in others),
         "times ours",
-        "bars",
-        "GB/s (of the copy's)",
+        "targets",
+        "GB/s (of a copy's)",
     ]
     yield "| | " + " | ".join(titles) + " |"
     yield "| --- " * (len(titles) + 1) + "|"
@@ -31,8 +31,8 @@ def contest_table(results: Sequence[Result], copied: float) -> Iterator[str]:
             cells = [f"failed: {result.measured.failure}", *[""] * (len(titles) - 1)]
         else:
             cells = [_milliseconds(medians.get(name)) for name in (OURS, *others)]
-            cells += [_ratios(result), _bars(result), _bandwidth(result, copied)]
-        yield f"| {result.contest.case} | " + " | ".join(cells) + " |"
+            cells += [_ratios(result), _targets(result), _bandwidth(result, copied)]
+        yield f"| {result.case.label} | " + " | ".join(cells) + " |"
 
 
 def _milliseconds(seconds: float | None) -> str:
@@ -44,8 +44,8 @@ def _ratios(result: Result) -> str:
     return ", ".join(f"{name} {time / result.ours:.2f}" for name, time in others)
 
 
-def _bars(result: Result) -> str:
-    return ", ".join(f"{bar} {'met' if met else '**missed**'}" for bar, met in result.bars())
+def _targets(result: Result) -> str:
+    return ", ".join(f"{target} {'met' if met else '**missed**'}" for target, met in result.targets())
 
 
 def _bandwidth(result: Result, copied: float) -> str:
@@ -56,15 +56,15 @@ def _bandwidth(result: Result, copied: float) -> str:
 
 
 def limit_lines(results: Sequence[Result]) -> Iterator[str]:
-    """Why bars are missed."""
+    """Yields the reasons why targets are missed."""
     for result in results:
-        if result.contest.limit and not all(met for _, met in result.bars()):
+        if result.case.limit and not all(met for _, met in result.targets()):
             yield ""
-            yield f"{result.contest.case}: {result.contest.limit}"
+            yield f"{result.case.label}: {result.case.limit}"
 
 
 def share_lines(results: Sequence[Result]) -> Iterator[str]:
-    """How much of the whole our part takes, and the reference's in its place."""
+    """Yields the share of the whole that our part takes, and the share with the reference in its place."""
     for result in results:
         if WHOLE not in result.measured.medians:
             continue
@@ -72,20 +72,21 @@ def share_lines(results: Sequence[Result]) -> Iterator[str]:
         with_theirs = whole - result.ours + theirs
         yield ""
         yield (
-            f"{result.contest.case}: {result.ours / whole:.1%} of the whole; with the reference in its place "
+            f"{result.case.label}: {result.ours / whole:.1%} of the whole; with the reference in its place "
             f"{theirs / with_theirs:.1%}."
         )
 
 
 def linearity_table(results: Sequence[Result]) -> Iterator[str]:
-    """Our time by size: for each item, and the exponent of its growth from each size to the next."""
+    """Yields a table of our time per item by size, with the exponent of its growth between consecutive
+    sizes."""
     rows = series(results)
     if not rows:
         return
     yield from (
         "",
-        "Our time for each item, in µs, and in brackets the exponent with which time grew since the size",
-        "before: 1 is linear; below 1, fixed costs dominate; above 1, the data no longer fits in the caches.",
+        "Our time per item in µs, and in brackets the exponent of its growth from the previous size: 1 is",
+        "linear; below 1, fixed costs dominate; above 1, the data no longer fits into the caches.",
         "",
     )
     yield "| | |"
@@ -96,11 +97,11 @@ def linearity_table(results: Sequence[Result]) -> Iterator[str]:
         for before, after in pairwise(members):
             growth = math.log(after.ours / before.ours) / math.log(after.size / before.size)
             items.append(f"{axis}={after.size}: {1e6 * after.ours / after.size:.3g} ({growth:.2f})")
-        yield f"| {others or members[0].contest.op} | " + ", ".join(items) + " |"
+        yield f"| {others or members[0].case.op} | " + ", ".join(items) + " |"
 
 
 def prediction_table(results: Sequence[Result], gpu: Gpu) -> Iterator[str]:
-    """What docs/roofline.md predicts for a GPU, and what was measured on it."""
+    """Yields a table of the predictions of docs/roofline.md for a GPU next to its measured times."""
     yield "| op | case | predicted, µs | limit | measured, µs | measured / predicted |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for result in results:
@@ -109,4 +110,4 @@ def prediction_table(results: Sequence[Result], gpu: Gpu) -> Iterator[str]:
             predicted = gpu.seconds(work)
             cells = [microseconds(predicted), gpu.limit(work), microseconds(result.ours)]
             cells.append(f"{result.ours / predicted:.1f}")
-            yield f"| {result.contest.op} | {result.contest.case} | " + " | ".join(cells) + " |"
+            yield f"| {result.case.op} | {result.case.label} | " + " | ".join(cells) + " |"

@@ -5,14 +5,14 @@ import torch
 
 import pose2seg_ops
 from benchmarks import original
-from benchmarks.contest import FLOOR, OURS, REFERENCE, Contest
+from benchmarks.case import FLOOR, OURS, REFERENCE, Case
 from benchmarks.inputs import ROI, features, matrices, name_of
 from pose2seg_ops import reference
 
 _CHANNELS = 256
 
 
-def _contest(instances, memory_format, dtype):
+def _case(instances, memory_format, dtype):
     def inputs(device):
         batch_index = torch.zeros(instances, dtype=torch.long, device=device)
         return (
@@ -26,21 +26,21 @@ def _contest(instances, memory_format, dtype):
         shape = (len(matrices), _CHANNELS, *ROI)
         return torch.empty(shape, dtype=dtype, device=input.device, memory_format=memory_format).fill_(1)
 
-    contenders: dict[str, Callable[..., Any]] = {
+    implementations: dict[str, Callable[..., Any]] = {
         OURS: pose2seg_ops.affine_align,
         REFERENCE: reference.affine_align,
         FLOOR: floor,
     }
     if dtype == torch.float32 and instances <= 32:  # the copies of 128 maps take 2 GB
-        contenders["original"] = original.affine_align
-    case = f"N={instances}, {name_of(memory_format)}, {name_of(dtype)}"
+        implementations["original"] = original.affine_align
+    label = f"N={instances}, {name_of(memory_format)}, {name_of(dtype)}"
     precise = dtype == torch.float32
     tolerance = 1e-3 if precise else 2e-2
-    bars = _BARS.get((instances, memory_format), {}) if precise else {}
-    return Contest("affine_align", case, inputs, contenders, bars, tolerance)
+    targets = _TARGETS.get((instances, memory_format), {}) if precise else {}
+    return Case("affine_align", label, inputs, implementations, targets, tolerance)
 
 
-_BARS: dict[tuple[int, torch.memory_format], dict[str, float]] = {
+_TARGETS: dict[tuple[int, torch.memory_format], dict[str, float]] = {
     (1, torch.channels_last): {REFERENCE: 8},
     (8, torch.channels_last): {FLOOR: 1},
     (32, torch.channels_last): {FLOOR: 1},
@@ -50,14 +50,14 @@ _BARS: dict[tuple[int, torch.memory_format], dict[str, float]] = {
     (32, torch.contiguous_format): {REFERENCE: 1.6, FLOOR: 1 / 1.3},
 }
 
-CONTESTS = [
-    _contest(instances, memory_format, dtype)
+CASES = [
+    _case(instances, memory_format, dtype)
     for dtype in (torch.float32, torch.bfloat16)
     for memory_format in (torch.channels_last, torch.contiguous_format)
     for instances in (1, 8, 32, 128)
 ]
 
 
-def test_affine_align(race, contest, contender):
+def test_affine_align(check_and_time, case, implementation):
     """C = 256, 128 x 128 -> 64 x 64: the RoIs of Pose2Seg."""
-    race(contest, contender)
+    check_and_time(case, implementation)

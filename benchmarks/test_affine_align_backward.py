@@ -1,13 +1,13 @@
 import torch
 
 import pose2seg_ops
-from benchmarks.contest import OURS, REFERENCE, Contest, backward, gradients_within
+from benchmarks.case import OURS, REFERENCE, Case, backward, gradients_within
 from benchmarks.inputs import ROI, features, matrices, name_of
 from pose2seg_ops import reference
 
 
-def _contest(instances, memory_format, of, dtype):
-    """Only the backward pass is timed: both graphs are made beforehand."""
+def _case(instances, memory_format, of, dtype):
+    """Times only the backward pass; both graphs are built beforehand."""
 
     def inputs(device):
         leaves = {
@@ -24,7 +24,7 @@ def _contest(instances, memory_format, of, dtype):
         return leaves, leaf, outputs, gradient
 
     precise = dtype == torch.float32
-    return Contest(
+    return Case(
         f"affine_align backward to {of}",
         f"N={instances}, {name_of(memory_format)}, {name_of(dtype)}",
         inputs,
@@ -34,8 +34,8 @@ def _contest(instances, memory_format, of, dtype):
     )
 
 
-CONTESTS = [
-    _contest(instances, memory_format, of, dtype)
+CASES = [
+    _case(instances, memory_format, of, dtype)
     for of in ("input", "matrices")
     for dtype in (torch.float32, torch.bfloat16)
     for memory_format in (torch.channels_last, torch.contiguous_format)
@@ -43,5 +43,5 @@ CONTESTS = [
 ]
 
 
-def test_affine_align_backward(race, contest, contender):
-    race(contest, contender)
+def test_affine_align_backward(check_and_time, case, implementation):
+    check_and_time(case, implementation)

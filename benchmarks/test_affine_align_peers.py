@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 import pose2seg_ops
-from benchmarks.contest import OURS, REFERENCE, Contest
+from benchmarks.case import OURS, REFERENCE, Case
 from benchmarks.inputs import ROI, features, matrices, name_of
 from benchmarks.peers import find
 from pose2seg_ops import reference
@@ -31,7 +31,8 @@ _BOTH: dict[str, Callable[..., Any]] = {
 
 
 def _opencv(features, matrices, groups):
-    """cv2.warpAffine takes four channels at once, and each group of them lies ready: (C / 4, H, W, 4)."""
+    """Warps four channels at a time with cv2.warpAffine; `groups` holds them in its layout, (C / 4, H, W,
+    4)."""
     result = np.empty((len(matrices), len(groups), *ROI, 4), np.float32)
     for windows, matrix in zip(result, matrices.cpu().numpy(), strict=True):
         for window, group in zip(windows, groups.numpy(), strict=True):
@@ -54,12 +55,13 @@ def _turned(instances, memory_format):
         one_each = features.expand(len(matrices), -1, -1, -1)
         return _KORNIA["kornia"](one_each, matrices, ROI, align_corners=True)
 
-    contenders = _BOTH | {"OpenCV": _opencv} | dict.fromkeys(_KORNIA, with_kornia)
-    return Contest(_OP, f"N={instances}, {name_of(memory_format)}", inputs, contenders, agree=_agree)
+    implementations = _BOTH | {"OpenCV": _opencv} | dict.fromkeys(_KORNIA, with_kornia)
+    return Case(_OP, f"N={instances}, {name_of(memory_format)}", inputs, implementations, agree=_agree)
 
 
 def _boxes(instances):
-    """Axis-aligned boxes inside the features, one sample a pixel: what RoIAlign does."""
+    """Compares on axis-aligned boxes inside the features with one sample per pixel, as RoIAlign supports
+    them."""
 
     def inputs(device):
         side = torch.linspace(40, 90, instances)
@@ -75,16 +77,16 @@ def _boxes(instances):
     def with_torchvision(features, _, boxes):
         return _TORCHVISION["torchvision"](features, boxes, ROI, sampling_ratio=1, aligned=True)
 
-    contenders = _BOTH | dict.fromkeys(_TORCHVISION, with_torchvision)
-    return Contest(_OP, f"N={instances}, boxes, contiguous", inputs, contenders)
+    implementations = _BOTH | dict.fromkeys(_TORCHVISION, with_torchvision)
+    return Case(_OP, f"N={instances}, boxes, contiguous", inputs, implementations)
 
 
-CONTESTS = [
+CASES = [
     *(_turned(n, layout) for layout in (torch.channels_last, torch.contiguous_format) for n in (1, 8, 32)),
     *(_boxes(n) for n in (1, 8, 32)),
 ]
 
 
-def test_affine_align_peers(race, contest, contender):
+def test_affine_align_peers(check_and_time, case, implementation):
     """C = 256, 128 x 128 -> 64 x 64."""
-    race(contest, contender)
+    check_and_time(case, implementation)

@@ -4,14 +4,14 @@ from typing import Any
 import torch
 
 import pose2seg_ops
-from benchmarks.contest import OURS, REFERENCE, Contest, backward, gradients_within
+from benchmarks.case import OURS, REFERENCE, Case, backward, gradients_within
 from benchmarks.inputs import ROI, features, matrices, name_of, people
 from benchmarks.test_align_with_skeleton import two_ops_and_cat
 from pose2seg_ops import reference
 
 
-def _contest(instances, memory_format, dtype):
-    """Only the backward pass is timed, to all that has a gradient: the graphs are made beforehand."""
+def _case(instances, memory_format, dtype):
+    """Times only the backward pass to all differentiable arguments; the graphs are built beforehand."""
     ops: dict[str, Callable[..., Any]] = {
         OURS: pose2seg_ops.align_with_skeleton,
         REFERENCE: reference.align_with_skeleton,
@@ -25,7 +25,7 @@ def _contest(instances, memory_format, dtype):
         outputs = {name: op(*leaves, batch_index, ROI) for name, op in ops.items()}
         return leaves, outputs, torch.randn_like(outputs[OURS])
 
-    return Contest(
+    return Case(
         "align_with_skeleton backward",
         f"N={instances}, {name_of(memory_format)}, {name_of(dtype)}",
         inputs,
@@ -34,13 +34,13 @@ def _contest(instances, memory_format, dtype):
     )
 
 
-CONTESTS = [
-    _contest(instances, memory_format, dtype)
+CASES = [
+    _case(instances, memory_format, dtype)
     for dtype in (torch.float32, torch.bfloat16)
     for memory_format in (torch.channels_last, torch.contiguous_format)
     for instances in (1, 8, 32, 128)
 ]
 
 
-def test_align_with_skeleton_backward(race, contest, contender):
-    race(contest, contender)
+def test_align_with_skeleton_backward(check_and_time, case, implementation):
+    check_and_time(case, implementation)

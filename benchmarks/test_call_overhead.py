@@ -1,7 +1,7 @@
 import torch
 
 import pose2seg_ops
-from benchmarks.contest import OURS, REFERENCE, Contest
+from benchmarks.case import OURS, REFERENCE, Case
 from benchmarks.inputs import templates
 from pose2seg_ops import reference
 
@@ -9,17 +9,17 @@ _LONGEST = 10e-6
 
 
 def _arguments(op, device):
-    """With which the op has nothing to compute, or one pixel where it asks for something."""
-    nobody = torch.empty(0, 17, 3, device=device)
+    """Returns arguments for which the op has nothing to compute, or one pixel if it requires something."""
+    no_people = torch.empty(0, 17, 3, device=device)
     features = torch.empty(1, 1, 1, 1, device=device)
     matrices = torch.empty(0, 2, 3, device=device)
     batch_index = torch.empty(0, dtype=torch.long, device=device)
     paste = torch.empty(0, 1, 1, device=device), matrices, batch_index.cpu(), [(1, 1)]
     return {
         "affine_align": (features, matrices, batch_index, (1, 1)),
-        "skeleton_maps": (nobody, (1, 1)),
-        "align_with_skeleton": (features, nobody, matrices, batch_index, (1, 1)),
-        "fit_pose_templates": (nobody, templates().to(device), (1, 1), (1, 1)),
+        "skeleton_maps": (no_people, (1, 1)),
+        "align_with_skeleton": (features, no_people, matrices, batch_index, (1, 1)),
+        "fit_pose_templates": (no_people, templates().to(device), (1, 1), (1, 1)),
         "paste_masks": paste,
         "paste_rle": paste,
         "encode_rle": (torch.empty(0, 1, 1, dtype=torch.bool, device=device),),
@@ -27,14 +27,14 @@ def _arguments(op, device):
     }[op]
 
 
-def _contest(op):
-    contenders = {OURS: getattr(pose2seg_ops, op), REFERENCE: getattr(reference, op)}
-    return Contest("call overhead", op, lambda device: _arguments(op, device), contenders, longest=_LONGEST)
+def _case(op):
+    implementations = {OURS: getattr(pose2seg_ops, op), REFERENCE: getattr(reference, op)}
+    return Case("call overhead", op, lambda device: _arguments(op, device), implementations, longest=_LONGEST)
 
 
-CONTESTS = [_contest(op) for op in pose2seg_ops.__all__ if op.islower()]
+CASES = [_case(op) for op in pose2seg_ops.__all__ if hasattr(reference, op)]  # those with kernels
 
 
-def test_call_overhead(race, contest, contender):
-    """From Python to the kernel, without a gradient."""
-    race(contest, contender)
+def test_call_overhead(check_and_time, case, implementation):
+    """Times a call from Python to the kernel, without a gradient."""
+    check_and_time(case, implementation)

@@ -3,15 +3,15 @@ import torch
 
 import pose2seg_ops
 from benchmarks import original
-from benchmarks.contest import OURS, REFERENCE, Contest
+from benchmarks.case import OURS, REFERENCE, Case
 from benchmarks.inputs import FEATURES, ROI, people, templates
 from pose2seg_ops import reference
 
-_BARS = {1: {"original": 10}, 128: {"vectorised numpy": 10}}
+_TARGETS = {1: {"original": 10}, 128: {"vectorised numpy": 10}}
 
 
 def _vectorised(keypoints, templates, source_size, output_size):
-    """All poses against all templates at once; for templates that have all joints."""
+    """Fits all templates to all poses at once; the templates must have all joints."""
     poses, targets = (t.double().cpu().numpy() for t in (keypoints[:, None], templates[None]))
     seen, known = poses[..., 2] > 0, targets[..., 2] > 0
     common = (seen & known)[..., None]
@@ -42,21 +42,23 @@ def _vectorised(keypoints, templates, source_size, output_size):
     )
 
 
-def _contest(instances):
+def _case(instances):
     def inputs(device):
         return people(instances).to(device), templates().to(device), FEATURES, ROI
 
-    contenders = {
+    implementations = {
         OURS: pose2seg_ops.fit_pose_templates,
         REFERENCE: reference.fit_pose_templates,
         "vectorised numpy": _vectorised,
         "original": original.fit_pose_templates,
     }
-    return Contest("fit_pose_templates", f"N={instances}", inputs, contenders, _BARS.get(instances, {}), 1e-3)
+    return Case(
+        "fit_pose_templates", f"N={instances}", inputs, implementations, _TARGETS.get(instances, {}), 1e-3
+    )
 
 
-CONTESTS = [_contest(instances) for instances in (1, 8, 32, 128)]
+CASES = [_case(instances) for instances in (1, 8, 32, 128)]
 
 
-def test_fit_pose_templates(race, contest, contender):
-    race(contest, contender)
+def test_fit_pose_templates(check_and_time, case, implementation):
+    check_and_time(case, implementation)

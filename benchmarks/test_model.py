@@ -1,45 +1,46 @@
-"""From a photograph to masks, in a model of the original's size with random weights."""
+"""Prediction from an image to masks, with a model of the original size and random weights."""
 
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import torch
-from pose2seg.inference import for_inference
-from pose2seg.model import INPUT_SIZE, Pose2Seg
+from pose2seg.network.inference import for_inference
+from pose2seg.network.model import INPUT_SIZE, Pose2Seg
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import original
-from benchmarks.contest import FLOOR, OURS, REFERENCE, Contest, overlap_at_least
-from benchmarks.inputs import ROI, model, name_of, photographs_with_people, templates
+from benchmarks.case import FLOOR, OURS, REFERENCE, Case, overlap_at_least
+from benchmarks.inputs import ROI, images_with_people, model, name_of, templates
 
 _PEOPLE = 8
 
 
 def _inputs(device):
-    """A model, and made ready in float32 and bfloat16; a photograph, and the poses of 8 people in it."""
+    """Returns a model and its inference versions in float32 and bfloat16, an image, and the poses of 8 people
+    in it."""
     trained = model().to(device)
     models = [trained, for_inference(trained), for_inference(trained, torch.bfloat16)]
-    (photograph,), (keypoints,) = photographs_with_people(1, _PEOPLE)
-    return models, photograph.to(device), keypoints.to(device)
+    (image,), (keypoints,) = images_with_people(1, _PEOPLE)
+    return models, image.to(device), keypoints.to(device)
 
 
 def _ours(which):
-    def run(models, photograph, keypoints):
-        return models[which].predict([photograph], [keypoints])
+    def run(models, image, keypoints):
+        return models[which].predict([image], [keypoints])
 
     return run
 
 
-def _original(models, photograph, keypoints):
-    return original.predict(models[0], photograph, keypoints)
+def _original(models, image, keypoints):
+    return original.predict(models[0], image, keypoints)
 
 
 def _products(dtype):
-    """As many multiplications as the network has, in matrix products of the size that does most a second."""
+    """Does as many multiplications as the network, in matrix products of the most efficient size."""
     side = 2048
 
-    def run(models, photograph, keypoints):
+    def run(models, image, keypoints):
         factor = torch.ones(side, side, dtype=dtype, device=models[0].templates.device)
         for _ in range(round(_operations() / (2 * side**3))):
             torch.mm(factor, factor)
@@ -49,7 +50,7 @@ def _products(dtype):
 
 @cache
 def _operations() -> int:
-    """Of backbone and head for all people, two for each multiplication."""
+    """Returns the floating-point operations of backbone and head for all people, two per multiplication."""
     model = Pose2Seg(templates()).to("meta")
     with FlopCounterMode(display=False) as counter:
         model.backbone(torch.empty(1, 3, INPUT_SIZE, INPUT_SIZE, device="meta"))
@@ -57,25 +58,25 @@ def _operations() -> int:
     return counter.get_total_flops()
 
 
-def _contest(dtype, which, bar, overlap):
-    contenders: dict[str, Callable[..., Any]] = {
+def _case(dtype, which, target, overlap):
+    implementations: dict[str, Callable[..., Any]] = {
         OURS: _ours(which),
         REFERENCE: _original,
         FLOOR: _products(dtype),
     }
-    return Contest(
+    return Case(
         "Pose2Seg.predict",
         f"{_PEOPLE} people, {name_of(dtype)}",
         _inputs,
-        contenders,
-        {REFERENCE: bar},
+        implementations,
+        {REFERENCE: target},
         agree=overlap_at_least(overlap),
-        limit="what remains are the network's multiplications, which take the floor's time at the least.",
+        limit="the multiplications of the network alone take at least the time of the floor.",
     )
 
 
-CONTESTS = [_contest(torch.float32, 1, 1.6, 0.995), _contest(torch.bfloat16, 2, 6, 0.98)]
+CASES = [_case(torch.float32, 1, 1.6, 0.995), _case(torch.bfloat16, 2, 6, 0.98)]
 
 
-def test_model(race, contest, contender):
-    race(contest, contender)
+def test_model(check_and_time, case, implementation):
+    check_and_time(case, implementation)

@@ -4,7 +4,7 @@ from pycocotools import mask as coco_mask
 
 import pose2seg_ops
 from benchmarks import original
-from benchmarks.contest import OURS, REFERENCE, Contest
+from benchmarks.case import OURS, REFERENCE, Case
 from benchmarks.inputs import IMAGE, WHOLE_IMAGE, ellipses, image_matrices
 from pose2seg_ops import reference
 
@@ -22,7 +22,7 @@ def _overlap(encoded, expected):
     assert overlaps.min() >= 0.99, f"masks overlap by {overlaps.min():.4f}"
 
 
-def _contest(instances, case, **geometry):
+def _case(instances, label, **geometry):
     def inputs(device):
         return ellipses(instances).to(device), image_matrices(instances, **geometry).to(device)
 
@@ -32,22 +32,22 @@ def _contest(instances, case, **geometry):
 
         return run
 
-    contenders = {
+    implementations = {
         OURS: batched(pose2seg_ops.paste_rle),
         REFERENCE: batched(reference.paste_rle),
         "OpenCV and pycocotools": _opencv_and_pycocotools,
     }
-    bars = {"OpenCV and pycocotools": 4}
-    return Contest("paste_rle", f"N={instances}, {case}", inputs, contenders, bars, agree=_overlap)
+    targets = {"OpenCV and pycocotools": 4}
+    return Case("paste_rle", f"N={instances}, {label}", inputs, implementations, targets, agree=_overlap)
 
 
-CONTESTS = [
-    *(_contest(instances, "upright", angle=0.0) for instances in (1, 8, 32, 128)),
-    *(_contest(instances, "0.6 rad", angle=0.6) for instances in (1, 8, 32, 128)),
-    *(_contest(instances, "whole image", **WHOLE_IMAGE) for instances in (1, 8)),
+CASES = [
+    *(_case(instances, "upright", angle=0.0) for instances in (1, 8, 32, 128)),
+    *(_case(instances, "0.6 rad", angle=0.6) for instances in (1, 8, 32, 128)),
+    *(_case(instances, "whole image", **WHOLE_IMAGE) for instances in (1, 8)),
 ]
 
 
-def test_paste_rle(race, contest, contender):
-    """Ellipses of 64 x 64 into an image of 480 x 640, as COCO run lengths."""
-    race(contest, contender)
+def test_paste_rle(check_and_time, case, implementation):
+    """Pastes ellipses of 64 x 64 into an image of 480 x 640, as COCO run lengths."""
+    check_and_time(case, implementation)

@@ -1,11 +1,11 @@
-"""Time grows no faster than channels, people in an image, and images; with N it is in the other files."""
+"""Growth of time with channels, people per image, and images; the other files measure growth with N."""
 
 import torch
-from pose2seg.inference import for_inference
+from pose2seg.network.inference import for_inference
 
 import pose2seg_ops
-from benchmarks.contest import OURS, REFERENCE, Contest, overlap_at_least
-from benchmarks.inputs import ROI, features, matrices, model, people, photographs_with_people
+from benchmarks.case import OURS, REFERENCE, Case, overlap_at_least
+from benchmarks.inputs import ROI, features, images_with_people, matrices, model, people
 from pose2seg_ops import reference
 
 
@@ -15,8 +15,8 @@ def _channels(count):
         batch_index = torch.zeros(8, dtype=torch.long)
         return values.to(device), matrices(8).to(device), batch_index.to(device), ROI
 
-    contenders = {OURS: pose2seg_ops.affine_align, REFERENCE: reference.affine_align}
-    return Contest("growth of affine_align", f"C={count}, N=8, channels_last, float32", inputs, contenders)
+    implementations = {OURS: pose2seg_ops.affine_align, REFERENCE: reference.affine_align}
+    return Case("growth of affine_align", f"C={count}, N=8, channels_last, float32", inputs, implementations)
 
 
 def _images(count):
@@ -26,9 +26,9 @@ def _images(count):
         batch_index = torch.arange(count).repeat_interleave(2)
         return values.to(device), matrices(2 * count).to(device), batch_index.to(device), ROI
 
-    contenders = {OURS: pose2seg_ops.affine_align, REFERENCE: reference.affine_align}
-    return Contest(
-        "growth of affine_align", f"B={count}, 2 people each, channels_last, float32", inputs, contenders
+    implementations = {OURS: pose2seg_ops.affine_align, REFERENCE: reference.affine_align}
+    return Case(
+        "growth of affine_align", f"B={count}, 2 people each, channels_last, float32", inputs, implementations
     )
 
 
@@ -37,34 +37,34 @@ def _people_in_a_map(count):
         keypoints = people(8 * count).reshape(8, count, 17, 3) * torch.tensor([0.5, 0.5, 1])
         return keypoints.to(device), ROI
 
-    contenders = {OURS: pose2seg_ops.skeleton_maps, REFERENCE: reference.skeleton_maps}
-    return Contest("growth of skeleton_maps", f"P={count}, people in each of 8 maps", inputs, contenders)
+    implementations = {OURS: pose2seg_ops.skeleton_maps, REFERENCE: reference.skeleton_maps}
+    return Case("growth of skeleton_maps", f"P={count}, people in each of 8 maps", inputs, implementations)
 
 
-def _prediction(images, people_each, case):
+def _prediction(image_count, people_each, label):
     def inputs(device):
-        photographs, keypoints = photographs_with_people(images, people_each)
+        images, keypoints = images_with_people(image_count, people_each)
         return (
             for_inference(model(), torch.bfloat16).to(device),
-            [photograph.to(device) for photograph in photographs],
+            [image.to(device) for image in images],
             [of_image.to(device) for of_image in keypoints],
         )
 
-    def at_once(model, photographs, keypoints):
-        return model.predict(photographs, keypoints)
+    def at_once(model, images, keypoints):
+        return model.predict(images, keypoints)
 
-    def one_at_a_time(model, photographs, keypoints):
-        """Everybody alone in their photograph."""
+    def one_at_a_time(model, images, keypoints):
+        """Predicts every person separately."""
         return [
-            torch.cat([model.predict([photograph], [person[None]])[0] for person in of_image])
-            for photograph, of_image in zip(photographs, keypoints, strict=True)
+            torch.cat([model.predict([image], [person[None]])[0] for person in of_image])
+            for image, of_image in zip(images, keypoints, strict=True)
         ]
 
-    contenders = {OURS: at_once, REFERENCE: one_at_a_time}
-    return Contest("growth of Pose2Seg.predict", case, inputs, contenders, agree=overlap_at_least(0.98))
+    implementations = {OURS: at_once, REFERENCE: one_at_a_time}
+    return Case("growth of Pose2Seg.predict", label, inputs, implementations, agree=overlap_at_least(0.98))
 
 
-CONTESTS = [
+CASES = [
     *(_channels(count) for count in (32, 64, 128, 256, 512)),
     *(_images(count) for count in (1, 2, 4, 8)),
     *(_people_in_a_map(count) for count in (1, 2, 4, 8)),
@@ -73,5 +73,5 @@ CONTESTS = [
 ]
 
 
-def test_scaling(race, contest, contender):
-    race(contest, contender)
+def test_scaling(check_and_time, case, implementation):
+    check_and_time(case, implementation)

@@ -6,18 +6,18 @@ import torch
 
 import pose2seg_ops
 from benchmarks import original
-from benchmarks.contest import FLOOR, OURS, REFERENCE, Contest
+from benchmarks.case import FLOOR, OURS, REFERENCE, Case
 from benchmarks.inputs import ROI, name_of, poses_in_rois
 from pose2seg_ops import reference
 
-_BARS: dict[int, dict[str, float]] = {
+_TARGETS: dict[int, dict[str, float]] = {
     1: {"original": 20, REFERENCE: 8},
     32: {FLOOR: 1 / 2},
     128: {FLOOR: 1 / 1.2},
 }
 
 
-def _contest(instances, dtype):
+def _case(instances, dtype):
     def inputs(device):
         return poses_in_rois(instances).to(device), ROI
 
@@ -27,28 +27,28 @@ def _contest(instances, dtype):
     def drawn_by(op):
         return partial(op, signed_visibility=True, dtype=dtype)
 
-    contenders: dict[str, Callable[..., Any]] = {
+    implementations: dict[str, Callable[..., Any]] = {
         OURS: drawn_by(pose2seg_ops.skeleton_maps),
         REFERENCE: drawn_by(reference.skeleton_maps),
         FLOOR: floor,
     }
     precise = dtype == torch.float32
     if precise:
-        contenders["original"] = original.skeleton_maps
-    return Contest(
+        implementations["original"] = original.skeleton_maps
+    return Case(
         "skeleton_maps",
         f"N={instances}, {name_of(dtype)}",
         inputs,
-        contenders,
-        _BARS.get(instances, {}) if precise else {},
+        implementations,
+        _TARGETS.get(instances, {}) if precise else {},
         1e-4 if precise else 1e-2,
     )
 
 
-CONTESTS = [
-    _contest(instances, dtype) for dtype in (torch.float32, torch.bfloat16) for instances in (1, 8, 32, 128)
+CASES = [
+    _case(instances, dtype) for dtype in (torch.float32, torch.bfloat16) for instances in (1, 8, 32, 128)
 ]
 
 
-def test_skeleton_maps(race, contest, contender):
-    race(contest, contender)
+def test_skeleton_maps(check_and_time, case, implementation):
+    check_and_time(case, implementation)

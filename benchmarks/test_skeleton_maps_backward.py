@@ -1,13 +1,13 @@
 import torch
 
 import pose2seg_ops
-from benchmarks.contest import OURS, REFERENCE, Contest, backward
+from benchmarks.case import OURS, REFERENCE, Case, backward
 from benchmarks.inputs import ROI, poses_in_rois
 from pose2seg_ops import reference
 
 
-def _contest(instances):
-    """Only the backward pass is timed: both graphs are made beforehand."""
+def _case(instances):
+    """Times only the backward pass; both graphs are built beforehand."""
 
     def inputs(device):
         keypoints = poses_in_rois(instances).to(device).requires_grad_()
@@ -17,12 +17,12 @@ def _contest(instances):
         }
         return keypoints, outputs, torch.randn_like(outputs[OURS])
 
-    contenders = {name: backward(name) for name in (OURS, REFERENCE)}
-    return Contest("skeleton_maps backward", f"N={instances}", inputs, contenders)
+    implementations = {name: backward(name) for name in (OURS, REFERENCE)}
+    return Case("skeleton_maps backward", f"N={instances}", inputs, implementations)
 
 
-CONTESTS = [_contest(instances) for instances in (1, 8, 32, 128)]
+CASES = [_case(instances) for instances in (1, 8, 32, 128)]
 
 
-def test_skeleton_maps_backward(race, contest, contender):
-    race(contest, contender)
+def test_skeleton_maps_backward(check_and_time, case, implementation):
+    check_and_time(case, implementation)

@@ -1,4 +1,5 @@
-"""A step of training the original's size, 4 images and 8 people: what of it is no network, and all of it."""
+"""A training step of the original size, 4 images and 8 people: the part outside of the network, and the
+whole."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 from pose2seg import load_templates
-from pose2seg.geometry import compose
-from pose2seg.model import ALIGN_SIZE, IMAGENET_MEAN, IMAGENET_STD
+from pose2seg.network.backbone import IMAGENET_MEAN, IMAGENET_STD
+from pose2seg.network.geometry import compose
+from pose2seg.network.model import ALIGN_SIZE
 from pose2seg.training import PRESETS, make_model
 from pose2seg.training.loader import Batch
 from pose2seg.training.targets import mask_targets, network_input
@@ -16,21 +18,21 @@ from pose2seg.training.trainer import Trainer
 from torch import nn
 
 from benchmarks import original
-from benchmarks.contest import OURS, REFERENCE, WHOLE, Contest
+from benchmarks.case import OURS, REFERENCE, WHOLE, Case
 from benchmarks.inputs import FEATURES, IMAGE, people
 
 RECIPE = PRESETS["official"]
 
 
 def make_batch() -> Batch:
-    """Photographs of 480 x 640 with two people each."""
+    """Returns images of 480 x 640 with two people each."""
     to_input = torch.tensor([[0.8, 0, 0], [0, 0.8, 64]]).repeat(4, 1, 1)
     unmoved = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).repeat(8, 1, 1)
     masks = torch.zeros(2, *IMAGE, dtype=torch.uint8)
     masks[:, 40:420, 200:400] = 1
     smooth = nn.functional.interpolate(torch.rand(4, 3, 15, 20) * 255, IMAGE, mode="bilinear").byte()
     return Batch(
-        [photograph.permute(1, 2, 0).contiguous() for photograph in smooth],
+        [image.permute(1, 2, 0).contiguous() for image in smooth],
         to_input,
         [masks] * 4,
         people(8) * torch.tensor([4.0, 4, 1]),
@@ -41,7 +43,7 @@ def make_batch() -> Batch:
 
 
 def _ours(model, batch, features, gradient, *_):
-    """Network input, template fit, windows and skeletons, their gradient, and targets."""
+    """Computes network input, template fit, windows and skeletons, their gradient, and targets."""
     images = network_input(batch, RECIPE.input_size)
     rois, matrices = model.segment(features, batch.keypoints, batch.batch_index, batch.augmentation)
     targets = mask_targets(batch, matrices)
@@ -49,8 +51,8 @@ def _ours(model, batch, features, gradient, *_):
 
 
 def _original(model, batch, features, gradient, *_):
-    """The same in float32, the one precision that it has."""
-    images, to_input = original.letterbox(batch.photographs, RECIPE.input_size, IMAGENET_MEAN, IMAGENET_STD)
+    """Computes the same in float32, the only precision that it supports."""
+    images, to_input = original.letterbox(batch.images, RECIPE.input_size, IMAGENET_MEAN, IMAGENET_STD)
     to_features = torch.tensor([1 / 4, 1 / 4, 1], device=to_input.device)
     poses = batch.keypoints * to_features
     matrices = original.fit_pose_templates(poses, model.templates, FEATURES, ALIGN_SIZE)[0]
@@ -65,13 +67,14 @@ def _whole(model, batch, features, gradient, trainer):
 
 
 def _agree(result, expected):
-    """OpenCV rounds to whole grey levels, and targets to one or the other side of an edge."""
+    """Allows for OpenCV, which rounds to whole grey levels, and for targets that fall on either side of an
+    edge."""
     for ours, theirs, tolerance in zip(result, expected, (0.02, 0.05, 1), strict=True):
         torch.testing.assert_close(ours.float(), theirs.float(), rtol=tolerance, atol=tolerance)
     assert (result[2] == expected[2]).float().mean() >= 0.99
 
 
-def _contest(precision):
+def _case(precision):
     dtype = getattr(torch, precision)
 
     def inputs(device):
@@ -79,21 +82,21 @@ def _contest(precision):
         recipe = replace(RECIPE, precision=precision)
         trainer = Trainer(make_model(recipe, load_templates()), recipe, 1000, device)
         without_network = make_model(recipe, load_templates()).to(device)
-        without_network.convention = "integer"  # as `original` samples
+        without_network.convention = "integer"  # the convention of `original`
         without_network.segnet = nn.Identity()  # type: ignore[assignment]
         values = torch.randn(4, 256, *FEATURES), torch.randn(8, 311, *ALIGN_SIZE)
         features, gradient = (v.to(device, dtype, memory_format=torch.channels_last) for v in values)
         return without_network, make_batch().to(device), features.requires_grad_(), gradient, trainer
 
-    contenders: dict[str, Callable[..., Any]] = {OURS: _ours, REFERENCE: _original, WHOLE: _whole}
-    case = f"4 images, 8 people, {precision}"
-    return Contest("training without the network", case, inputs, contenders, {WHOLE: 20}, agree=_agree)
+    implementations: dict[str, Callable[..., Any]] = {OURS: _ours, REFERENCE: _original, WHOLE: _whole}
+    label = f"4 images, 8 people, {precision}"
+    return Case("training without the network", label, inputs, implementations, {WHOLE: 20}, agree=_agree)
 
 
-CONTESTS = [_contest(precision) for precision in ("float32", "bfloat16")]
+CASES = [_case(precision) for precision in ("float32", "bfloat16")]
 
 
 @pytest.mark.benchmark(min_rounds=2)
-def test_training_step(race, contest, contender):
-    """At most 5 % of the whole."""
-    race(contest, contender)
+def test_training_step(check_and_time, case, implementation):
+    """Requires that our part takes at most 5 % of the whole."""
+    check_and_time(case, implementation)

@@ -1,4 +1,4 @@
-"""Time on a device, contenders that take turns, and how fast the memory of a device is."""
+"""Timing on a device with alternating implementations, and the memory bandwidth of a device."""
 
 import statistics
 import time
@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 
-_SHORTEST = 2e-3  # seconds that one reading of the clock should cover
-_FEWEST = 3  # turns
-_SLOW = 1.0  # seconds, of a contender that is not warmed up
-_COPIED = 256 << 20  # bytes, more than any cache holds
+_SHORTEST = 2e-3  # seconds that one measurement should take
+_FEWEST = 3  # minimum number of turns
+_SLOW = 1.0  # seconds; slower implementations are not warmed up
+_COPIED = 256 << 20  # bytes, larger than any cache
 
 
 def cuda_clock(device: torch.device) -> Callable[[], float]:
-    """A clock that reads seconds from CUDA events on the device's current stream, once its work is done.
+    """Returns a clock that reads seconds from CUDA events on the current stream, after its work is done.
 
-    Events tell milliseconds between two of them, in float32: near half a microsecond from one reading to the
-    next, and far more than that from a reading long ago. Hence the sum.
+    An event returns the milliseconds since another event in float32: the error is about half a microsecond
+    between consecutive readings, and much larger for a distant one. The clock therefore sums them up.
     """
     stream = torch.cuda.current_stream(device)
     latest = stream.record_event(torch.cuda.Event(enable_timing=True))
@@ -39,20 +39,21 @@ def clock(device: torch.device) -> Callable[[], float]:
 
 
 def alternate(
-    contenders: Mapping[str, Callable[..., Any]],
+    implementations: Mapping[str, Callable[..., Any]],
     arguments: tuple[Any, ...],
     device: torch.device,
     *,
     seconds: float,
 ) -> dict[str, float]:
-    """The median time of each contender, in seconds, from turns taken for about so many seconds in all.
+    """Returns the median time of each implementation in seconds, from turns that take about `seconds` in
+    total.
 
-    A turn begins with a run that is not timed: the caches and the free pages of memory that one contender
-    leaves are not what the next would have by itself.
+    Each turn starts with a run that is not timed, so that no implementation is measured with the caches and
+    the free memory pages that another one left.
     """
     now = clock(device)
     times: dict[str, list[float]] = {}
-    for name, run in contenders.items():
+    for name, run in implementations.items():
         cold = _time(run, arguments, 1, now)
         times[name] = [cold if cold > _SLOW else _time(run, arguments, 1, now)]
     repeats = {name: max(1, round(_SHORTEST / max(first, 1e-7))) for name, (first,) in times.items()}
@@ -60,7 +61,7 @@ def alternate(
     end = time.perf_counter() + seconds
     turns = 1
     while time.perf_counter() < end or turns < _FEWEST:
-        for name, run in contenders.items():
+        for name, run in implementations.items():
             if name in warmed_up:
                 run(*arguments)
             times[name].append(_time(run, arguments, repeats[name], now))
@@ -78,7 +79,8 @@ def _time(
 
 
 def copy_bandwidth(device: torch.device) -> float:
-    """Bytes a second that a large copy reads and writes: what the memory of a device gives in practice."""
+    """Returns the bytes per second that a large copy reads and writes, the memory bandwidth reached in
+    practice."""
     source = torch.ones(_COPIED, dtype=torch.uint8, device=device)
     times = alternate({"copy": torch.Tensor.copy_}, (torch.empty_like(source), source), device, seconds=0.5)
     return 2 * _COPIED / times["copy"]

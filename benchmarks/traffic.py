@@ -1,4 +1,4 @@
-"""The bytes that an op must move, by the model of docs/kernels.md: what it needs and what it makes, once."""
+"""The bytes that an op must move, by the model of docs/kernels.md: its inputs and outputs, once each."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -28,14 +28,15 @@ def _gradient_of_matrices(arguments: tuple[Any, ...], result: tuple[Tensor, ...]
 
 
 def _under_windows(input: Tensor, matrices: Tensor, size: Sequence[int]) -> int:
-    """The input's bytes under windows of that size, each once: no more than the whole input."""
+    """Returns the bytes of the input under windows of that size, each counted once: at most the whole
+    input."""
     pixels = float((size[0] * size[1] / matrices[:, :, :2].detach().double().det().abs()).sum())
     whole = input.shape[0] * input.shape[2] * input.shape[3]
     return round(min(pixels, whole) * input.shape[1] * input.element_size())
 
 
 def _sizes(value: Any) -> Iterator[int]:
-    """Bytes of every tensor, and of run lengths."""
+    """Yields the bytes of every tensor and of run lengths."""
     if isinstance(value, Tensor):
         yield value.numel() * value.element_size()
     elif isinstance(value, bytes):
@@ -47,7 +48,7 @@ def _sizes(value: Any) -> Iterator[int]:
             yield from _sizes(part)
 
 
-#: By the op of a `Contest`: from arguments and result of its contenders to bytes, read and written.
+#: Maps the op of a `Case` to a function from arguments and result to the bytes read and written.
 MODELS: dict[str, Callable[[tuple[Any, ...], Any], int]] = {
     "affine_align": _windows,
     "affine_align backward to input": _gradient_of_input,
