@@ -1,17 +1,15 @@
-"""Rotated boxes in a detector: `affine_align` in the place of RoIAlign, in a head like torchvision's."""
+"""Rotated boxes in a detector: `roi_align_rotated` in a head like torchvision's."""
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from pose2seg_ops import affine_align
+from pose2seg_ops import roi_align_rotated
 
 
 class RotatedRoIAlign(nn.Module):
     """Pools rotated boxes of a batch of feature maps, with the arguments of detectron2's ROIAlignRotated.
 
-    There are gradients to the features and, which is not usual, to the boxes. Within a pixel of the border,
-    where RoIAlign repeats the outermost pixels, these features fade to 0.
+    There are gradients to the features and, which is not usual, to the boxes.
 
     Args:
         output_size: (h, w) of a pooled box, in bins.
@@ -21,9 +19,7 @@ class RotatedRoIAlign(nn.Module):
 
     def __init__(self, output_size: tuple[int, int], spatial_scale: float, sampling_ratio: int = 2) -> None:
         super().__init__()
-        self.sampling_ratio = sampling_ratio
-        self.window = output_size[0] * sampling_ratio, output_size[1] * sampling_ratio
-        self.spatial_scale = spatial_scale
+        self.output_size, self.spatial_scale, self.sampling_ratio = output_size, spatial_scale, sampling_ratio
 
     def forward(self, features: Tensor, boxes: Tensor) -> Tensor:
         """Features (B, C, H, W) and boxes (N, 6) to (N, C, h, w).
@@ -31,21 +27,9 @@ class RotatedRoIAlign(nn.Module):
         A box is its image, the x and y of its centre, width and height in pixels, and the degrees by which it
         is turned counterclockwise.
         """
-        image, geometry, degrees = boxes.split((1, 4, 1), 1)
-        matrices = _onto_window(geometry * self.spatial_scale, degrees.deg2rad(), self.window)
-        samples = affine_align(features, matrices, image[:, 0].long(), self.window, convention="half_pixel")
-        return functional.avg_pool2d(samples, self.sampling_ratio)
-
-
-def _onto_window(geometry: Tensor, angle: Tensor, window: tuple[int, int]) -> Tensor:
-    """Matrices (N, 2, 3) that move boxes x, y, width, height (N, 4), turned by angles (N, 1), to a window."""
-    centre, size = geometry.split(2, 1)
-    window_size = size.new_tensor([window[1], window[0]])
-    cos, sin = angle.cos(), angle.sin()
-    turn = torch.cat((cos, -sin, sin, cos), 1).view(-1, 2, 2)
-    linear = turn * (window_size / size)[:, :, None]
-    moved_centre = (linear * centre[:, None]).sum(2)
-    return torch.cat((linear, (window_size / 2 - moved_centre)[:, :, None]), 2)
+        return roi_align_rotated(
+            features, boxes, self.output_size, self.spatial_scale, self.sampling_ratio, degrees=True
+        )
 
 
 class RotatedBoxHead(nn.Module):

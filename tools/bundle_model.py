@@ -1,4 +1,4 @@
-"""Makes a trained model the one that comes with the package, in half precision.
+"""Bundles a trained model with the package, in half precision.
 
 python tools/bundle_model.py MODEL.safetensors
 """

@@ -1,4 +1,5 @@
-"""Draws docs/conventions.svg: where `affine_align` samples by each convention, as it tells itself."""
+"""Draws docs/conventions.svg: the sampling points of `affine_align` for each convention, computed by the
+op."""
 
 import math
 from collections.abc import Iterator
@@ -9,15 +10,15 @@ from torch import Tensor
 
 from pose2seg_ops import affine_align
 
-PICTURE = Path(__file__).resolve().parents[1] / "docs" / "conventions.svg"
+OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "conventions.svg"
 
 CONVENTIONS = {
     "integer": ("M⁻¹ (i, j)", "cv2.warpAffine"),
     "half_pixel": ("M⁻¹ (i + ½, j + ½) - (½, ½)", "grid_sample(align_corners=False)"),
     "pose2seg": ("D⁻¹ M⁻¹ D (i, j)", "the official Pose2Seg weights"),
 }
-MAP, WINDOW = 7, 4  # pixels a side of the features, and of the window
-CELL, GAP, MARGIN = 40, 30, 16  # of the picture
+MAP, WINDOW = 7, 4  # side of the features and of the window, in pixels
+CELL, GAP, MARGIN = 40, 30, 16  # lengths in the drawing
 TOP, TEXT = 44, 62
 STYLE = """
 text { font-family: system-ui, sans-serif; font-size: 14px; fill: #333; text-anchor: middle }
@@ -32,7 +33,8 @@ text { font-family: system-ui, sans-serif; font-size: 14px; fill: #333; text-anc
 
 
 def samples(convention: str) -> list[tuple[float, float]]:
-    """Where the pixels of a turned window, row by row, sample the features: the features tell x and y."""
+    """Returns where the pixels of a rotated window sample the features, row by row; the features hold their x
+    and y."""
     angle, scale = math.radians(20), 1.5
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
     matrix = torch.tensor([[[cos, sin, -6.8], [-sin, cos, -1.6]]], dtype=torch.float64)
@@ -77,10 +79,11 @@ def _panel(convention: str) -> Iterator[str]:
 
 
 def _circle(kind: str, pixel: tuple[float, float], radius: int) -> str:
-    """At a place in the features; the centre of pixel (0, 0) is half a cell from the corner."""
+    """Draws a circle at a point of the features; the centre of pixel (0, 0) is half a cell from the
+    corner."""
     x, y = (CELL * (coordinate + 0.5) for coordinate in pixel)
     return f'<circle class="{kind}" cx="{x:.1f}" cy="{TOP + y:.1f}" r="{radius}"/>'
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(draw())
+    OUTPUT.write_text(draw())

@@ -10,8 +10,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-PICTURE = Path(__file__).resolve().parents[1] / "docs" / "learning_curve.svg"
-AVERAGED = 141  # steps: an epoch of the small model's training
+OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "learning_curve.svg"
+AVERAGED = 141  # steps; an epoch of the small model
 
 
 def main() -> None:
@@ -25,8 +25,8 @@ def main() -> None:
         axes = figure.subplots()
         axes.plot(steps[AVERAGED - 1 : whole : AVERAGED], means)
         axes.set(xlabel="step", ylabel=f"loss, mean of {AVERAGED} steps", ylim=(0, None))
-        figure.savefig(PICTURE, format="svg", metadata={"Date": None})
-    print(f"{PICTURE}: from {means[0]:.3f} to {means[-1]:.3f}")
+        figure.savefig(OUTPUT, format="svg", metadata={"Date": None})
+    print(f"{OUTPUT}: from {means[0]:.3f} to {means[-1]:.3f}")
 
 
 if __name__ == "__main__":

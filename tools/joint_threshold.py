@@ -1,12 +1,12 @@
-"""What the confidence from which joints are used costs and gains, for detectors that are made up.
+"""Measures how the confidence threshold of joints changes AP, for simulated detectors.
 
     python tools/joint_threshold.py ANNOTATIONS FOLDER
 
-The tables of docs/model_card.md. A detector gives all 17 joints of a person: those that are annotated near
-their place, and the others where the template that fits best has them. How far off a joint is, is drawn from
-a normal distribution, in the standard deviations that COCO knows of annotators (its OKS); its confidence is
-drawn from a beta distribution. What detectors have in common is the order: visible joints have more
-confidence than occluded ones, and these more than guesses.
+Prints the tables of docs/model_card.md. A simulated detector returns all 17 joints of a person: annotated
+joints near their position, and the others where the best template has them. Position errors are drawn from a
+normal distribution whose standard deviations are those of human annotators in COCO (its OKS); confidences are
+drawn from a beta distribution. As with real detectors, visible joints have higher confidences than occluded
+ones, and these have higher confidences than guesses.
 """
 
 import argparse
@@ -18,15 +18,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pose2seg import load_model
-from pose2seg.dataset import PersonImage, PersonMask, read_dataset
-from pose2seg.evaluate import evaluate
-from pose2seg.model import Pose2Seg
-from pose2seg.poses import ImagePoses, Person
-from pose2seg.poses.joints import Joints, from_confidences, from_flags
+from pose2seg.data.dataset import PersonImage, PersonMask, read_dataset
+from pose2seg.data.poses import ImagePoses, Person
+from pose2seg.data.poses.joints import Joints, from_confidences, from_flags
+from pose2seg.evaluation.evaluate import evaluate
+from pose2seg.network.model import Pose2Seg
 
 from pose2seg_ops import fit_pose_templates
 
-# By joint, as COCO's API has them: in parts of the root of a person's area.
+# The standard deviation per joint, relative to the square root of the person's area, as in the COCO API.
 _FACE, _ARMS, _LEGS = (0.026, 0.025, 0.025, 0.035, 0.035), (0.079, 0.072, 0.062), (0.107, 0.087, 0.089)
 _DEVIATIONS = np.array([*_FACE, *np.repeat(_ARMS, 2), *np.repeat(_LEGS, 2)])
 
@@ -34,14 +34,14 @@ _THRESHOLDS = (0.01, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 class Detector(NamedTuple):
-    """The beta distributions of the confidences of joints that are visible, occluded and guessed."""
+    """The beta distributions of the confidences of visible, occluded and guessed joints."""
 
     visible: tuple[float, float]
     occluded: tuple[float, float]
     guessed: tuple[float, float]
 
 
-_ERRORS = (0.5, 1.5, 2.0)  # of visible, occluded and guessed joints, in the deviations above
+_ERRORS = (0.5, 1.5, 2.0)  # errors of visible, occluded and guessed joints, in units of the deviations above
 
 DETECTORS = {
     "usual": Detector((8.5, 1.5), (3, 2), (1, 4)),
@@ -51,7 +51,7 @@ DETECTORS = {
 
 
 def detect(detector: Detector, person: PersonMask, model: Pose2Seg, rng: np.random.Generator) -> Joints:
-    """(17, 3): x, y and confidence."""
+    """Returns (17, 3): x, y and confidence."""
     joints = person.keypoints.astype(np.float64)
     kinds = [joints[:, 2] == 2, joints[:, 2] == 1, joints[:, 2] == 0]
     positions = np.where(kinds[2][:, None], _guess(person.keypoints, model), joints[:, :2])
@@ -62,7 +62,7 @@ def detect(detector: Detector, person: PersonMask, model: Pose2Seg, rng: np.rand
 
 
 def _guess(keypoints: Joints, model: Pose2Seg) -> npt.NDArray[np.float64]:
-    """Where the best template has the 17 joints; the middle of those that are known, where none fits."""
+    """Returns the 17 joints of the best template, or the mean of the known joints if none fits."""
     pose = torch.from_numpy(keypoints)[None].double()
     matrices, index, _ = fit_pose_templates(pose, model.templates.double(), (2**20, 2**20), (1, 1))
     best = int(index.item())
@@ -114,7 +114,7 @@ def _all_visible(person: PersonMask) -> Joints:
 
 
 def _detected(detector: Detector, model: Pose2Seg, threshold: float) -> Callable[[PersonMask], Joints]:
-    """The same joints whatever the threshold."""
+    """Returns the simulated joints of a person; they do not depend on the threshold."""
     rng = np.random.default_rng(0)
     return lambda person: from_confidences(detect(detector, person, model, rng), threshold)
 

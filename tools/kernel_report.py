@@ -1,10 +1,10 @@
-"""Writes what the compiler says of every CUDA kernel into docs/kernels.md, or checks that it stands there.
+"""Writes the resource usage of every CUDA kernel into docs/kernels.md, or checks that it is up to date.
 
     python tools/kernel_report.py            # writes the table
-    python tools/kernel_report.py --check    # fails where the table is out of date
+    python tools/kernel_report.py --check    # fails if the table is out of date
 
-Both fail where a kernel spills registers or uses local memory, and where one that promises 16-byte loads from
-global memory has none. Needs nvcc, c++filt and nvdisasm (of the CUDA toolkit, or pip install
+Both fail if a kernel spills registers or uses local memory, or if one that requires 16-byte loads from global
+memory has none. Needs nvcc, c++filt and nvdisasm (from the CUDA toolkit, or pip install
 nvidia-cuda-nvdisasm).
 """
 
@@ -31,13 +31,14 @@ import build_config  # noqa: E402
 DOCUMENT = ROOT / "docs" / "kernels.md"
 BEGIN, END = "<!-- kernel_report.py: begin -->", "<!-- kernel_report.py: end -->"
 
-# Kernels whose source promises 16-byte loads from global memory.
+# Kernels whose source requires 16-byte loads from global memory.
 WIDE_LOADS = re.compile(r"(align_channels_last|align_staged|gather_channels_last|sum_tiles)<.*, [248]>")
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a streaming multiprocessor has, from the CUDA C++ programming guide, "Compute Capabilities"."""
+    """The resources of a streaming multiprocessor, from the CUDA C++ programming guide, "Compute
+    Capabilities"."""
 
     name: str
     warps: int
@@ -45,12 +46,13 @@ class Architecture:
     shared_bytes: int
 
     def resident_warps(self, kernel: Kernel) -> int:
-        """Warps of full blocks that fit, by threads, blocks, registers and shared memory."""
+        """Returns the resident warps, limited by threads, blocks, registers and shared memory; only full
+        blocks count."""
         warps = kernel.threads // 32
-        # A warp's registers come in units of 256, from its own quarter of the 65536.
+        # Registers are allocated to a warp in units of 256, from its own quarter of the 65536.
         registers = -(-kernel.registers * 32 // 256) * 256
         by_registers = 4 * (65536 // 4 // registers) // warps
-        by_shared = self.shared_bytes // (kernel.shared_bytes + 1024)  # 1 KiB is the system's
+        by_shared = self.shared_bytes // (kernel.shared_bytes + 1024)  # 1 KiB is reserved by the system
         return warps * min(self.warps // warps, self.blocks, by_registers, by_shared)
 
 
@@ -64,7 +66,7 @@ ARCHITECTURES = (
 @dataclass(frozen=True)
 class Kernel:
     name: str
-    threads: int  # the most in a block: __launch_bounds__
+    threads: int  # maximum per block, from __launch_bounds__
     registers: int
     shared_bytes: int  # static
     local_bytes: int  # stack and spills
@@ -74,19 +76,19 @@ class Kernel:
         if self.local_bytes or re.search(r"\b(LDL|STL)\b", self.sass):
             yield f"uses local memory ({self.local_bytes} bytes of stack and spills)"
         if WIDE_LOADS.search(self.name) and not re.search(r"\bLDG\.E\.(\w+\.)*128\b", self.sass):
-            yield "promises 16-byte loads from global memory and has none"
+            yield "must have 16-byte loads from global memory, got none"
 
 
 def find_nvdisasm(toolkit: build_config.CudaToolkit) -> str:
-    beside = shutil.which("nvdisasm", path=f"{toolkit.root}/bin{os.pathsep}{os.environ.get('PATH', '')}")
-    if beside:
-        return beside
+    found = shutil.which("nvdisasm", path=f"{toolkit.root}/bin{os.pathsep}{os.environ.get('PATH', '')}")
+    if found:
+        return found
     try:
         files = importlib.metadata.files("nvidia-cuda-nvdisasm") or []
     except importlib.metadata.PackageNotFoundError:
         sys.exit("nvdisasm was not found: pip install nvidia-cuda-nvdisasm")
     program = next(Path(str(file.locate())) for file in files if file.name == "nvdisasm")
-    program.chmod(program.stat().st_mode | 0o111)  # the wheel does not mark it as executable
+    program.chmod(program.stat().st_mode | 0o111)  # it is not executable in the wheel
     return str(program)
 
 
@@ -98,7 +100,7 @@ def output_of(*command: str) -> str:
 
 
 def readable(mangled: str) -> str:
-    """`_ZN8pose2seg12align_planesI6__halflLb1EEEv...` -> `align_planes<half, int64, true>`."""
+    """Returns `align_planes<half, int64, true>` for `_ZN8pose2seg12align_planesI6__halflLb1EEEv...`."""
     name = output_of("c++filt", mangled).strip().removeprefix("void ")
     name = re.sub(r"\(anonymous namespace\)::|pose2seg::", "", name).partition("(")[0]
     for ugly, plain in (
@@ -112,7 +114,7 @@ def readable(mangled: str) -> str:
 
 
 def compile_kernels(nvcc: Path, nvdisasm: str, source: Path, architecture: Architecture) -> dict[str, Kernel]:
-    """The kernels of one file, by name."""
+    """Returns the kernels of one file by name."""
     with tempfile.TemporaryDirectory() as folder:
         cubin = f"{folder}/kernels.cubin"
         target = f"-arch=sm_{architecture.name.replace('.', '')}"
@@ -151,7 +153,7 @@ def compile_kernels(nvcc: Path, nvdisasm: str, source: Path, architecture: Archi
 
 
 def table(reports: dict[tuple[Path, Architecture], dict[str, Kernel]]) -> Iterator[str]:
-    """Lines of Markdown: a table for each source file that has kernels."""
+    """Yields Markdown: a table for each source file that has kernels."""
     names = " / ".join(architecture.name for architecture in ARCHITECTURES)
     for source in sorted({source for (source, _), kernels in reports.items() if kernels}):
         yield f"\n### {source.relative_to(ROOT)}\n"
@@ -171,7 +173,7 @@ def table(reports: dict[tuple[Path, Architecture], dict[str, Kernel]]) -> Iterat
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail where the table is out of date"
+        "--check", action="store_true", help="write nothing; fail if the table is out of date"
     )
     check = parser.parse_args().check
     toolkit = build_config.find_cuda_toolkit(os.environ)
@@ -201,9 +203,7 @@ def main() -> None:
     if not check:
         DOCUMENT.write_text(current)
     elif f"nvcc {toolkit.version}." not in document:
-        print(
-            f"docs/kernels.md was made with another nvcc than {toolkit.version}: its figures are not compared"
-        )
+        print(f"docs/kernels.md is of another nvcc than {toolkit.version}: the figures are not compared")
     elif document != current:
         sys.exit("docs/kernels.md is out of date: run python tools/kernel_report.py")
 

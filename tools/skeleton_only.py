@@ -1,8 +1,6 @@
-"""What the pose alone gives: a network that is trained as another, but sees no image.
+"""Trains the baseline of docs/model_card.md that uses only the pose: a network without the image.
 
-    python tools/skeleton_only.py TRAIN.json IMAGES --validation VAL.json IMAGES --output FOLDER
-
-The baseline of docs/model_card.md.
+python tools/skeleton_only.py TRAIN.json IMAGES --validation VAL.json IMAGES --output FOLDER
 """
 
 import argparse
@@ -11,20 +9,18 @@ from pathlib import Path
 
 import torch
 from pose2seg import load_templates
-from pose2seg.dataset import read_dataset
-from pose2seg.evaluate import evaluate
+from pose2seg.data.dataset import read_dataset
+from pose2seg.evaluation.evaluate import evaluate
+from pose2seg.network.backbone import Backbone
 from pose2seg.training import PRESETS, make_model, train
-from torch import Tensor, nn
+from torch import Tensor
 
 
-class Blank(nn.Module):
-    """A backbone that sees nothing: features of 0."""
-
-    stride = 4
+class Blank(Backbone):
+    """A backbone that ignores the image: its features are 0."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 1, 1)  # for `Pose2Seg`, which asks it for dtype and device
         self._channels = channels
 
     def forward(self, images: Tensor) -> Tensor:
@@ -45,7 +41,7 @@ def main() -> None:
     if options.epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=options.epochs)
     model = make_model(recipe, load_templates())
-    model.backbone = Blank(recipe.architecture.channels)  # type: ignore[assignment]
+    model.backbone = Blank(recipe.architecture.channels)
     trained = train(
         model, read_dataset(options.annotations, options.images), recipe, options.output, resume=True
     )
