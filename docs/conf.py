@@ -10,9 +10,15 @@ from pose2seg_ops import __version__
 
 project = "pose2seg_ops"
 version = release = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+
+nb_execution_mode = "cache"  # a tutorial runs when it has changed; an error fails the build
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"pose2seg_ops {version}"
 
 myst_heading_anchors = 3
