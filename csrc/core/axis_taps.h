@@ -9,8 +9,8 @@
 
 namespace pose2seg {
 
-// The weights of kTaps consecutive pixels for a point between the middle two, at `t` from 0 to 1 on the way
-// from the one to the other, and their derivatives with respect to t. They sum to 1 and to 0.
+// The weights of kTaps consecutive pixels for a point at the fraction `t` between the middle two, and the
+// derivatives of these weights with respect to t. The weights sum to 1, and their derivatives to 0.
 template <int kTaps, class T>
 HOST_DEVICE void tap_weights(T t, T (&weights)[kTaps]) {
   if constexpr (kTaps == 1) {

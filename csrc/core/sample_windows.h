@@ -12,8 +12,8 @@ struct CUstream_st;
 
 namespace pose2seg {
 
-// The parameters that sampling with other modes than the plain ones and its gradients have in common. The
-// matrices are (instances, 2, 3) or (instances, 3, 3).
+// The parameters of sampling in the other modes than the plain one, and of its gradients. The matrices are
+// (instances, 2, 3) or (instances, 3, 3).
 struct SampledWindows : AffineWindows {
   Sampling sampling;
   bool is_projective;  // whether matrices have three rows
@@ -50,8 +50,8 @@ struct WindowSampler {
   int64_t across, down;  // samples of an output pixel
   T share;               // the weight of a sample in their average
 
-  // The position of a sample on the output, and on the input; without a position on the input, it is behind
-  // the horizon.
+  // The position of a sample in the output, and in the input if `is_there`. A sample behind the horizon of a
+  // projective map, or too far outside of the input for RoIAlign, is not there.
   struct Sample {
     T column, row, x, y, w;
     bool is_there;
@@ -70,7 +70,7 @@ struct WindowSampler {
     return s;
   }
 
-  // Calls visit(sample) for the samples of an output pixel that are there.
+  // Calls visit(sample) for each sample of an output pixel that is there.
   template <class Visit>
   HOST_DEVICE void visit(int64_t column, int64_t row, const Visit& visit) const {
     if (samples_nothing) return;

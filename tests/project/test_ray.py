@@ -152,7 +152,9 @@ def test_a_sample_of_a_tar_must_have_one_image() -> None:
 def shard(path: Path, *rows: tuple[str, list[str], str]) -> None:
     path.parent.mkdir(exist_ok=True)
     names = ("path", "results", "problem")
-    table = pyarrow.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], stage._SCHEMA)
+    table = pyarrow.Table.from_pylist(
+        [dict(zip(names, row, strict=True), empty=0) for row in rows], stage._SCHEMA
+    )
     parquet.write_table(table, path)
 
 

@@ -1,8 +1,7 @@
 """The work of `pose2seg predict`: from images and poses to a file of COCO results."""
 
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +22,13 @@ from pose2seg.network.model import Pose2Seg
 from pose2seg.prediction.journal import ImageId, Journal, Record, journal_folder, open_journal
 from pose2seg.prediction.loop import Masks, Unread, predict_masks
 from pose2seg.prediction.outputs import CollectedFile, ImageFiles
-from pose2seg.prediction.results import encode_results, to_coco_results, warn_of_empty_masks, write_results
+from pose2seg.prediction.results import (
+    count_empty,
+    encode_results,
+    to_coco_results,
+    warn_of_empty_masks,
+    write_results,
+)
 from pose2seg.prediction.settings import settings_of
 
 
@@ -177,11 +182,12 @@ def _find_done(work: _Work, images: Sequence[PosedImage], journal: Journal) -> s
 
 def _are_details(details: Any, collected: Sequence[CollectedFile]) -> bool:
     """Returns whether the details of a record have the form that `_record` gives them."""
-    if not (isinstance(details, list) and len(details) == 2):
+    if not (isinstance(details, list) and len(details) == 3):
         return False
-    _, parts = details
+    _, empty, parts = details
     return (
-        isinstance(parts, dict)
+        isinstance(empty, int)
+        and isinstance(parts, dict)
         and parts.keys() == {each.option for each in collected}
         and all(each.is_part(parts[each.option]) for each in collected)
     )
@@ -223,7 +229,8 @@ def _record(predicted: Masks[PosedImage], collected: Sequence[CollectedFile]) ->
     poses = predicted.content.poses
     parts = {each.option: each.part(predicted) for each in collected}
     results = encode_results(to_coco_results(poses, predicted.masks, predicted.qualities))
-    return Record(predicted.item.image_id, [predicted.item.version, parts], results)
+    details = [predicted.item.version, count_empty(predicted.masks), parts]
+    return Record(predicted.item.image_id, details, results)
 
 
 def _require_files(
@@ -267,12 +274,20 @@ def _write_files(
         # A temporary file in the journal is removed after a kill; another folder may be on another file
         # system.
         is_beside = real_path(each.path).parent == journal.folder.parent
-        parts = (record.details[1][each.option] for record in journal.records(images))
+        parts = (record.details[2][each.option] for record in journal.records(images))
         each.write(parts, facts, journal.folder if is_beside else None)
+    empty = 0
+
+    def results() -> Iterator[bytes]:
+        nonlocal empty
+        for record in journal.records(images):
+            empty += record.details[1]
+            yield from record.results
+
     with atomic_writer(output, journal.folder) as file:
-        counts = write_results(file, chain.from_iterable(r.results for r in journal.records(images)))
+        masks = write_results(file, results())
     journal.remove()
-    return counts
+    return masks, empty
 
 
 def _require_distinct_files(

@@ -34,7 +34,7 @@ from pose2seg.network.inference import fastest_precision, for_inference
 from pose2seg.network.templates import load_templates
 from pose2seg.prediction.loop import Masks, Unread, predict_masks
 from pose2seg.prediction.predict import Prediction
-from pose2seg.prediction.results import to_coco_results, warn_of_empty_masks, write_results
+from pose2seg.prediction.results import count_empty, to_coco_results, warn_of_empty_masks, write_results
 
 
 def image_rows(images: Sequence[PosedImage]) -> "ray.data.Dataset":
@@ -82,7 +82,8 @@ class PredictMasks:
     the default of `pose2seg predict` too.
 
     The rows of the result have the columns "path"; "results", the COCO results of the image as a list of JSON
-    texts; and "problem", in one line why the image is left out, or "".
+    texts; "empty", how many of them have a mask without a pixel; and "problem", in one line why the image is
+    left out, or "".
     """
 
     def __init__(
@@ -139,6 +140,7 @@ _SCHEMA = pyarrow.schema(
     [
         ("path", pyarrow.string()),
         ("results", pyarrow.list_(pyarrow.large_string())),
+        ("empty", pyarrow.int64()),
         ("problem", pyarrow.string()),
     ]
 )
@@ -152,9 +154,9 @@ def _version(row: Mapping[str, Any]) -> Version:
 def _result(each: Masks[_Row] | Unread[_Row]) -> dict[str, Any]:
     path = str(each.item.path)
     if isinstance(each, Unread):
-        return {"path": path, "results": [], "problem": each.problem}
-    results = to_coco_results(each.content.poses, each.masks, each.qualities)
-    return {"path": path, "results": [json.dumps(result) for result in results], "problem": ""}
+        return {"path": path, "results": [], "empty": 0, "problem": each.problem}
+    results = map(json.dumps, to_coco_results(each.content.poses, each.masks, each.qualities))
+    return {"path": path, "results": list(results), "empty": count_empty(each.masks), "problem": ""}
 
 
 def merge_results(shards: Path, output: Path, *, images: int | None = None) -> Prediction:
@@ -185,6 +187,7 @@ def merge_results(shards: Path, output: Path, *, images: int | None = None) -> P
         warnings.warn(f"{problem}; it is left out", DatasetWarning, stacklevel=2)
     with atomic_writer(output) as file:
         results = (text.encode() for i in order for text in table["results"][i].as_py())
-        masks, empty = write_results(file, results)
+        masks = write_results(file, results)
+    empty = sum(table["empty"].to_pylist())
     warn_of_empty_masks(empty, masks)
     return Prediction(masks, len(paths) - len(problems), len(problems), 0, empty)

@@ -54,13 +54,12 @@ def encode_results(results: Iterable[dict[str, Any]]) -> list[bytes]:
     return [json.dumps(result).encode() for result in results]
 
 
-def write_results(file: BinaryIO, results: Iterable[bytes]) -> tuple[int, int]:
-    """Writes encoded results as a JSON list, one per line. Returns how many there are, and are empty."""
-    count = empty = 0
+def write_results(file: BinaryIO, results: Iterable[bytes]) -> int:
+    """Writes encoded results as a JSON list, one per line. Returns how many there are."""
+    count = 0
     file.write(b"[")
     for count, result in enumerate(results, start=1):
         file.write(b"\n" if count == 1 else b",\n")
         file.write(result)
-        empty += count_empty([json.loads(result)["segmentation"]])
     file.write(b"\n]\n")
-    return count, empty
+    return count

@@ -1,4 +1,4 @@
-"""The settings of a training, and the presets of this package."""
+"""The settings of a training run, and the presets of this package."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from pose2seg.training.augmentation import Augmentation, Crop, Similarity
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a training, apart from its data and machines.
+    """The settings of a training run, apart from its data and machines.
 
     Except for batch norms, the trained model does not depend on the number of processes.
 
@@ -109,7 +109,7 @@ class Recipe:
 
     @property
     def frame_size(self) -> int:
-        """The side of the square network input or, for image crops, of the input that they are parts of."""
+        """The side of the square network input or, for image crops, of the frame from which they are cut."""
         return INPUT_SIZE if isinstance(self.augmentation.input, Crop) else self.input_size
 
     def draw_corner(self, step: int, stride: int) -> tuple[int, int]:

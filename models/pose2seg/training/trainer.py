@@ -1,4 +1,4 @@
-"""The steps of a training, between which it can be saved and resumed."""
+"""The steps of a training run, which can be saved and resumed between them."""
 
 from collections.abc import Iterable
 from typing import Any, cast
