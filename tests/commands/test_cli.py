@@ -312,6 +312,36 @@ def test_missing_images_of_the_poses_are_counted(
     assert capsys.readouterr().err.endswith("; 2 images of the poses not found\n") == absent
 
 
+def test_files_of_poses_without_an_image_are_counted(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = " ".join(["0 0.5 0.5 0.1 0.1", *(["0.5 0.5 2"] * 17)])
+    for name in ("1.txt", "gone.txt"):
+        (tmp_path / name).write_text(line)
+    assert cli.main(arguments(files, "", poses=str(tmp_path))) == 0
+    assert capsys.readouterr().err.endswith("; 1 file of poses without an image, such as 'gone.txt'\n")
+
+
+def test_folders_without_images_are_explained(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images/train").mkdir(parents=True)
+    words = arguments(files, poses=str(files / "poses.json"))
+    assert cli.main([words[0], str(tmp_path / "images"), *words[1:]]) == 2
+    folder = tmp_path / "images"
+    assert capsys.readouterr().err == (
+        f"pose2seg: error: no images found in {folder}; give the folders in it, such as {folder}/train, which "
+        "are not searched\n"
+    )
+
+
+def test_a_removed_current_folder_is_one_line(tmp_path: Path) -> None:
+    run = f"cd {tmp_path} && rmdir {tmp_path} && exec {sys.executable} -m pose2seg evaluate a.json images"
+    done = subprocess.run(["sh", "-c", run], capture_output=True, text=True)
+    error = "pose2seg: error: the current folder has been removed: change to another one\n"
+    assert (done.returncode, done.stderr) == (2, error)
+
+
 def test_masks_can_be_written_to_the_standard_output(files: Path) -> None:
     words = arguments(files, "1.png", output="/dev/stdout")
     run = [

@@ -11,6 +11,7 @@ import struct
 import sys
 import tempfile
 import time
+import unicodedata
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -436,6 +437,35 @@ def yolo_lines(*behind: str) -> Callable[[Scene], None]:
     return prepare
 
 
+def results_of_a_dog(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add("good.png", drawing(), 2)
+    for i, result in enumerate(scene.poses):
+        result["category_id"] = 1 + 17 * i
+    code, said = scene.predict()
+    assert len(json.loads(scene.output.read_text())) == 2
+    return Outcome(code, said, "two masks: results do not have the names of categories")
+
+
+def accents(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add(unicodedata.normalize("NFD", "café.png"), drawing())
+    scene.poses[0]["image_id"] = unicodedata.normalize("NFC", "café")
+    code, said = scene.predict()
+    assert len(json.loads(scene.output.read_text())) == 1
+    return Outcome(code, said, "its mask")
+
+
+def poses_without_images(folder: Path) -> Outcome:
+    scene = Scene(folder)
+    scene.add("good.png", drawing())
+    yolo_lines("0.5")(scene)
+    write(scene, "labels/photo.txt", "")
+    code, said = scene.predict("--poses", str(folder / "labels"))
+    assert scene.sizes() == {"good": [40, 30]}
+    return Outcome(code, said, "the other image has its mask")
+
+
 def with_annotations(scene: Scene) -> None:
     scene.poses = annotations("good.png")
 
@@ -466,6 +496,9 @@ PEOPLE_AND_FILES = [
     Fault("a joint with a confidence of 0.02, and one at (0, 0)", joints_that_were_guessed),
     refused("confidences in percent", prepare=in_percent),
     Fault("results that are repeated in the file", results_twice),
+    Fault("results of several categories", results_of_a_dog),
+    Fault("an accent in a name, written in another form by macOS", accents),
+    Fault("poses of an image that is not in the folder", poses_without_images),
     Fault("annotations whose labelled joints all have visibility 1", flags_without_2),
     refused(
         "YOLO: a 1 after the joints, which may be a score or a track",

@@ -1,5 +1,6 @@
 import json
 import pickle
+import unicodedata
 import warnings
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,15 @@ def test_folders_that_do_not_exist_are_ignored(folder: Path, names: tuple[str, s
     assert f"{folder}/images/one.png is used instead (and 1 more of this kind)" in message
     found = [folder / "images/one.png", folder / "images/two.png"]
     assert [(image.path, image.version) for image in dataset] == [(path, version_of(path)) for path in found]
+
+
+def test_a_file_may_have_another_form_of_unicode(folder: Path) -> None:
+    stored, listed = (unicodedata.normalize(form, "café.png") for form in ("NFD", "NFC"))
+    (folder / "images/two.png").rename(folder / "images" / stored)
+    images = [{"id": 8, "file_name": listed, "height": 40, "width": 30}]
+    (image,) = read(folder, person(image_id=8), images=images)
+    assert image.path == folder / "images" / stored
+    assert image.version is not None
 
 
 def test_a_name_of_two_images_is_not_used_without_folders(folder: Path) -> None:

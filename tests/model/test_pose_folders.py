@@ -2,6 +2,7 @@
 
 import json
 import math
+import unicodedata
 import warnings
 from pathlib import Path
 from typing import Any
@@ -297,6 +298,19 @@ def test_yolo_labels_have_the_visibility_of_coco(tmp_path: Path) -> None:
     (person,) = people_of(yolo(tmp_path / "labels", label(0, 1, 2, *[1] * 14)), "frame.png")
     assert person.keypoints[:, 2].tolist() == [0, 1, 2, *[1] * 14]
     assert person.keypoints[0].tolist() == [0, 0, 0]
+
+
+def test_yolo_lines_of_several_classes_are_reported(tmp_path: Path) -> None:
+    folder = yolo(tmp_path / "labels", label(*[2] * 17), [1, *label(*[2] * 17)[1:]])
+    with pytest.warns(DatasetWarning, match="several classes are all read as people: 0, 1$"):
+        open_poses(folder)
+
+
+def test_a_file_of_poses_may_have_another_form_of_unicode(tmp_path: Path) -> None:
+    stored, asked = (unicodedata.normalize(form, "café") for form in ("NFD", "NFC"))
+    folder = yolo(tmp_path / "labels", label(*[2] * 17))
+    next(folder.iterdir()).rename(folder / f"{stored}.txt")
+    assert len(people_of(folder, f"{asked}.png")) == 1
 
 
 def test_yolo_predictions_have_confidences(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,37 @@ def test_repeated_results_are_used_once(tmp_path: Path) -> None:
         assert len(results_of(tmp_path, with_thirds(), with_thirds(0.7), with_thirds())) == 2
 
 
+def test_results_of_several_categories_are_reported(tmp_path: Path) -> None:
+    results = [{"image_id": 1, "category_id": i, "keypoints": [*POSE[:2], i, *POSE[3:]]} for i in (1, 17)]
+    path = write(tmp_path, [{**result, "score": 1} for result in results])
+    with pytest.warns(DatasetWarning, match="several categories are all read as people: .* 1, 17$"):
+        read_poses(path, 0.5)
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_are_the_same_in_both_forms_of_unicode(tmp_path: Path, forms: tuple[str, str]) -> None:
+    listed, stored = (unicodedata.normalize(form, "café") for form in forms)
+    content = annotations({"keypoints": POSE})
+    content["images"][0]["file_name"] = f"{listed}/{listed}.jpg"
+    image = tmp_path / stored / f"{stored}.jpg"
+    for poses in (content, [{"image_id": listed, "keypoints": POSE, "score": 1}]):
+        file = read_poses(write(tmp_path, poses))
+        assert file.image_id(image) is not None
+        assert file.without_folders().image_id(image) is not None
+    assert read_poses(write(tmp_path, content)).names_file(image)
+
+
+def test_ids_and_sizes_may_be_written_as_whole_floats(tmp_path: Path) -> None:
+    """pandas does so for columns with missing numbers."""
+    content = annotations({"keypoints": POSE, "track_id": 3.0, "iscrowd": 0.0, "image_id": 7.0, "id": 70.0})
+    content["images"][0] |= {"id": 7.0, "height": 40.0, "width": 30.0}
+    poses = read_poses(write(tmp_path, content)).find(Path("a/one.jpg"))
+    assert poses is not None
+    person = poses.people[0]
+    ids = poses.image_id, poses.size, person.annotation_id, person.track_id
+    assert repr(ids) == "(7, (40, 30), 70, 3)"
+
+
 def test_joints_may_be_lists(tmp_path: Path) -> None:
     flat = with_thirds(0.7)
     nested: Any = [flat[i : i + 3] for i in range(0, len(flat), 3)]
@@ -247,7 +279,7 @@ HUGE = 10**400
 
 
 NO_LISTS: list[Any] = [3, 0, False, "", {}]
-NO_INTEGERS: list[Any] = ["0", "no", "", [], 1.0]
+NO_INTEGERS: list[Any] = ["0", "no", "", [], 1.5]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +344,8 @@ NO_INTEGERS: list[Any] = ["0", "no", "", [], 1.0]
             r"annotations\[0\]: .* must be finite in float32, got 1000",
         ),
         (annotations({"keypoints": [1, 1, 3] * 17}), r"annotations\[0\]: visibility .* must be 0, 1 or 2"),
-        ([{"keypoints": POSE, "score": 1}], r'\[0\]: "image_id" must be an integer or a string, got nothing'),
+        ([{"keypoints": POSE, "score": 1}], "contains the people of one image, but not its name"),
+        ({"a.jpg": {"people": []}}, r"expected COCO annotations \(an object with .*\), got {'a.jpg'"),
         ([{"image_id": 1, "keypoints": POSE}], r'\[0\]: "score" must be finite in float32, got nothing'),
         ('[{"image_id": ' + "1" * 5000 + "}]", "not JSON that can be read: .*digits"),
     ],

@@ -192,6 +192,17 @@ def test_predictions_of_mmpose(tmp_path: Path, fields: dict[str, Array]) -> None
     assert found_in(tmp_path / "poses", "nobody.png").people == []
 
 
+@pytest.mark.parametrize("name", ["one.png.predictions.json", "one.json"])
+def test_predictions_of_openpifpaf(tmp_path: Path, name: str) -> None:
+    (tmp_path / "poses").mkdir()
+    joints = np.dstack([POSITIONS, CONFIDENCES]).reshape(2, -1).tolist()
+    people = [{"keypoints": each, "bbox": [1, 2, 3, 4], "score": 0.75, "category_id": 1} for each in joints]
+    (tmp_path / "poses" / name).write_text(json.dumps(people))
+    found = found_in(tmp_path / "poses")
+    require(found, expected_of_confidences(0.6))
+    assert [person.score for person in found.people] == [0.75, 0.75]
+
+
 def test_predictions_of_mmpose_s_demo(tmp_path: Path) -> None:
     (tmp_path / "poses").mkdir()
     content = {"meta_info": {"dataset_name": "coco"}, "instance_info": mmpose_instances()}

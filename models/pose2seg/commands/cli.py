@@ -38,6 +38,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     options = argparse.Namespace()
     try:
         _parser().parse_args(arguments, options)
+        _require_folder()
         code = _import_command(options.command).run(options) or 0
         sys.stdout.flush()  # here, so that an error is reported
         return int(code)
@@ -49,6 +50,14 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _failed("out of memory" + (": try a smaller --batch-size" if "batch_size" in options else ""))
     except KeyboardInterrupt:
         return 130
+
+
+def _require_folder() -> None:
+    """Raises InputError if the current folder has been removed, which numerical libraries do not survive."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise InputError("the current folder has been removed: change to another one") from error
 
 
 def _parser() -> Parser:

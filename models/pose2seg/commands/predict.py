@@ -16,9 +16,9 @@ from pose2seg.common import distributed
 from pose2seg.common.choices import POSE_ESTIMATOR_FILES
 from pose2seg.common.errors import InputError
 from pose2seg.common.files import real_path
-from pose2seg.common.text import counted
+from pose2seg.common.text import counted, shown
 from pose2seg.data.posed_images import PosedImage, find_images, require_inputs
-from pose2seg.data.poses import PoseFile, PoseSource, open_poses
+from pose2seg.data.poses import PoseFile, PoseFolder, PoseSource, open_poses
 from pose2seg.data.poses.estimators import open_estimator
 from pose2seg.data.video import VideoFile, is_video
 from pose2seg.data.video_frames import find_frames
@@ -163,7 +163,13 @@ def _estimator_file(name: str | None) -> Path | None:
 
 def _tell_absent(poses: PoseSource, images: Sequence[PosedImage], inputs: Sequence[Path]) -> str:
     """Returns, for the summary, how many images of the poses were not found, if all inputs are folders."""
-    if not isinstance(poses, PoseFile) or not all(path.is_dir() for path in inputs):
+    if not all(path.is_dir() for path in inputs):
+        return ""
+    if isinstance(poses, PoseFolder):
+        left = poses.without_image(image.path for image in images)
+        files = counted(len(left), "file of poses", "files of poses")
+        return f"; {files} without an image, such as {shown(left[0])}" if left else ""
+    if not isinstance(poses, PoseFile):
         return ""
     listed = {each.image_id for each in poses.images.values()}
     absent = len(listed) - len(images)

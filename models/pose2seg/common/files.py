@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import shutil
+import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,16 @@ def is_there(path: Path) -> bool:
         if error.errno != errno.ENAMETOOLONG:
             raise
         return False
+
+
+def find_name(folder: Path, name: str) -> Path:
+    """Returns the path of a name in a folder, in the Unicode form in which it exists there.
+
+    macOS, for example, writes an accent as a character of its own, and most other systems do not.
+    """
+    forms = () if name.isascii() else ("NFC", "NFD")
+    paths = [folder / name, *(folder / unicodedata.normalize(form, name) for form in forms)]
+    return next((path for path in paths if is_there(path)), paths[0])
 
 
 def checksum(path: Path) -> int:

@@ -121,7 +121,8 @@ def records(content: list[Any], where: str) -> Iterator[Record]:
 def read_json(path: Path) -> Any:
     """Returns the content of a JSON file.
 
-    A large one shows a progress bar if the standard error is a terminal.
+    A large one shows a progress bar if the standard error is a terminal. Ids and sizes that pandas and other
+    tools write as 7.0 become integers.
 
     Raises InputError with the position of the mistake if it is not JSON, and OSError if it is unreadable.
     """
@@ -132,6 +133,9 @@ def read_json(path: Path) -> Any:
 
             def count(record: dict[str, Any]) -> dict[str, Any]:
                 bar.update()
+                for name in _WHOLE & record.keys():
+                    if isinstance(record[name], float) and record[name].is_integer():
+                        record[name] = int(record[name])
                 return record
 
             return json.loads(text, object_hook=count)
@@ -144,6 +148,9 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not JSON: byte {error.start} is not {encoding}") from error
     except (RecursionError, ValueError) as error:  # nested too deeply, or a number with too many digits
         raise InputError(f"{path}: not JSON that can be read: {error}") from error
+
+
+_WHOLE = {"id", "image_id", "category_id", "track_id", "iscrowd", "height", "width"}
 
 
 def _decoded(content: bytes) -> str:

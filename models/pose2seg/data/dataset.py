@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from pose2seg.common.errors import InputError
-from pose2seg.common.files import is_there
+from pose2seg.common.files import find_name, is_there
 from pose2seg.common.gone import Version, version_of
 from pose2seg.common.images import read_image, require_size
 from pose2seg.common.records import Record, finite_number, read_json
@@ -141,7 +141,7 @@ def _read_image(record: Record, folder: Path) -> PersonImage | InputError:
             raise InputError(f"{record.named}: no image is {size[1]} x {size[0]}")
     except InputError as fault:
         return fault
-    return PersonImage(record.content["id"], folder / name, size)
+    return PersonImage(record.content["id"], find_name(folder, name), size)
 
 
 def _usable(image: PersonImage | InputError) -> PersonImage:
@@ -198,7 +198,7 @@ def _without_folders(
     moved = []
     for image in dataset:
         name = _name_alone(records[str(image.image_id)])
-        alone = replace(image, path=folder / name)
+        alone = replace(image, path=find_name(folder, name))
         if name in once and is_there(alone.path):
             remark = f"{shown_path(image.path)}: no such file; {shown_path(alone.path)} is used instead"
             remarks.add(remark, "without folders")

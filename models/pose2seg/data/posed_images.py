@@ -72,7 +72,7 @@ def find_images(inputs: Sequence[Path], poses: PoseSource) -> tuple[list[PosedIm
             f"the poses list none of the {count} images found, such as {path}{names_instead(poses)}"
         )
     if not found:
-        raise InputError(f"no images found in {', '.join(map(str, inputs))}")
+        raise InputError(f"no images found in {', '.join(map(str, inputs))}{_folders_in(inputs)}")
     return found, list(unknown.values())
 
 
@@ -116,6 +116,13 @@ def _images_of(given: Path, poses: PoseSource) -> list[Path]:
     if not given.is_dir():
         return [given]
     return sorted(path for path in given.iterdir() if _is_image(path, poses))
+
+
+def _folders_in(inputs: Sequence[Path]) -> str:
+    """Returns a hint if folders without images contain other folders, for messages."""
+    folders = (path for given in inputs for path in sorted(given.iterdir()) if path.is_dir())
+    first = next(folders, None)
+    return "" if first is None else f"; give the folders in it, such as {first}, which are not searched"
 
 
 def _what_else(given: Path) -> str:

@@ -137,8 +137,8 @@ def match_poses(source: PoseFile | PoseFolder, images: Sequence[PersonImage]) ->
 
     In a file, the poses of an image are looked up by its id. In a folder, and in a file that has none of the
     ids, they are looked up by the path (`PoseSource.find`). If no path is found, they are looked up by the
-    file name alone, with a DatasetWarning. There is also a DatasetWarning for poses that are not in pixels
-    (`unit_problem`).
+    file name alone, with a DatasetWarning. There is also a DatasetWarning for images without poses, and for
+    poses that are not in pixels (`unit_problem`).
 
     Raises InputError if there are no poses for any image, if poses are for an image of another size, and if
     none of the poses are in pixels.
@@ -172,6 +172,9 @@ def match_poses(source: PoseFile | PoseFolder, images: Sequence[PersonImage]) ->
     with Remarks() as remarks:
         for problem in problems:
             remarks.add(problem, "not in pixels")
+        for image, poses in matches:
+            if poses is None:
+                remarks.add(f"{image.path}: there are no poses for this image; nobody is found in it", "none")
     return {image.image_id: poses for image, poses in found}
 
 

@@ -42,7 +42,14 @@ def annotation_file(path: Path, content: Any) -> Record:
     """
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected COCO annotations (an object), got {shown(content)}")
-    return Record(ochuman.as_coco(path, content) if ochuman.is_ochuman(content) else content, str(path))
+    if ochuman.is_ochuman(content):
+        return Record(ochuman.as_coco(path, content), str(path))
+    if not {"images", "annotations"} & content.keys():
+        raise InputError(
+            f'{path}: expected COCO annotations (an object with "images" and "annotations"), '
+            f"got {shown(content)}"
+        )
+    return Record(content, str(path))
 
 
 def read_image_records(file: Record) -> dict[str, Record]:

@@ -22,7 +22,7 @@ from pose2seg.data.poses.joints import (
     from_flags,
     require_scale,
 )
-from pose2seg.data.poses.people import ImagePoses, Person, PoseFile, identifiers, trailing_paths
+from pose2seg.data.poses.people import ImagePoses, Person, PoseFile, identifiers, in_one_form, trailing_paths
 from pose2seg_ops import COCO_KEYPOINTS
 
 
@@ -38,7 +38,9 @@ def read_results(path: Path, content: list[Any], given: float | None, threshold:
     given: the joint threshold of the user, or None.
     threshold: the joint threshold to use: `given` or the default.
     """
-    images, confidences = _read_results(records(content, str(path)), threshold)
+    with Remarks() as remarks:
+        images, confidences = _read_results(records(content, str(path)), threshold, remarks)
+        _tell_categories(path, content, remarks)
     require_scale(path, confidences, given, threshold)
     return PoseFile(images, identifiers, threshold)
 
@@ -48,7 +50,7 @@ def _read_annotated(file: Record, remarks: Remarks) -> dict[str, ImagePoses]:
     by_id: dict[str, ImagePoses] = {}
     for key, image in read_image_records(file).items():
         poses = by_id[key] = ImagePoses(image.content["id"], _size(image))
-        name = PurePosixPath(image.get("file_name", str)).as_posix()  # without ./
+        name = in_one_form(PurePosixPath(image.get("file_name", str)).as_posix())  # without ./
         if by_name.setdefault(name, poses) is not poses:
             raise InputError(f'{image.where}: another image has this "file_name" too, {shown(name)}')
     for person in without_crowds(read_annotated_people(file, remarks, by_id), remarks):
@@ -85,19 +87,32 @@ class _Result(NamedTuple):
     track: int | None
 
 
-def _read_results(results: Iterator[Record], threshold: float) -> tuple[dict[str, ImagePoses], set[float]]:
+def _tell_categories(path: Path, content: list[Any], remarks: Remarks) -> None:
+    """Adds a remark if results are of several categories, whose names they do not have."""
+    found = {shown(result.get("category_id")) for result in content}
+    if len(found) > 1:
+        listed = ", ".join(sorted(found)[:_MOST_LISTED]) + (", ..." if len(found) > _MOST_LISTED else "")
+        remark = f'{path}: results of several categories are all read as people: "category_id" {listed}'
+        remarks.add(remark, "categories")
+
+
+_MOST_LISTED = 5
+
+
+def _read_results(
+    results: Iterator[Record], threshold: float, remarks: Remarks
+) -> tuple[dict[str, ImagePoses], set[float]]:
     """Returns the people with joints above the threshold, by image, and all confidences."""
     images: dict[str, ImagePoses] = {}
 
     def read(result: Record) -> _Result | None:
         image_id = result.get("image_id", int, str)
-        poses = images.setdefault(str(image_id), ImagePoses(image_id))
+        poses = images.setdefault(in_one_form(str(image_id)), ImagePoses(image_id))
         joints = _body(result)
         score = finite_number(result.content.get("score"), f'{result.where}: "score"')
         return _Result(poses, joints, score, _read_track(result)) if (joints[:, 2] > 0).any() else None
 
-    with Remarks() as remarks:
-        found = remarks.usable(_without_repeats(results, remarks), read)
+    found = remarks.usable(_without_repeats(results, remarks), read)
     thirds = {third for result in found for third in result.joints[:, 2].tolist()}
     has_flags = 2 in thirds and thirds <= {0, 1, 2}
     for poses, joints, score, track in found:

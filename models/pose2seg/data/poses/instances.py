@@ -1,4 +1,4 @@
-"""The JSON files of MMPose and of Ultralytics' `to_json`: a record for each person in one image."""
+"""The JSON files of MMPose, openpifpaf and Ultralytics' `to_json`: a record for each person in one image."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,8 +19,8 @@ from pose2seg.data.poses.joints import (
 from pose2seg.data.poses.people import Person, PoseFolder
 from pose2seg_ops import COCO_KEYPOINTS
 
-#: The names of the file of an image; the second is that of MMPose's demos.
-PATTERNS = ("{}.json", "results_{}.json")
+#: The names of the file of an image; the second is that of MMPose's demos, the third that of openpifpaf.
+PATTERNS = ("{}.json", "results_{}.json", "{name}.predictions.json")
 
 
 class Instance(NamedTuple):
@@ -56,10 +56,10 @@ def read_people(path: Path, joint_threshold: float = JOINT_THRESHOLD) -> list[Pe
     """Reads the people in the file of one image: a list of records, or MMPose's object with "instance_info".
 
     A record is from MMPose 1.x ("keypoints" [[x, y], ...] and "keypoint_scores"), from MMPose 0.x
-    ("keypoints" [[x, y, confidence], ...]) or from Ultralytics ("keypoints" {"x": [...], "y": [...],
-    "visible": [...]}). A joint with a confidence of at least `joint_threshold` is visible; others are
-    missing. A person's score is that of the box or, if there is none, the mean confidence of the visible
-    joints.
+    ("keypoints" [[x, y, confidence], ...]), from openpifpaf (the same numbers in one list) or from
+    Ultralytics ("keypoints" {"x": [...], "y": [...], "visible": [...]}). A joint with a confidence of at
+    least `joint_threshold` is visible; others are missing. A person's score is that of the box or, if there
+    is none, the mean confidence of the visible joints.
 
     Raises InputError, which names the record, if the file is malformed, and OSError if it cannot be read.
     """
@@ -71,7 +71,7 @@ def is_instance(record: Any) -> bool:
     """Returns whether a JSON value looks like one of these records, rather than like a COCO result."""
     if not isinstance(record, dict) or "image_id" in record:
         return False
-    return "keypoint_scores" in record or isinstance(record.get("keypoints"), dict)
+    return "keypoints" in record
 
 
 def read_instance(record: Record) -> Instance:
@@ -98,7 +98,8 @@ def _listed(record: Record) -> list[Any]:
     listed: list[Any] = record.get("keypoints", list)
     confidences = record.get("keypoint_scores", list, NoneType)
     if confidences is None:
-        return listed
+        is_flat = not any(isinstance(joint, list) for joint in listed)
+        return [listed[i : i + 3] for i in range(0, len(listed), 3)] if is_flat else listed
     if not all(isinstance(position, list) and len(position) == 2 for position in listed):
         raise InputError(
             f'{record.where}: "keypoints" beside "keypoint_scores" must be lists of 2, got {shown(listed)}'

@@ -10,7 +10,14 @@ from pose2seg.common.remarks import Remarks
 from pose2seg.common.text import shown
 from pose2seg.data.poses.instances import Instance, read_instance
 from pose2seg.data.poses.joints import require_scale
-from pose2seg.data.poses.people import ImagePoses, PoseFile, identifiers, image_id_of, trailing_paths
+from pose2seg.data.poses.people import (
+    ImagePoses,
+    PoseFile,
+    identifiers,
+    image_id_of,
+    in_one_form,
+    trailing_paths,
+)
 
 
 def are_frames(content: list[Any]) -> bool:
@@ -53,7 +60,7 @@ def read_batches(path: Path, content: list[Any], given: float | None, threshold:
     with Remarks() as remarks:
         for batch in records(content, str(path)):
             for image, record in _of_batch(batch):
-                name = PurePosixPath(image).as_posix()  # without ./
+                name = in_one_form(PurePosixPath(image).as_posix())  # without ./
                 instances = found.setdefault(name, (image_id_of(Path(name)), []))[1]
                 if record is not None:
                     instances += remarks.usable([record], read_instance)

@@ -1,7 +1,8 @@
 """People with poses, and the interface of their sources."""
 
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pose2seg.common.files import find_name
 from pose2seg.common.text import shown
 from pose2seg_ops import COCO_KEYPOINTS
 
@@ -105,7 +107,7 @@ class PoseSource(Protocol):
 class PoseFile:
     """The poses in a file.
 
-    images: the poses of each image.
+    images: the poses of each image, by names in one Unicode form (`in_one_form`).
     names: yields the keys that the image at a path may have in `images`, the best first.
     """
 
@@ -136,14 +138,16 @@ class PoseFile:
 
     def names_file(self, image: Path) -> bool:
         """Returns whether the file lists the image at a path with its extension, rather than only without."""
-        return any(name.endswith(image.name) and name in self.images for name in self.names(image))
+        own = in_one_form(image.name)
+        return any(name.endswith(own) and name in self.images for name in self.names(image))
 
 
 @dataclass(frozen=True)
 class PoseFolder:
     """The poses in a folder with a file for each image.
 
-    patterns: the names that a file may have, in which {} stands for the image's name without extension.
+    patterns: the names that a file may have, in which {} stands for the image's name without extension, and
+        {name} for that with it.
     read: returns the people in a file, (file, (height, width) of its image) -> people.
     """
 
@@ -166,9 +170,22 @@ class PoseFolder:
         """Returns the name of a file in the folder, for messages."""
         return shown(min((file.name for file in self.folder.iterdir()), default=None))
 
+    def without_image(self, images: Iterable[Path]) -> list[str]:
+        """Returns the names of the files that belong to none of the images, sorted."""
+        used = {file for image in images if (file := self._file(image)) is not None}
+        suffixes = {Path(pattern).suffix for pattern in self.patterns}
+        files = (file for file in self.folder.iterdir() if file.suffix in suffixes)
+        return sorted(file.name for file in files if file not in used)
+
     def _file(self, image: Path) -> Path | None:
-        files = (self.folder / pattern.format(image.stem) for pattern in self.patterns)
+        names = (pattern.format(image.stem, name=image.name) for pattern in self.patterns)
+        files = (find_name(self.folder, name) for name in names)
         return next((file for file in files if file.is_file()), None)
+
+
+def in_one_form(name: str) -> str:
+    """Returns a name in Unicode's composed form, because systems write accents in two ways."""
+    return unicodedata.normalize("NFC", name)
 
 
 def image_id_of(image: Path) -> int | str:
@@ -178,7 +195,7 @@ def image_id_of(image: Path) -> int | str:
 
 def trailing_paths(image: Path) -> Iterator[str]:
     """Yields the names that a file may have for an image: its path, and the part after each folder."""
-    path = image.absolute().as_posix()
+    path = in_one_form(image.absolute().as_posix())
     yield path
     while "/" in path:
         path = path.partition("/")[2]
@@ -187,7 +204,7 @@ def trailing_paths(image: Path) -> Iterator[str]:
 
 def identifiers(image: Path) -> Iterator[str]:
     """Yields the ids that a file may have for an image: its name, without extension, and as a number."""
-    yield image.name
-    yield image.stem
+    yield in_one_form(image.name)
+    yield in_one_form(image.stem)
     if image.stem.isdecimal():
         yield str(int(image.stem))

@@ -43,11 +43,13 @@ _PLAIN = Columns()
 class _Line(NamedTuple):
     """The numbers of a person.
 
+    label: the class.
     joints: (17, 2 or 3) x, y and, in some files, a third number of each joint.
     behind: the numbers after the joints.
     """
 
     where: str
+    label: float
     joints: npt.NDArray[np.float64]
     behind: list[float]
 
@@ -58,11 +60,18 @@ def open_folder(folder: Path, files: Sequence[Path], joint_threshold: float | No
     joint_threshold: the lowest confidence of a joint that is used, by default `JOINT_THRESHOLD`.
     """
     threshold = JOINT_THRESHOLD if joint_threshold is None else joint_threshold
-    columns, confidences = _find_columns(files)
+    columns, confidences, classes = _find_columns(files)
     require_scale(folder, confidences, joint_threshold, threshold)
     if columns.ones_are_visible:
         warnings.warn(
             f"{folder}: no joint has visibility 2; 1 is read as visible, not as occluded",
+            DatasetWarning,
+            stacklevel=3,
+        )
+    if len(classes) > 1:
+        listed = ", ".join(f"{label:g}" for label in sorted(classes))
+        warnings.warn(
+            f"{folder}: lines of several classes are all read as people: {listed}",
             DatasetWarning,
             stacklevel=3,
         )
@@ -126,7 +135,7 @@ def _read_line(line: str, where: str) -> _Line:
             joints[np.isnan(joints[:, :2]).any(axis=1)] = 0
             for number in (*numbers[:_BOX], *joints.ravel().tolist(), *numbers[end:]):
                 finite_number(number, f"{where}:")
-            return _Line(where, joints, numbers[end:])
+            return _Line(where, numbers[0], joints, numbers[end:])
     raise InputError(
         f"{where}: expected a class, a box and {_JOINTS} joints of 2 or 3 numbers, then a score, a track, "
         f"both or nothing: {' or '.join(map(str, _LENGTHS))} numbers and up to 2 more, got {len(numbers)}"
@@ -170,13 +179,15 @@ def _track(number: float, where: str) -> int:
     return int(number)
 
 
-def _find_columns(files: Sequence[Path]) -> tuple[Columns, list[float]]:
-    """Returns the columns, which are determined from all files, and the highest confidence of each file.
+def _find_columns(files: Sequence[Path]) -> tuple[Columns, list[float], set[float]]:
+    """Returns the columns, which are determined from all files, the highest confidence of each file, and all
+    classes.
 
     A single file may have no person whose numbers are unambiguous.
     """
     ones, others = False, False
     confidences: list[float] = []
+    classes: set[float] = set()
     last: Literal["score", "track"] | None = None
     for path in files:
         with contextlib.suppress(InputError, OSError):  # reported when the file is read for its image
@@ -185,12 +196,13 @@ def _find_columns(files: Sequence[Path]) -> tuple[Columns, list[float]]:
             if not are_flags(np.array(of_file)):
                 confidences.append(max(of_file))
             for line in lines:
+                classes.add(line.label)
                 thirds = line.joints[:, 2:]
                 ones = ones or bool((thirds == 1).any())
                 others = others or not np.isin(thirds, (0, 1)).all()  # a 2, or a confidence
                 if last is None and len(line.behind) == 1 and line.behind[0] not in (0, 1):
                     last = "track" if line.behind[0].is_integer() else "score"
-    return Columns(ones and not others, last), confidences
+    return Columns(ones and not others, last), confidences, classes
 
 
 def _number(word: str, where: str) -> float:
