@@ -31,6 +31,7 @@ def affine_align(
     interpolation: str = "bilinear",
     padding_mode: str = "zeros",
     fill: float = 0.0,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Samples one affine or projective window per instance, as RoIAlign does for boxes.
 
@@ -80,6 +81,8 @@ def affine_align(
             What a projective map takes from behind its horizon is 0, or `fill` with `"fill"`. The side in
             front of the horizon is that of the window's centre.
         fill: The value of what is absent, with `padding_mode="fill"`; otherwise it must be 0.
+        out: The tensor to write the result to, contiguous or channels_last, in place of a new one. No tensor
+            may then require a gradient.
 
     Returns:
         (N, C, h, w), with the dtype and device of `input`; channels_last if the channels of `input` are
@@ -105,6 +108,7 @@ def affine_align(
         interpolation,
         padding_mode,
         fill,
+        out=out,
     )
 
 
