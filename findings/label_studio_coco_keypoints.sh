@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# label-studio-sdk 2.1.2, the converter that Label Studio's "COCO" export runs: all points of an image become one
-# annotation, however many people they are of. Each label has one place in it, so that the last point of a name wins,
-# whoever's it is. The points of a person are tied to the person's rectangle by "parentID", which is not looked at.
-# One would expect an annotation for each parent. Nothing warns, and the result is a valid file with plausible poses:
-# with two people who both have a nose and a left eye, one is left; where one lacks an eye, it gets the other's.
+# label-studio-sdk 2.1.2, the converter behind Label Studio's "COCO" export, merges all keypoints of an image into one
+# annotation, no matter how many people they belong to. An annotation has one entry per label, so the last point with a
+# label wins, whichever person it belongs to. "parentID" ties each point to the rectangle of its person, but the
+# converter ignores it. One would expect one annotation per parent. There is no warning, and the result is a valid file
+# with plausible poses: of two people who both have a nose and a left eye, one remains; a person who lacks an eye gets
+# the other's.
 #
-# Seen: 1 annotation with keypoints, [80, 10, 2, 12, 8, 2]: the nose of the second person and the eye of the first.
+# Output: 1 annotation with keypoints, [80, 10, 2, 12, 8, 2]: the nose of the second person and the eye of the first.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

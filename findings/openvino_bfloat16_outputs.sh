@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# OpenVINO 2026.4.1, CPU, on a processor with AVX512-BF16 or AMX: to declare one more output of a model changes the
-# values of another. In bfloat16, the default there, the plugin keeps float32 for all that an output depends on with
-# no convolution in between (since https://github.com/openvinotoolkit/openvino/pull/6114), and the new output counts.
-# One would expect an output to report a tensor, and the precision of a tensor to follow from the hint. Whoever taps a
-# tensor to find where bfloat16 loses precision makes the loss go away.
+# OpenVINO 2026.4.1, CPU, on a processor with AVX512-BF16 or AMX: declaring one more output of a model changes the
+# values of another output. In bfloat16, the default on such processors, the plugin computes in float32 whatever leads
+# to an output without a convolution in between (since https://github.com/openvinotoolkit/openvino/pull/6114), and this
+# includes the new output. One would expect an output only to report a tensor, and the hint alone to determine its
+# precision. Declaring a tensor as an output to find out where bfloat16 loses precision makes the loss disappear.
 #
-# Model: position = 100.5 x - max(100.5 x) along each row, y = Conv(position) with the identity as weight; x rises by
-# 1/512 from 7 on. Seen, the start of y:
+# Model: position = 100.5 x - max(100.5 x) along each row, y = Conv(position) with the identity as weight; x starts at 7
+# and increases by 1/512. Output, the first values of y:
 #   y alone:              0.     0.     0.     0.     0.     0.
 #   y beside position:   -1.375 -1.18  -0.98  -0.785 -0.59  -0.393
 set -eu
@@ -21,7 +21,7 @@ import openvino
 from onnx import TensorProto, helper
 
 if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-    raise SystemExit("this processor has no bfloat16: nothing to see")
+    raise SystemExit("this processor has no bfloat16: nothing to show")
 
 
 def result(*outputs):

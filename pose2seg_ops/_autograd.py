@@ -78,12 +78,12 @@ def autograd_kernel(operator: Operator, overload: torch._ops.OpOverload) -> Call
 
 
 def _may_need_derivatives(arguments: Sequence[Any]) -> bool:
-    """Whether an argument requires a gradient or carries a tangent, or this is not known yet."""
+    """Returns whether an argument requires a gradient or carries a tangent, or True if this is unknown."""
     tensors = [value for value in arguments if isinstance(value, Tensor)]
     return (
         (torch.is_grad_enabled() and _any_requires_grad(*tensors))
         or _are_functorch_transforms_active()
-        or _len_torch_dispatch_stack() > 0  # in a trace, a look at the tangents would be recorded
+        or _len_torch_dispatch_stack() > 0  # a trace would record a look at the tangents
         or any(unpack_dual(tensor, level=0).tangent is not None for tensor in tensors)
     )
 

@@ -18,7 +18,7 @@ class GradientOperator(Operator):
     """An operator `<op>_backward...` that computes a gradient of an op with a kernel.
 
     Its own derivatives are those of `composite`, the same gradient in plain torch, unless it is given a
-    `backward`. `linear` names the arguments whose tangents go through the kernel.
+    `backward`. The kernel also computes tangents, in the arguments named by `linear`.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class GradientOperator(Operator):
         return tuple(grads.get(i) for i in range(len(self.parameters)))
 
     def _call_registered(self, arguments: tuple[Any, ...], is_observed: bool) -> Any:
-        # Here the composite may call torch.func.vjp; in the rule of torch.func.jvp, torch refuses that.
+        # The composite calls torch.func.vjp, which torch allows here but not in the rule of torch.func.jvp.
         nonlinear = set(self._differentiable).difference(self._linear)
         if not is_dynamo_compiling() and any(_carries_tangent(arguments[i]) for i in nonlinear):
             return self._composite(*arguments)
@@ -43,15 +43,17 @@ class GradientOperator(Operator):
 def gradients_of(
     function: Callable[..., Tensor], arguments: Sequence[Any], wanted: Sequence[int], grad: Tensor
 ) -> dict[int, Tensor]:
-    """Returns the gradients of the `wanted` arguments of a function in plain torch. They can be
-    differentiated, too."""
+    """Returns the gradients of the `wanted` arguments of a function in plain torch.
+
+    They can be differentiated again.
+    """
     free = [arguments[i] for i in wanted]
     vjp = torch.func.vjp(partial_function(function, arguments, wanted), *free)[1]
     return dict(zip(wanted, vjp(grad), strict=True))
 
 
 def _carries_tangent(tensor: Tensor) -> bool:
-    """Whether a tensor has a tangent of any level of `torch.func.jvp` that is in progress."""
+    """Returns whether a tensor has a tangent at any active level of `torch.func.jvp`."""
     levels = {
         interpreter.level()
         for interpreter in _functorch.get_interpreter_stack() or ()

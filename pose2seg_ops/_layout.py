@@ -5,8 +5,8 @@ from torch import Tensor
 
 
 def is_channels_last(input: Tensor) -> bool:
-    """Whether the channels of `input` (B, C, H, W) are adjacent in memory; the output then is channels_last,
-    too."""
+    """Returns whether the channels of `input` (B, C, H, W) are adjacent in memory; if so, the output is
+    channels_last."""
     return input.stride(1) == 1 and input.stride(3) != 1
 
 

@@ -50,12 +50,12 @@ class Operator:
         geometry: The names of tensors of positions, which must not have half precision. Under autocast they
             are cast to float32.
         differentiable: The names of the tensors that may require a gradient or carry a tangent.
-        linear: The names of those whose tangents go through the kernel, because the op is linear in them once
-            the options in the dictionary of each have other values.
+        linear: The arguments in which the op is linear if certain options have the given values. The kernel
+            computes their tangents, with these values.
         setup_context, backward: See `torch.library.register_autograd`. Without `backward`, an argument that
             requires a gradient raises NotImplementedError.
-        composite: The op in plain torch with the same arguments as the operator. Forward mode takes its
-            tangents in the arguments in which the op is not linear. Without it, tangents raise
+        composite: The op in plain torch with the same arguments as the operator. Forward mode uses it
+            for tangents of the arguments in which the op is not linear. Without it, tangents raise
             NotImplementedError.
         vmap: The rule of torch.vmap: takes this object and the registered operator, then the arguments that
             `torch.library.register_vmap` describes.
@@ -122,7 +122,7 @@ class Operator:
             torch.library.register_vmap(qualified, partial(self._vmap, self, overload), lib=library)
 
     def use(self, namespace: str, extension: ModuleType) -> None:
-        """Makes later calls use an operator and kernels that were passed to `register`."""
+        """Makes later calls use the operator and the kernels that were passed to `register`."""
         self._kernel = getattr(extension, self.name)
         self._kernel_with_out = getattr(extension, f"{self.name}_out", None)
         self._registered = getattr(getattr(torch.ops, namespace), self.name)
@@ -258,7 +258,7 @@ class Operator:
         raise NotImplementedError(f"{self.name} has no gradient")
 
     def jvp(self, arguments: Sequence[Any], tangents: Sequence[Tensor | None]) -> Any:
-        """The formula of forward mode: the tangent of the result, from those of the arguments."""
+        """Returns the tangent of the result from those of the arguments, for forward mode."""
         given = {i: tangent for i, tangent in enumerate(tangents) if tangent is not None}
         if self._composite is None:
             name = list(self.parameters)[min(given)]
@@ -325,10 +325,10 @@ def _flat(pairs: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor has memory that the kernels can read.
+    """Returns whether a tensor has memory that the kernels can read.
 
-    Transforms of torch.func leave wrappers of tensors in graphs for their gradients, and the option
-    `is_grads_batched` of `torch.autograd.grad` makes others.
+    Wrappers have none: those that transforms of torch.func leave in graphs for gradients, and those of the
+    option `is_grads_batched` of `torch.autograd.grad`.
     """
     return type(tensor) in _PLAIN and not (
         is_functorch_wrapped_tensor(tensor) or is_legacy_batchedtensor(tensor)

@@ -17,8 +17,7 @@ class RLE(TypedDict):
 
 
 def as_tensors(encoded: Sequence[bytes]) -> tuple[Tensor, Tensor]:
-    """Concatenates the characters of all masks: returns them as uint8, and the number of each mask as
-    int64."""
+    """Returns the concatenated characters of all masks as uint8, and the number of each mask as int64."""
     characters = torch.from_numpy(np.frombuffer(b"".join(encoded), np.uint8).copy())
     return characters, torch.tensor([len(counts) for counts in encoded], dtype=torch.int64)
 

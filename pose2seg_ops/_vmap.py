@@ -30,7 +30,7 @@ def fold_into_instances(
     }
     if "input" in batched:
         batched["batch_index"] = _of_own_images(batched["batch_index"], batched["input"].shape[1])
-    elif "input_size" in values:  # of the gradient that is returned, which every member has
+    elif "input_size" in values:  # the size of the gradient, which every member returns
         images, *rest = values["input_size"]
         batched["batch_index"] = _of_own_images(batched["batch_index"], images)
         values["input_size"] = [size * images, *rest]

@@ -16,7 +16,7 @@ from .reference.gather import affine_align_by_gather
 
 _MODES = "str convention, int sampling_ratio, str interpolation, str padding_mode, float fill"
 _MODE_NAMES = tuple(mode.split(" ")[1] for mode in _MODES.split(", "))
-PLAIN_MODES = 1, "bilinear", "zeros", 0.0  # the defaults of what follows the convention
+PLAIN_MODES = 1, "bilinear", "zeros", 0.0  # the defaults of the arguments after `convention`
 _WITHOUT_FILL = {"fill": 0.0}
 
 
@@ -50,7 +50,7 @@ def affine_align(
         input: Features (B, C, H, W); float32, float64, float16 or bfloat16; contiguous, channels_last or any
             strides. Pixel centres are at integers.
         matrices: (N, 2, 3), input -> output: `[x', y'] = M [x, y, 1]`, in pixels; or (N, 3, 3), a projective
-            map as that of `cv2.warpPerspective`, of which any multiple is the same map. float64 if the input
+            map as in `cv2.warpPerspective`, whose scale has no effect. float64 if the input
             is float64, otherwise float32; under autocast also half precision, which is cast to float32.
         batch_index: (N,) int64, the index of the image of each instance.
         output_size: (h, w) of every window, in pixels.
@@ -65,7 +65,7 @@ def affine_align(
         sampling_ratio: The samples along each side of an output pixel, which are averaged, from 1 to 64. With
             0, the number is that of RoIAlign: samples are at most one pixel of the input apart, at the centre
             of the window for a projective map. There are at most 64 or, if the window is not rotated, four
-            times as many as the longer side of the input has pixels.
+            times the number of pixels along the longer side of the input.
         interpolation: `"nearest"`, `"bilinear"` or `"bicubic"`, as in `grid_sample`. With `"nearest"`, the
             gradient with respect to the matrices is 0.
         padding_mode: What is read outside the input, one tap at a time; weights are not renormalised.
@@ -78,9 +78,9 @@ def affine_align(
             - `"roi_align"`: the nearest pixel for samples at most one pixel outside of the first and last
               pixel centres (x from -1 to W, y from -1 to H), 0 for all others.
 
-            What a projective map takes from behind its horizon is 0, or `fill` with `"fill"`. The side in
-            front of the horizon is that of the window's centre.
-        fill: The value of what is absent, with `padding_mode="fill"`; otherwise it must be 0.
+            Samples behind the horizon of a projective map are 0, or `fill` with `"fill"`. The window's centre
+            is in front of the horizon.
+        fill: The value outside the input with `padding_mode="fill"`; otherwise it must be 0.
         out: The tensor to write the result to, contiguous or channels_last, in place of a new one. No tensor
             may then require a gradient.
 

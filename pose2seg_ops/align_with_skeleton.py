@@ -39,8 +39,8 @@ def align_with_skeleton(
 ) -> Tensor:
     """Computes `affine_align` and the `skeleton_maps` of the pose of each instance, without a concatenation.
 
-    Both are written into one tensor. `matrices` map the keypoints into the window for every convention;
-    there, one unit is one cell.
+    Both are written into one tensor. With every convention, `matrices` map the keypoints into the
+    window, in which one unit is one cell.
 
     The derivatives with respect to `input`, `keypoints` and `matrices` are those of the two ops, of any order
     and in both modes, also under the transforms of `torch.func`. On devices other than cpu and cuda the
@@ -139,7 +139,7 @@ def _skeleton_gradients(
     limb_width: float,
     signed_visibility: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Returns the gradients of the keypoints and of the matrices, from that of the transformed keypoints."""
+    """Returns the gradients of the keypoints and of the matrices, from the gradient of the skeletons."""
     points, visibility = keypoints.split((2, 1), -1)
     moved = transform_keypoints(keypoints, matrices)
     grad_moved = _skeleton_maps_backward(

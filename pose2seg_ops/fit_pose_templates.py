@@ -1,5 +1,4 @@
-"""Fitting pose templates: finds which of a few typical poses a person is in, and the similarity that maps to
-it."""
+"""Fitting pose templates: finds which of a few typical poses a person is in, and the similarity to it."""
 
 from collections.abc import Sequence
 
@@ -38,8 +37,8 @@ def fit_pose_templates(
         matrices (N, 2, 3), source -> output; index (N,) int64 of the template; score (N,). All three are on
         the device of `keypoints`; matrices and scores have its dtype. A pose that no template fits gets the
         letterbox resize, index -1 and score 0. If all joints of a pose coincide, the similarity is the one of
-        minimum norm. Positions are squared, so no template fits a pose beyond 1e150 or of an extent below
-        1e-150.
+        minimum norm. Positions are squared, so no template fits a pose with positions above 1e150 or an
+        extent below 1e-150.
 
     Raises:
         TypeError: if an argument is not a dense tensor, or its dtype or type is not supported.

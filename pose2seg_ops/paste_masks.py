@@ -17,7 +17,7 @@ def paste_masks(
     threshold: float | None = 0.5,
     out: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
-    """Samples every probability map at the pixels of its image, bilinearly and 0 outside, and thresholds.
+    """Samples every probability map at the pixels of its image, bilinearly and 0 outside, and thresholds it.
 
     Only the bounding box of the footprint of each map is sampled. Positions and interpolated values are
     rounded in the same way on every device, so the same pixels are set. Under torch.compile the number of
@@ -30,15 +30,15 @@ def paste_masks(
         batch_index: (N,) int64, the index of the image of each map. Its values determine the shapes of the
             result, so a CUDA tensor is copied to the host, which synchronises; pass a CPU tensor to avoid it.
         image_sizes: (H, W) of every image.
-        threshold: In [0, 1]; a pixel belongs to the mask when its probability is above it. With None the
-            probabilities themselves are returned, as opacities: 255 times each, rounded to the nearest.
+        threshold: In [0, 1]; a pixel belongs to the mask when its probability is above it. With None, the
+            probabilities themselves are returned, as opacities: multiplied by 255 and rounded.
         out: The tensors to write the result to, contiguous, one per image, in place of new ones.
 
     Returns:
         One tensor per image: its masks (n_i, H_i, W_i), bool, in the order of the instances. With `threshold`
-        None these are its opacities, uint8, the alpha channel of a cut-out. A map whose matrix has no finite
-        inverse gives an empty mask. Neither has a gradient: if probabilities at the resolution of an image
-        need one, `affine_align` with the inverse matrices returns them as floating point.
+        None, they are opacities, uint8, for example the alpha channel of a cut-out. A map whose matrix has no
+        finite inverse gives an empty mask. Neither has a gradient: if probabilities at the resolution of an
+        image need one, `affine_align` with the inverse matrices returns them as floating point.
 
     Raises:
         TypeError: if an argument is not a dense tensor, or its dtype or type is not supported.

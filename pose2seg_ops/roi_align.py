@@ -28,7 +28,7 @@ def roi_align(
             float64 if the input is float64, otherwise float32; half precision is converted.
         output_size: (h, w), or the side of square windows.
         spatial_scale: The factor from the coordinates of boxes to those of the input.
-        sampling_ratio: Samples along each side of a cell; 0 or less for at most one pixel between them.
+        sampling_ratio: Samples along each side of a cell; with 0 or less, they are at most one pixel apart.
         aligned: Whether the centre of the first pixel is at (0.5, 0.5), as it should be. Otherwise it is at
             (0, 0), and boxes are at least one pixel wide and high.
 
@@ -65,17 +65,17 @@ def roi_align_rotated(
 ) -> Tensor:
     """Averages bilinear samples in the cells of rotated boxes, as `mmcv.ops.roi_align_rotated` does.
 
-    The arguments are mmcv's, too. With `degrees=True` the result is that of
+    The arguments are mmcv's as well. With `degrees=True` the result is that of
     `detectron2.layers.roi_align_rotated`. It is differentiable with respect to the boxes as well.
 
     Args:
         boxes: (K, 6), each the index of an image, the centre x and y, width, height and angle; dtypes as
-            for `roi_align`. The angle is counterclockwise as one sees it, with y downwards.
+            for `roi_align`. The angle is counterclockwise as displayed, with y pointing down.
         clockwise: Whether the angle is clockwise.
         degrees: Whether the angle is in degrees; otherwise it is in radians.
         input, output_size, spatial_scale, sampling_ratio, aligned: see `roi_align`.
 
-    Returns, raises: see `roi_align`.
+    Returns and raises: see `roi_align`.
 
     Source: detectron2 (Wu et al., 2019) and mmcv.
     """
@@ -110,7 +110,7 @@ def _align(
     """Samples boxes (K,) from their upper left corners, and their upper and left sides, each (K, 2)."""
     size = (output_size, output_size) if isinstance(output_size, int) else output_size
     height, width = as_size(size, "output_size")
-    across, down = axes[0] / width, axes[1] / height  # of a cell
+    across, down = axes[0] / width, axes[1] / height  # the sides of a cell
     matrices = torch.stack((across, down, corner + (across + down) / 2), -1)
     return affine_align(
         input,

@@ -37,7 +37,7 @@ def skeleton_maps(
 
     The gradient with respect to x and y is that of the values; the cutoffs are treated as constant. The
     gradient of a confidence goes to the person that supplied the value of the cell (of equal values, the
-    first), that of a field to those whose limb it shows. The gradient with respect to the visibility is 0.
+    first), that of a field to the people whose limb it shows. The gradient with respect to visibility is 0.
     Sums have a fixed order, so the bits are the same on every run. On devices other than cpu and cuda the
     pure-torch reference runs.
 

@@ -1,4 +1,4 @@
-"""What the machine is, and the highest rates of memory and of matrix products reached on it."""
+"""Describes the machine, and measures the highest rates of memory and of matrix products on it."""
 
 import platform
 import subprocess

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.gpu.record import Record
 
-_LIMIT = 460.0  # seconds for all steps: a command has ten minutes, from which the installation is taken
+_LIMIT = 460.0  # seconds for all steps: a command has ten minutes, which include the installation
 
 
 class Skipped(Exception):
@@ -43,7 +43,7 @@ class Run:
         return cases[:1] if self.rehearsal else cases
 
     def seconds(self, wanted: float) -> float:
-        """Returns the seconds to measure for; none in a rehearsal, in which a few runs suffice."""
+        """Returns the seconds to measure for: `wanted`, or 0 in a rehearsal, in which a few runs suffice."""
         return 0 if self.rehearsal else wanted
 
     def require_gpu(self, what: str) -> None:
@@ -54,7 +54,7 @@ class Run:
     def require_time(self) -> None:
         """Raises Skipped if the time limit has passed."""
         if self.seconds_left <= 0:
-            raise Skipped("the time of the command is over")
+            raise Skipped("the time limit of the command has passed")
 
 
 Step = Callable[[Run], None]
@@ -77,7 +77,7 @@ def main(name: str, description: str | None, steps: Sequence[Step]) -> None:
 
 
 def attempt(step: Step, run: Run) -> bool:
-    """Runs a step and records how it ended. Returns whether it did not fail, so that the others can run."""
+    """Runs a step and records how it ended. Returns False if it failed, without raising its error."""
     name, start = step.__name__, time.monotonic()
     outcome, reason = "passed", ""
     try:

@@ -11,7 +11,7 @@ from benchmarks.gpu.programs import PYTHON, execute
 
 _SECTORS = "l1tex__average_t_sectors_per_request_pipe_lsu_mem_global_op_"
 _STALL = "smsp__average_warps_issue_stalled_"
-#: The counters in the report; the log has all that the sections of ncu hold.
+#: The counters in the report; the log has everything in ncu's sections.
 COUNTERS = {
     "gpu__time_duration.sum": "ns",
     "dram__bytes_read.sum": "B read",

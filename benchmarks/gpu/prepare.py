@@ -2,7 +2,7 @@
 
 It must run with the Python version of that machine, and needs nvcc and the network. It writes to build/gpu:
 the wheel of this package with CUDA kernels for one architecture, wheels of other packages, and the golden
-data beside the checkout, if they are there.
+data next to the checkout, if they exist.
 """
 
 import argparse

@@ -16,7 +16,7 @@ PYTHON = sys.executable
 def execute(
     run: Run, command: Sequence[str], log: str, environment: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
-    """Returns the exit status and the output of a program, which is appended to the log as it comes.
+    """Returns the exit status and the output of a program, which is appended to the log as it arrives.
 
     Raises Skipped if the program is not installed, and subprocess.TimeoutExpired if the time of the command
     ends first.

@@ -21,7 +21,7 @@ class Test(NamedTuple):
 
 
 def execute(run: Run, step: str, path: str) -> None:
-    """Records the tests that fail, the reasons of those that are skipped, and the numbers of both.
+    """Records the tests that fail, the reasons why others are skipped, and the number of each.
 
     Raises AssertionError if a test fails, and Skipped if all are skipped.
     """

@@ -15,7 +15,7 @@ class Record:
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder / name
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left in self.folder.iterdir():  # of an earlier run
+        for left in self.folder.iterdir():  # by an earlier run
             left.unlink()
         self._archive = folder / f"{name}.tar.gz"
 

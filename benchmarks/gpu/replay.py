@@ -1,4 +1,4 @@
-"""The time of an op without its call: the replay of a CUDA graph, over inputs that are not in the caches."""
+"""Times an op without the overhead of its call: replays a CUDA graph over inputs that are not cached."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,9 +12,10 @@ _MOST_SETS = 64
 
 
 def sets_past_the_caches(one_set: Any, device: torch.device) -> int:
-    """Returns how many sets of arguments and results are four times as large as the L2 cache, but at most 64.
+    """Returns how many sets of arguments and results fill the L2 cache four times, at most 64.
 
-    Not all of a set is read and written. The sets of the smallest cases stay in the cache.
+    Four times, because an op may not read and write all of a set. The sets of the smallest cases stay in the
+    cache.
     """
     size = sum(leaf.nbytes for leaf in tree_leaves(one_set) if isinstance(leaf, torch.Tensor))
     cache = torch.cuda.get_device_properties(device).L2_cache_size
@@ -26,13 +27,13 @@ def seconds_of_replay(
 ) -> float:
     """Returns the median time of a call, replayed over sets of arguments in turn for about `seconds`.
 
-    The arguments must have been made on the current stream, on which a backward pass of them runs.
+    The arguments must have been made on the current stream, because their backward pass runs on that stream.
     """
     stream = torch.cuda.current_stream(device)
     run(*sets[0])  # loads the kernels, which a capture must not do
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=stream):
-        results = [run(*arguments) for arguments in sets]  # kept, so that each has memory of its own
+        results = [run(*arguments) for arguments in sets]  # kept, so that each has its own memory
     measured = alternate({"replay": graph.replay}, (), device, seconds=seconds)["replay"]
     del results
     return measured / len(sets)

@@ -11,7 +11,7 @@ from benchmarks.gpu.command import Run
 from benchmarks.timing import alternate
 
 _CALLS = 20
-_RANGES = "pose2seg_ops::"  # the names of the ops, which stand in a profile beside those of the kernels
+_RANGES = "pose2seg_ops::"  # the names of the ops, which a profile lists beside those of the kernels
 _COPIES = ("Memcpy", "Memset")
 
 
@@ -36,7 +36,7 @@ def run_lengths(run: Run) -> None:
 
 
 def split(whole: float, on_gpu: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Returns the seconds of a call by part, from its whole and from the events of a profile."""
+    """Returns the seconds of each part of a call, from those of the whole and the events of a profile."""
     work = [(name, seconds) for name, seconds in on_gpu if not name.startswith(_RANGES)]
     copies = sum(seconds for name, seconds in work if name.startswith(_COPIES))
     kernels = sum(seconds for name, seconds in work if not name.startswith(_COPIES))

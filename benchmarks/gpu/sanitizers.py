@@ -1,6 +1,6 @@
 """Runs every kernel under the four tools of compute-sanitizer.
 
-The caching allocator of torch would hide reads and writes beyond the end of a tensor, so it is not used.
+torch's caching allocator is disabled, because it would hide reads and writes beyond the end of a tensor.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""TensorFloat-32, the shorter multiplication that GPUs can use for float32."""
+"""TensorFloat-32, the multiplication with fewer bits that GPUs can use for float32."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -4,16 +4,18 @@
 #include <cstdint>
 
 #include "core/host_device.h"
+#include "core/rounded.h"
 
 namespace pose2seg {
 
-// A 2x3 matrix: x' = a x + b y + c, y' = d x + e y + f.
+// A 2x3 matrix: x' = a x + b y + c, y' = d x + e y + f. All kernels compute the same bits, so that the
+// forward pass and the gradients find the same taps.
 template <class T>
 struct Affine {
   T a, b, c, d, e, f;
 
-  HOST_DEVICE T x(T px, T py) const { return a * px + b * py + c; }
-  HOST_DEVICE T y(T px, T py) const { return d * px + e * py + f; }
+  HOST_DEVICE T x(T px, T py) const { return rounded_product(a, px) + rounded_product(b, py) + c; }
+  HOST_DEVICE T y(T px, T py) const { return rounded_product(d, px) + rounded_product(e, py) + f; }
 };
 
 template <class T>

@@ -16,7 +16,7 @@ struct AffineAlignBackwardInputParams : AffineWindows {
   // Scratch memory that the first CUDA pass writes and the second reads.
   void* footprints;  // (instances,) AffineFootprint
 
-  // The first pass, for one instance.
+  // Performs the first pass for one instance.
   template <class T>
   HOST_DEVICE void find_footprint(int64_t instance) const {
     static_cast<AffineFootprint<T>*>(footprints)[instance] =

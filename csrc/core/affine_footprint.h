@@ -8,7 +8,7 @@
 
 namespace pose2seg {
 
-// Finds the integers [first, last] that lie between two bounds and in [0, extent); a NaN bounds nothing. The
+// Finds the integers [first, last] that lie between two bounds and in [0, extent); a NaN is no bound. The
 // value is clamped before the conversion, since a bound may exceed every integer, and after it, since T may
 // not represent the extent exactly.
 template <class T, class Index>
@@ -18,8 +18,8 @@ HOST_DEVICE void integers_between(T low, T high, Index extent, Index& first, Ind
   if (last >= extent) last = extent - 1;
 }
 
-// The inverse view of an affine sampling: for a pixel (u, v) of the input, which output pixels have a tap on
-// it, and with which weight. These output pixels sample within the square of side 2 around (u, v) and
+// Inverts an affine sampling: finds which output pixels have a tap on a pixel (u, v) of the input, and with
+// which weight. These output pixels sample within the square of side 2 around (u, v) and
 // therefore lie in a small parallelogram of the output. The bounds of its rows, and of its columns in each
 // row, are conservative to allow for rounding; tap_weight() decides which of the pixels within the bounds
 // have the tap. Index is the type in which pixels are counted: int32_t if the sides are small enough.
@@ -28,7 +28,7 @@ struct AffineFootprint {
   Affine<T> to_map;
   int64_t height, width, out_height, out_width;
   T left, right, top, bottom;  // exclusive bounds of the input pixels that have any tap
-  T reach_x, reach_y;          // farthest from (u, v) that a pixel with a tap on it samples
+  T reach_x, reach_y;          // greatest distances from (u, v) at which a pixel with a tap on it samples
   T column_per_x, column_per_y;
   T row_per_x, row_per_y, row_at_origin, row_reach;
 
@@ -52,7 +52,7 @@ struct AffineFootprint {
                      std::fmin(std::fmax(x0, x1), std::fmax(y0, y1)), Index(out_width), first, last);
   }
 
-  // The weight of the tap of an output pixel on (u, v), or 0 if it has none.
+  // Returns the weight of the tap of an output pixel on (u, v), or 0 if it has none.
   template <class Index>
   HOST_DEVICE T weight(Index u, Index v, Index column, Index row) const {
     const T x = to_map.x(T(column), T(row)), y = to_map.y(T(column), T(row));

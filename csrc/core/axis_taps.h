@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/host_device.h"
+#include "core/rounded.h"
 #include "core/sampling.h"
 
 namespace pose2seg {
@@ -68,7 +69,7 @@ struct AxisTaps {
 template <class T>
 HOST_DEVICE T reflected(T x, int64_t side) {
   const T extent = T(side), period = 2 * extent;
-  if (x < -extent || x > period - 1) x -= period * std::floor((x + extent) / period);
+  if (x < -extent || x > period - 1) x -= rounded_product(period, std::floor((x + extent) / period));
   return x;
 }
 

@@ -13,7 +13,7 @@ namespace pose2seg {
 enum Tap { kUpperLeft, kUpperRight, kLowerLeft, kLowerRight, kTaps };
 
 template <class T>
-struct alignas(16) TapWeights {  // for loads of 16 bytes in CUDA
+struct alignas(16) TapWeights {  // so that CUDA loads 16 bytes at once
   T of[kTaps];
 
   // The value of an absent tap must be 0.
@@ -23,7 +23,7 @@ struct alignas(16) TapWeights {  // for loads of 16 bytes in CUDA
     return sum;
   }
 
-  // Rounds each product, so that the sum has the same bits on every device.
+  // Does the same with each product rounded, so that the sum has the same bits on every device.
   HOST_DEVICE T rounded_interpolate(const T (&values)[kTaps]) const {
     T sum = rounded_product(of[0], values[0]);
     for (int tap = 1; tap < kTaps; ++tap) sum += rounded_product(of[tap], values[tap]);
@@ -38,9 +38,9 @@ HOST_DEVICE TapWeights<T> bilinear_weights(T right, T lower) {
   return {{upper * left, upper * right, lower * left, lower * right}};
 }
 
-// The derivative of the interpolated value with respect to the point. On a row or a column of pixels, where
-// the derivative jumps, it is that of the side below or to the right. The value of an absent tap must be 0.
-// V is T or a vector of T.
+// Computes the derivative of the interpolated value with respect to the point. On a row or a column of
+// pixels, where the derivative jumps, it is that of the side below or to the right. The value of an absent
+// tap must be 0. V is T or a vector of T.
 template <class T, class V>
 HOST_DEVICE void bilinear_slope(T right, T lower, const V (&values)[kTaps], V& x, V& y) {
   x = (1 - lower) * (values[kUpperRight] - values[kUpperLeft]) +
@@ -82,7 +82,7 @@ struct BilinearTaps {
     if (has_lower && has_right) visit(x + 1, y + 1, weights.of[kLowerRight]);
   }
 
-  // The weight of the tap at (column, row), or 0 if there is none.
+  // Returns the weight of the tap at (column, row), or 0 if there is none.
   HOST_DEVICE T weight(Index column, Index row) const {
     if (!any()) return 0;
     const T wx = column == x ? 1 - right : column == x + 1 ? right : T(0);

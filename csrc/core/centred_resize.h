@@ -7,7 +7,8 @@
 
 namespace pose2seg {
 
-// The letterbox resize: scales the source to fit into the output and centres it there. In output pixels.
+// The letterbox resize: scales the source to fit into the output and centres it there. Shifts are in output
+// pixels.
 struct CentredResize {
   double scale, shift_x, shift_y;
 

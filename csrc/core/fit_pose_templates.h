@@ -21,7 +21,7 @@ struct FitPoseTemplatesParams {
   FitScore score_kind;
   DType dtype;  // float or double; of every tensor but index
 
-  // Scale of the resize from source to output. A fit must magnify by more than this.
+  // Returns the letterbox resize from source to output. A fit must magnify by more than its scale.
   HOST_DEVICE CentredResize letterbox() const {
     return centred_resize(source_height, source_width, output_height, output_width);
   }

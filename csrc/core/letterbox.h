@@ -6,6 +6,7 @@
 #include "core/affine.h"
 #include "core/bilinear.h"
 #include "core/dtype.h"
+#include "core/rounded.h"
 
 struct CUstream_st;
 
@@ -34,11 +35,12 @@ struct LetterboxParams {
 
 // The taps along one axis, which all pixels of a column or of a row share.
 HOST_DEVICE BilinearTaps<float> column_taps(const LetterboxImage& image, int64_t column) {
-  return bilinear_taps(image.step * float(column) + image.left, 0.0f, int64_t(1), image.width);
+  return bilinear_taps(rounded_product(image.step, float(column)) + image.left, 0.0f, int64_t(1),
+                       image.width);
 }
 
 HOST_DEVICE BilinearTaps<float> row_taps(const LetterboxImage& image, int64_t row) {
-  return bilinear_taps(0.0f, image.step * float(row) + image.top, image.height, int64_t(1));
+  return bilinear_taps(0.0f, rounded_product(image.step, float(row)) + image.top, image.height, int64_t(1));
 }
 
 // Computes all three channels of one output pixel.

@@ -21,7 +21,8 @@ struct MaskBoundaries {
   std::vector<uint32_t>* found;  // (masks,)
 
   // CUDA: the number of boundaries is data-dependent, so the buffer has room for a fixed number per column of
-  // a stripe. The boundaries of a mask are stored in ascending order, from the place of its first stripe on.
+  // a stripe. The boundaries of a mask are stored in ascending order, starting at the place of its first
+  // stripe.
   uint32_t* counts;      // (masks,): the number of boundaries of each mask, including those that did not fit
   uint32_t* boundaries;  // (stripes of all masks, kStripeWidth * per_column)
   int64_t per_column;

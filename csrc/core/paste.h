@@ -13,14 +13,14 @@ namespace pose2seg {
 
 // The parameters of paste_masks, for masks or opacities, and of paste_rle.
 
-// One instance and the destination of its mask. It is known on the host, since it determines the shape of the
-// output.
+// An instance and the destination of its mask, which the host must know because they determine the shape of
+// the output.
 struct PasteTarget {
   int64_t instance;  // row of probabilities and matrices
   int64_t image;
   int64_t height, width;  // of the image
-  void* pixels;           // (height, width) bytes, on the device; null where run lengths come out
-  int64_t first_stripe;   // of its boundaries, among those of all masks; 0 where pixels come out
+  void* pixels;           // (height, width) bytes, on the device; null if the output is run lengths
+  int64_t first_stripe;   // of its boundaries, among those of all masks; 0 if the output is pixels
 };
 
 struct PasteParams {
@@ -31,7 +31,7 @@ struct PasteParams {
   int64_t roi_height, roi_width;
   double threshold;  // of masks
   DType dtype;
-  bool opacities;  // whether opacities come out, which are uint8_t, and not masks, which are bool
+  bool opacities;  // whether the output is opacities (uint8_t) rather than masks (bool)
 };
 
 // Pixels [left, right) x [top, bottom) of an image; the mask is 0 everywhere outside.
@@ -67,8 +67,8 @@ HOST_DEVICE const T* roi_pixels(const PasteParams& params, int64_t instance) {
   return static_cast<const T*>(params.probabilities) + instance * params.roi_height * params.roi_width;
 }
 
-// What a probability becomes: in a mask, whether it is above the threshold; as an opacity, the nearest of 255
-// steps, where everything below 0 and NaN are 0, and everything above 1 is 255.
+// Converts a probability to a pixel. In a mask, this is whether it is above the threshold; as an opacity, it
+// is clamped to [0, 1], with NaN as 0, multiplied by 255 and rounded.
 template <class Pixel, class T>
 HOST_DEVICE Pixel to_pixel(T probability, T threshold) {
   if constexpr (std::is_same_v<Pixel, bool>) {
@@ -79,7 +79,7 @@ HOST_DEVICE Pixel to_pixel(T probability, T threshold) {
   }
 }
 
-// The pixel of a mask or an opacity.
+// Computes a pixel of a mask or of opacities.
 template <class Pixel, class T, class Coordinate, class Index>
 HOST_DEVICE Pixel paste_pixel(const PasteParams& params, const T* roi, const Affine<Coordinate>& image_to_roi,
                               Index column, Index row) {

@@ -6,6 +6,7 @@
 #include "core/affine.h"
 #include "core/convention.h"
 #include "core/host_device.h"
+#include "core/rounded.h"
 
 namespace pose2seg {
 
@@ -14,9 +15,9 @@ template <class T>
 struct Projective {
   T a, b, c, d, e, f, g, h, i;
 
-  HOST_DEVICE T x(T px, T py) const { return a * px + b * py + c; }
-  HOST_DEVICE T y(T px, T py) const { return d * px + e * py + f; }
-  HOST_DEVICE T w(T px, T py) const { return g * px + h * py + i; }
+  HOST_DEVICE T x(T px, T py) const { return rounded_product(a, px) + rounded_product(b, py) + c; }
+  HOST_DEVICE T y(T px, T py) const { return rounded_product(d, px) + rounded_product(e, py) + f; }
+  HOST_DEVICE T w(T px, T py) const { return rounded_product(g, px) + rounded_product(h, py) + i; }
 };
 
 template <class T>

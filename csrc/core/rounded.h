@@ -6,9 +6,9 @@
 
 namespace pose2seg {
 
-// Returns a * b, rounded before anything is added to it. Otherwise a compiler may fuse the multiplication and
-// the addition in one kernel and not in another, and the same pixel would fall on different sides of a
-// threshold. (The CPU code is compiled with -ffp-contract=off.)
+// Returns a * b, rounded before anything is added to it. It is for values that decide something: the taps of
+// a sample, a tie, a bound. Otherwise nvcc may fuse the multiplication and the addition in one kernel and not
+// in another, which would then decide differently. (The CPU code is compiled with -ffp-contract=off.)
 template <class T>
 HOST_DEVICE T rounded_product(T a, T b) {
 #ifdef __CUDA_ARCH__

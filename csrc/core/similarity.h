@@ -9,7 +9,7 @@ namespace pose2seg {
 
 enum class FitScore { kOverlap, kNorm };
 
-// The similarity transform [a b tx; -b a ty], without reflection.
+// A similarity transform [a b tx; -b a ty], without reflection.
 struct Similarity {
   double a, b, tx, ty;
 

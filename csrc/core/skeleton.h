@@ -5,6 +5,7 @@
 
 #include "core/host_device.h"
 #include "core/range.h"
+#include "core/rounded.h"
 
 namespace pose2seg {
 
@@ -33,7 +34,7 @@ struct Box {
 // Returns the coordinate, in keypoint units, of the centre of cell i of a map with this stride.
 template <class T>
 HOST_DEVICE T cell_centre(int cell, T stride) {
-  return T(cell) * stride + (stride / 2 - T(0.5));
+  return rounded_product(T(cell), stride) + (stride / 2 - T(0.5));
 }
 
 HOST_DEVICE Box clamp_to_map(double left, double right, double top, double bottom, int height, int width) {
@@ -57,7 +58,7 @@ template <class T>
 HOST_DEVICE bool draw_joint(T& value, const Joint<T>& joint, T x, T y, T inverse_two_sigma2,
                             bool signed_visibility) {
   const T dx = x - joint.x, dy = y - joint.y;
-  const T exponent = (dx * dx + dy * dy) * inverse_two_sigma2;
+  const T exponent = (rounded_product(dx, dx) + rounded_product(dy, dy)) * inverse_two_sigma2;
   if (!(joint.visible() && exponent < T(kConfidenceCutoff))) return false;
   const T confidence = std::exp(-exponent);
   const bool exceeds = confidence > value;
@@ -78,7 +79,7 @@ struct Limb {
 
   HOST_DEVICE bool covers(int column, int row, T width) const {
     if (!box.contains(column, row)) return false;
-    return std::fabs((T(column) - x) * unit_y - (T(row) - y) * unit_x) < width;
+    return std::fabs(rounded_product(T(column) - x, unit_y) - rounded_product(T(row) - y, unit_x)) < width;
   }
 
   // Bounds of the columns that the limb covers in a row, with a margin for rounding.

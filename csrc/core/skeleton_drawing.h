@@ -43,7 +43,8 @@ HOST_DEVICE Limb<T> drawn_limb(const SkeletonDrawing& d, int64_t map, int64_t pe
                    d.width);
 }
 
-// Bounded, so that a joint at the centre of a cell has confidence 1 there, however small sigma is.
+// Returns 1 / (2 sigma^2), bounded so that a joint at the centre of a cell has confidence 1 there, however
+// small sigma is.
 template <class T>
 HOST_DEVICE T inverse_two_sigma2(const SkeletonDrawing& d) {
   return T(std::fmin(0.5 / d.sigma / d.sigma, 0x1p100));

@@ -51,7 +51,7 @@ class WindowReader {
     }
   }
 
-  // Does the same from any image, one channel after the other.
+  // Does the same from any image, one channel at a time.
   void write_each_channel() const {
     for (int64_t column = 0; column < p_.out_width; ++column)
       for (int64_t c = 0; c < p_.channels; ++c) {
@@ -62,7 +62,7 @@ class WindowReader {
       }
   }
 
-  // Writes `channels` channels of the row, from the channel `first` on, from a slab with them.
+  // Writes `channels` channels of the row, starting at channel `first`, from the slab that holds them.
   void write_from_slab(const ChannelSlab<T>& slab, int64_t first, int64_t channels) const {
     for (int64_t begin = 0; begin < p_.out_width; begin += kLanes)
       for (int64_t c = 0; c < channels; c += kLanes) {
@@ -81,7 +81,7 @@ class WindowReader {
   }
 
  private:
-  // The part of what is absent in the sum.
+  // Returns what the absent taps contribute to the sum: the fill times their weights.
   Compute background(int64_t column) const {
     if (p_.sampling.fill == 0 || sampler_.samples_nothing) return 0;
     Compute absent = 1;
@@ -89,7 +89,7 @@ class WindowReader {
     return absent * Compute(p_.sampling.fill);
   }
 
-  // Adds some pixels to the sums. Each is read from its first channel to its last, as caches prefer.
+  // Adds `kCount` pixels to the sums. Each is read from its first channel to its last, which caches favour.
   template <int kCount>
   void add_pixels(const PixelTap<Compute>* taps) {
     const T* from[kCount];

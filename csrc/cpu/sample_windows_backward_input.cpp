@@ -10,8 +10,8 @@
 #include "cpu/pixel_taps.h"
 #include "cpu/sampled_images.h"
 
-// Adds the gradients of all windows of an image to a slab of its channels in a fixed order, one window after
-// the other, pixel by pixel. Threads divide the images and their channels.
+// Adds the gradients of all windows of an image to a slab of its channels in a fixed order, one window at a
+// time, pixel by pixel. Threads divide the images and their channels.
 
 namespace pose2seg {
 namespace {

@@ -61,8 +61,8 @@ Compute sum_of(const SlabPixel<Compute>& pixel) {
   return sum;
 }
 
-// Adds the part of the gradient of the sampling transform that a row of a window has by taps in a band.
-// `grads` has the output gradient of each column.
+// Adds what the taps of a window's row in a band contribute to the gradient of the sampling transform.
+// `grads` holds the output gradient of each column.
 template <class T>
 void add_row(const SampleSlopes<accumulate_t<T>>& slopes, const SlabPixel<accumulate_t<T>>* grads,
              const Box& band, const ChannelSlab<T>& slab, accumulate_t<T> fill, Projective<double>& sum) {

@@ -2,16 +2,16 @@
 #include "cuda/dispatch.cuh"
 #include "cuda/launch.cuh"
 
-// One thread computes an output pixel in some channels, whose taps it finds once. If channels are adjacent in
-// memory the lanes of a warp are channels of one pixel, otherwise they are consecutive pixels. Must move: the
-// input under the windows, read once, and the output, written once. Does move: the input once for every tap,
-// most of which caches serve.
+// One thread computes an output pixel in several channels and finds its taps once. If channels are adjacent
+// in memory, the lanes of a warp are channels of one pixel; otherwise they are consecutive pixels. Must move:
+// the input under the windows, read once, and the output, written once. Does move: the input once for every
+// tap, mostly from the caches.
 
 namespace pose2seg {
 namespace {
 
 constexpr int kWarps = 8;
-// The channels of a thread. More would spill registers.
+// The number of channels per thread. More would spill registers.
 template <class T>
 constexpr int kChannels = sizeof(T) == 8 ? 4 : 8;
 

@@ -3,8 +3,8 @@
 #include "cuda/launch.cuh"
 
 // One warp computes a tile of the input gradient in 32 channels. It searches the pixels of all windows of the
-// image for those with a tap in the tile, one pixel for each lane; with a padding or a projective map they
-// may be anywhere in a window. Then the lanes are channels, and the pixels that were found are added in
+// image for those with a tap in the tile, one pixel per lane; with padding or a projective map they may be
+// anywhere in a window. Then the lanes are channels, and the pixels that were found are added in
 // order, so that the bits are the same on every run, without atomics. Must move: the output gradient, read
 // once, and the input gradient, written once. Does move: the output gradient once for each tile that a pixel
 // has a tap in, of which there are few.

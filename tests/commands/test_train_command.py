@@ -73,7 +73,8 @@ def test_a_training_is_resumed_on_request(folder: Path, capsys: pytest.CaptureFi
     assert train(folder, "--resume") == 0
     assert train(folder) == 2
     assert (
-        f"{folder}/run: contains a training: resume it, or choose another folder" in capsys.readouterr().err
+        f"{folder}/run: contains a training run: resume it, or choose another folder"
+        in capsys.readouterr().err
     )
     assert train(folder, "--resume") == 0
 
@@ -83,7 +84,7 @@ def test_a_finished_training_can_be_resumed_with_more_epochs(
 ) -> None:
     assert train(folder) == 0
     assert train(folder, "--resume") == 0
-    assert "/run: 1 of 1 epochs are done, 2 steps in all; a higher number of epochs goes on" in (
+    assert "/run: 1 of 1 epochs are done, 2 steps in all; to continue, increase the number of epochs" in (
         capsys.readouterr().err
     )
     assert train(folder, "--resume", "--epochs", "3") == 0

@@ -2,8 +2,10 @@
 sanitizers."""
 
 import importlib.util
+import platform
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +25,16 @@ EMULATION = ROOT / "tests" / "cuda" / "emulation"
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-sanitize=vptr", "-g1"]
 
 
+# nvcc fuses a * b + c into one rounding, so the emulation does as well. At -O1, g++ only fuses with
+# -fexpensive-optimizations. nvcc includes cuda_runtime.h on its own.
+LIKE_NVCC = [
+    "-fexpensive-optimizations",
+    "-ffp-contract=fast",
+    *["-mfma"] * (platform.machine() == "x86_64"),
+    *("-include", "cuda_runtime.h"),
+]
+
+
 def load_emulated(sanitize: bool) -> ModuleType:
     """Returns the CUDA kernels, compiled by the host compiler against the headers of tests/cuda/emulation."""
     kernels = [
@@ -30,7 +42,7 @@ def load_emulated(sanitize: bool) -> ModuleType:
         CSRC / "cpu" / "parallel.cpp",
         CSRC / "cpu" / "instruction_set.cpp",
     ]
-    return _load("emulated", [*kernels, *sorted(EMULATION.glob("*.cpp"))], sanitize)
+    return _load("emulated", [*kernels, *sorted(EMULATION.glob("*.cpp"))], sanitize, LIKE_NVCC)
 
 
 def load_sanitized_cpu() -> ModuleType:
@@ -38,7 +50,7 @@ def load_sanitized_cpu() -> ModuleType:
     return _load("cpu", sorted(CSRC.glob("cpu/*.cpp")), sanitize=True)
 
 
-def _load(kind: str, kernels: list[Path], sanitize: bool) -> ModuleType:
+def _load(kind: str, kernels: list[Path], sanitize: bool, flags: Sequence[str] = ()) -> ModuleType:
     """Builds an extension with these kernels (half a minute; later only what changed) and imports it."""
     name = f"pose2seg_ops_{kind}"  # also the namespace of its operators under torch.ops
     folder = ROOT / "build" / f"{kind}{'-sanitized' * sanitize}-{sysconfig.get_config_var('SOABI')}"
@@ -46,7 +58,7 @@ def _load(kind: str, kernels: list[Path], sanitize: bool) -> ModuleType:
         name,
         sources=[*sorted(CSRC.glob("ops/*.cpp")), *kernels],
         include=[EMULATION / "include", Path(sysconfig.get_path("include"))],
-        flags=["-O1", "-g0", "-Wno-unknown-pragmas", *SANITIZERS * sanitize],
+        flags=["-O1", "-g0", "-Wno-unknown-pragmas", *flags, *SANITIZERS * sanitize],
         link_flags=SANITIZERS[:1] * sanitize,
     )
     library = folder / f"{name}.so"

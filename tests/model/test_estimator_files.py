@@ -11,7 +11,7 @@ import pytest
 import torch
 from pose2seg import InputError
 from pose2seg.data.poses.estimators import open_estimator
-from pose2seg.data.poses.estimators.download import tell_download
+from pose2seg.data.poses.estimators.download import announce_download
 from pose2seg.data.poses.estimators.letterbox import letterbox
 from pose2seg.data.poses.estimators.onnx_models import providers_for
 from pose2seg.data.poses.estimators.suppression import suppress
@@ -178,8 +178,8 @@ def test_a_download_is_reported_with_its_size(tmp_path: Path, capsys: pytest.Cap
     with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.handle_request).start()
         url = f"http://127.0.0.1:{server.server_port}/weights.pth"
-        tell_download(url, tmp_path / "weights.pth")
+        announce_download(url, tmp_path / "weights.pth")
     assert capsys.readouterr().err == f"pose2seg: downloading {url} (90.5 MB) into {tmp_path}\n"
     (tmp_path / "weights.pth").touch()
-    tell_download(url, tmp_path / "weights.pth")
+    announce_download(url, tmp_path / "weights.pth")
     assert capsys.readouterr().err == ""

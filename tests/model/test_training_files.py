@@ -277,7 +277,7 @@ def test_a_missing_tensorboard_is_reported_at_once(
 def test_a_training_is_not_replaced(images: list[PersonImage], tmp_path: Path) -> None:
     train_tiny(images, tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    with pytest.raises(InputError, match="run: contains a training: resume it, or choose another folder"):
+    with pytest.raises(InputError, match="run: contains a training run: resume it, or choose another folder"):
         train_tiny(images, tmp_path / "run")
     assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
@@ -290,7 +290,7 @@ def test_a_training_without_its_state_is_not_replaced(
     (tmp_path / "run").mkdir()
     shutil.copy(tmp_path / "whole" / name, tmp_path / "run")
     before = (tmp_path / "run" / name).read_bytes()
-    with pytest.raises(InputError, match="run: contains a training: resume it, or choose another folder"):
+    with pytest.raises(InputError, match="run: contains a training run: resume it, or choose another folder"):
         train_tiny(images, tmp_path / "run")
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == {name: before}
 
@@ -341,7 +341,7 @@ def test_two_trainings_at_once_do_not_share_a_folder(
 
     monkeypatch.setattr(Trainer, "step", try_another_one)
     train_tiny(images, tmp_path / "run")
-    assert refused == [f"{tmp_path}/run: another training is writing there"] * 2
+    assert refused == [f"{tmp_path}/run: another training run is writing there"] * 2
     assert [int(row["step"]) for row in rows(tmp_path / "run/losses.csv")] == [1, 2, 3, 4, 5, 6]
 
 
@@ -509,7 +509,7 @@ def test_a_file_that_is_not_a_state_is_rejected(
         torch.save({"weights": torch.zeros(3)}, path)
     else:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=r"state.pt: not the state of a training"):
+    with pytest.raises(InputError, match=r"state.pt: not the state of a training run"):
         train_tiny(images, tmp_path, resume=True)
 
 

@@ -148,7 +148,7 @@ def test_the_archive_has_what_was_recorded_up_to_the_last_step(run: Run, tmp_pat
 def test_no_step_starts_after_the_end(run: Run) -> None:
     run.end = time.monotonic() - 1
     assert attempt(lambda run: pytest.fail("it was started"), run)
-    assert results(run)[0]["reason"] == "the time of the command is over"
+    assert results(run)[0]["reason"] == "the time limit of the command has passed"
 
 
 def test_a_program_ends_with_the_time_and_keeps_its_output(run: Run) -> None:

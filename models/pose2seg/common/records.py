@@ -50,7 +50,7 @@ class Record:
         """Returns a member with x, y and a third number for each of `count` joints, (count, 3).
 
         The numbers may also be grouped in lists of 3. A joint whose position is NaN or null, as some tools
-        write missing joints, becomes three zeros. Raises InputError for a member of another form.
+        write missing joints, becomes three zeros. Raises InputError for any other value.
         """
         joints = self._list_of(name, count, 3 * count)
         numbers = joints

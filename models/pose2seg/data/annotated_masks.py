@@ -12,7 +12,7 @@ from pose2seg.common.records import finite_number
 from pose2seg.common.text import shown
 from pose2seg_ops import RLE
 
-# The limits of OpenCV. pycocotools also counts pixels in 32 bits.
+# OpenCV's limits on images. pycocotools also counts pixels in 32 bits.
 _LARGEST_SIDE = 2**20
 MOST_PIXELS = 2**30
 
@@ -31,7 +31,7 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> RLE:
 
     Polygons of fewer than three points cover nothing, and are ignored if there are others (`count_specks`).
 
-    Raises InputError for a value of another form, if all polygons have fewer than three points, if a polygon
+    Raises InputError for any other value, if all polygons have fewer than three points, if a polygon
     is far outside of the image, if the run lengths are for another size, and if the mask has no pixel.
     """
     if isinstance(segmentation, list):
@@ -46,7 +46,7 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> RLE:
 
 
 def count_specks(segmentation: Any) -> int:
-    """Returns how many polygons have fewer than three points, if there are others. Some tools leave them."""
+    """Returns how many polygons have fewer than three points, if there are others. Some tools write such."""
     if not isinstance(segmentation, list):
         return 0
     specks = sum(map(_is_speck, segmentation))

@@ -1,4 +1,4 @@
-"""Matching of joints and masks that are in separate annotations, as some tools write them."""
+"""Matches joints and masks that some tools write as separate annotations."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ class AnnotatedMask(NamedTuple):
 def join_parts(
     people: Iterable[AnnotatedPerson], masks: Iterable[AnnotatedMask]
 ) -> list[tuple[AnnotatedPerson, AnnotatedMask]]:
-    """Returns the people whose masks are certain, with these masks.
+    """Returns the people whose masks can be told with certainty, each with this mask.
 
     A mask can belong to a person if it contains at least half of the labelled joints. It is certain if no
     other mask can belong to this person, and if the mask cannot belong to anybody else.
@@ -46,7 +46,7 @@ def join_parts(
 
 
 def _held(people: Sequence[AnnotatedPerson], masks: Sequence[AnnotatedMask]) -> npt.NDArray[np.float64]:
-    """Returns which share of the labelled joints of each of n people is in each of m masks, (n, m)."""
+    """Returns the share of the labelled joints of each of n people that is in each of m masks, (n, m)."""
     held = np.zeros((len(people), len(masks)))
     for j, mask in enumerate(DecodedMasks([mask.segmentation for mask in masks])):
         last = np.array(mask.shape[::-1]) - 1

@@ -94,14 +94,14 @@ def read_dataset(annotations: Path | str, images: Path | str) -> list[PersonImag
     annotations: a file in COCO's format, such as person_keypoints_*.json of COCO 2017 or
         ochuman_coco_format_*.json of OCHuman. Variants that tools write are read too: see
         `read_annotated_people` for other joints, categories and crowds. If all joints and masks are in
-        separate annotations, those are joined that certainly belong together (`join_parts`).
-    images: the folder that "file_name" is relative to. If none of the files exists there, but files with
-        their names and without their subfolders do, these are used.
+        separate annotations, the pairs that certainly belong together are joined (`join_parts`).
+    images: the folder that "file_name" is relative to. If none of the files exists there, files of
+        the same names directly in the folder are used.
 
     Records that cannot be used, such as an image with all joints outside of it, are left out with a
     DatasetWarning for each kind of fault. An image is opened only by `PersonImage.read`.
 
-    Raises InputError, which names the record, if the file has another form, if the size of an image with
+    Raises InputError, which names the record, if the file is malformed, if the size of an image with
     people is impossible or its "file_name" leaves the folder, and if no image remains. Raises OSError if a
     file or folder cannot be read.
     """
@@ -131,7 +131,7 @@ def _read_dataset(file: Record, images: Path, remarks: Remarks) -> list[PersonIm
 
 
 def _read_image(record: Record, folder: Path) -> PersonImage | InputError:
-    """Returns an image without people, or the fault of its record, which is raised only if it has people."""
+    """Returns an image without people, or the error in its record, which matters only if it has people."""
     try:
         name = record.get("file_name", str)
         if not _is_inside(name):
@@ -192,7 +192,7 @@ def _with_files(
 def _without_folders(
     dataset: Sequence[PersonImage], records: Mapping[str, Record], folder: Path, remarks: Remarks
 ) -> list[PersonImage]:
-    """Returns the images with paths without subfolders, if these exist and are unique."""
+    """Returns the images without the subfolders in their paths, if such files exist and are unique."""
     named = [_name_alone(record) for record in records.values()]
     once = {name for name, count in Counter(named).items() if count == 1}
     moved = []
@@ -246,7 +246,7 @@ def _has_mask(annotation: Record) -> bool:
 def _read_masks(
     file: Record, wanted: Set[str], images: Mapping[str, PersonImage | InputError], remarks: Remarks
 ) -> list[AnnotatedMask]:
-    """Returns the masks on the wanted images: those of people or, if no category is a person, all masks."""
+    """Returns the masks on the wanted images: those of people or, if no category is a person, all of them."""
     annotations = [
         annotation
         for annotation in file.list_of_records("annotations")
@@ -309,7 +309,7 @@ def _box(mask: AnnotatedMask, remarks: Remarks) -> tuple[float, float, float, fl
 
 
 def _what_was_found(file: Record, people: Sequence[AnnotatedPerson]) -> str:
-    """Returns what was found in a file in which nobody has both joints and a mask, for the message."""
+    """Describes the contents of a file in which nobody has both joints and a mask, for the message."""
     masks = sum(map(_has_mask, file.list_of_records("annotations")))
     joints = f'{counted(len(people), "annotation", "annotations")} with a labelled joint in "keypoints"'
     found = f'found {joints}, and {counted(masks, "mask", "masks")} in "segmentation"'

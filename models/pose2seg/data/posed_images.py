@@ -23,11 +23,11 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".ti
 
 
 class PosedImage(NamedTuple):
-    """An image file or a frame of a video, and the source of its poses; neither is in memory.
+    """An image file or a frame of a video, and the source of its poses; neither has been read.
 
     version: the version of the file when it was found; None if it was not readable.
-    video: the video that the image is a frame of, or None. The frame's number is its id, and its path only a
-        name.
+    video: the video that the image is a frame of, or None. The id is the frame's number, and the path only
+        a name.
     """
 
     path: Path
@@ -52,17 +52,17 @@ def find_images(inputs: Sequence[Path], poses: PoseSource) -> tuple[list[PosedIm
     """Returns the images with poses that `inputs` name, and a list of the images without poses.
 
     A folder stands for the images directly in it, in the order of their names: files with the suffix of an
-    image, and files that `poses` list with any other suffix. An image that is given by itself must be in
-    `poses`. If a file of poses lists none of the images under their folders, they are looked up by their file
+    image, and files with any other suffix that `poses` list. An image that is itself an input must be in
+    `poses`. If a file of poses lists none of the images in their folders, they are looked up by their file
     names alone, with a DatasetWarning. An image is returned once, even if several paths lead to it.
 
-    Raises InputError if an input does not exist, if an image that was given by itself has no poses, if two
+    Raises InputError if an input does not exist, if an image that is itself an input has no poses, if two
     files have the same entry in `poses`, or if no image has poses.
     """
     found, unknown = _look_up(inputs, poses)
     if not found and unknown and isinstance(poses, PoseFile):
         found, unknown = _look_up(inputs, poses.without_folders())
-        tell_other_folders([each.path for each in found])
+        warn_of_other_folders([each.path for each in found])
     for path in inputs:
         if real_path(path) in unknown:
             raise InputError(f"{path}: the poses do not list this image{names_instead(poses)}")
@@ -96,7 +96,7 @@ def names_instead(poses: PoseSource) -> str:
     return f"; they list {poses.example()}" if isinstance(poses, (PoseFile, PoseFolder)) else ""
 
 
-def tell_other_folders(images: Sequence[Path]) -> None:
+def warn_of_other_folders(images: Sequence[Path]) -> None:
     """Warns that images were found by their file names alone, see `PoseFile.without_folders`."""
     if images:
         how = "by the file name alone, because the poses list it in another folder"
@@ -162,7 +162,7 @@ def find_content(path: Path, pixels: npt.NDArray[np.uint8], source: PoseSource) 
 
 
 def try_to_read(image: PosedImage) -> Content | str:
-    """Reads an image and its poses, or returns in one line why it is left out.
+    """Returns an image and its poses, or a line that says why the image is left out.
 
     Raises GoneError like `problem_with`.
     """

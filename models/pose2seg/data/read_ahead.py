@@ -36,13 +36,13 @@ def read_ahead(
 
 
 _LONGEST_DECODING = 10.0  # seconds for the largest image
-_THREADS = min(32, (os.cpu_count() or 1) + 4)  # at most; more than CPUs, because some wait for the disk
+_THREADS = min(32, (os.cpu_count() or 1) + 4)  # at most; more than CPUs, as some wait for the disk
 
 
 class _Readers(Generic[Item, Read]):
     """Threads that read items.
 
-    A blocked thread, such as on a dead network, does not keep the process alive.
+    A thread that is blocked, for example by a dead network, does not keep the process alive.
     """
 
     def __init__(self, read: Callable[[Item], Read], count: int) -> None:
@@ -59,7 +59,7 @@ class _Readers(Generic[Item, Read]):
         return future
 
     def close(self) -> None:
-        """Drops items that were not started, and waits for others; otherwise Python may abort at exit."""
+        """Drops the items not yet begun, and waits for the rest; otherwise Python may abort at exit."""
         self._closed = True
         for _ in self._threads:
             self._asked.put(None)

@@ -20,7 +20,7 @@ from pose2seg.common.remarks import DatasetWarning
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
 
-_LONGEST_FRAME = 2.0  # the longest time, in seconds, that the last frame of a complete video is shown
+_LONGEST_FRAME = 2.0  # seconds for which the last frame of a complete video is shown, at most
 _KEPT = 16  # decoded frames in memory, more than there are threads that read ahead
 
 
@@ -30,8 +30,8 @@ class VideoFile:
     PyAV decodes them, because it gives the time of every frame, and can write videos with uneven frame times.
     Frames are rotated as the metadata of the video says.
 
-    Raises InputError if PyAV is not installed or the file is not a video. Of a truncated video, the frames
-    that remain are used, with a DatasetWarning.
+    Raises InputError if PyAV is not installed or the file is not a video. If the video is truncated, the
+    frames that remain are used, with a DatasetWarning.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,8 +80,8 @@ class VideoFile:
     def read(self, number: int) -> npt.NDArray[np.uint8]:
         """Returns a frame, (H, W, 3) uint8 BGR.
 
-        It is fast if frames are read roughly in order; several threads may read them. Raises InputError if
-        the frame cannot be decoded.
+        Reading is fast if frames are requested roughly in order, and several threads may do so. Raises
+        InputError if the frame cannot be decoded.
         """
         with self._lock:
             frame = self._find(number)
@@ -92,7 +92,7 @@ class VideoFile:
 
     def _find(self, number: int) -> Any:
         if number < self._position and number not in self._decoded:
-            self._decoder = None  # the decoder is past it
+            self._decoder = None  # the decoder is past this frame
         if self._decoder is None:
             self._decoder, self._position = self._decode(), 0
             self._decoded.clear()
@@ -167,7 +167,7 @@ class VideoWriter:
 
 
 def _declared_seconds(container: Any, stream: Any) -> float | None:
-    """Returns the duration in the metadata of a video, or None if it may be that of the sound."""
+    """Returns the duration in the metadata of a video, or None if it may be the duration of the sound."""
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
     if len(container.streams) == 1 and container.duration is not None:
@@ -176,7 +176,7 @@ def _declared_seconds(container: Any, stream: Any) -> float | None:
 
 
 def is_video(path: Path) -> bool:
-    """Returns whether a path is that of a file with the suffix of a video."""
+    """Returns whether a path leads to a file with the suffix of a video."""
     return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
 
 

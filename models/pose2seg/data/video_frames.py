@@ -16,7 +16,7 @@ from pose2seg.data.video import VideoFile
 
 @dataclass(frozen=True)
 class FramePoses:
-    """The poses of the frames of a video, which are looked up by the names that tools give to frames.
+    """The poses in the frames of a video, which are looked up by the names that tools give to frames.
 
     A frame without poses has no people.
     """
@@ -51,7 +51,7 @@ class FramePoses:
         return ImagePoses(number)
 
     def _names(self, number: int) -> Iterator[Path]:
-        """Yields the names of a frame: in AlphaPose, of image files, in CVAT, OpenPose and Ultralytics."""
+        """Yields a frame's names: those of AlphaPose, of image files, of CVAT, OpenPose and Ultralytics."""
         stem = self.video.stem
         for name in (
             f"{number}.jpg",

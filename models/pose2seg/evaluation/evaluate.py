@@ -15,7 +15,7 @@ from pose2seg.common.gone import problem_with
 from pose2seg.common.remarks import DatasetWarning, Remarks
 from pose2seg.common.text import shown
 from pose2seg.data.dataset import PersonImage
-from pose2seg.data.posed_images import Content, names_instead, tell_other_folders
+from pose2seg.data.posed_images import Content, names_instead, warn_of_other_folders
 from pose2seg.data.poses import ImagePoses, Person, PoseFile, PoseFolder, unit_problem
 from pose2seg.evaluation.average_precision import AveragePrecision, ScoredMask, average_precision
 from pose2seg.network.model import Pose2Seg
@@ -151,7 +151,7 @@ def match_poses(source: PoseFile | PoseFolder, images: Sequence[PersonImage]) ->
     if all(poses is None for _, poses in matches) and isinstance(source, PoseFile):
         alone = source.without_folders()
         matches = [(image, alone.find(image.path, image.size)) for image in images]
-        tell_other_folders([image.path for image, poses in matches if poses is not None])
+        warn_of_other_folders([image.path for image, poses in matches if poses is not None])
     found = [(image, poses) for image, poses in matches if poses is not None]
     if not found:
         path, instead = images[0].path, names_instead(source)

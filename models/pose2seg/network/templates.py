@@ -33,7 +33,7 @@ def load_templates(path: Path | str = DEFAULT_TEMPLATES) -> Tensor:
     right joints swapped, for people seen from behind.
 
     Returns (2 k, 17, 3) float32: the k templates of the file, followed by the k swapped ones.
-    Raises InputError for a file of another form, and OSError if it cannot be read.
+    Raises InputError for a malformed file, and OSError if it cannot be read.
     """
     path = Path(path)
     content = read_json(path)

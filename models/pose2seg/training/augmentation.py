@@ -75,7 +75,7 @@ class Crop:
         linear *= min(1, crop_size / (np.abs(linear) @ extent).max())
         centre, half = linear @ (left_top + extent / 2), np.abs(linear) @ extent / 2
         corners = linear @ np.array([[0, size[1], 0, size[1]], [0, 0, size[0], size[0]]])
-        # The limits within which the square contains the person, and within which it stays in the image.
+        # Between `low` and `high` the square contains the person; between the edges it stays in the image.
         low = half - centre
         high = np.maximum(low, crop_size - half - centre)
         edges = np.sort([-corners.min(1), crop_size - corners.max(1)], axis=0)
@@ -87,11 +87,11 @@ class Augmentation:
     """The random augmentation of images and people. The default is that of the original Pose2Seg.
 
     align: the transform of each person within the crop, after the fit of a template.
-    input: the transform of the image within the network input, after the letterbox; or image crops instead.
+    input: the transform of the image within the network input, after the letterbox; or a `Crop` of the image.
     flip: the probability of mirroring, with left and right joints swapped.
     paste: the largest number of people from other images that are pasted into each image.
-    detected: the probability that a person's pose is changed to resemble that of a detector (`as_detected`).
-    brightness, contrast, saturation: values x for random factors from 1 - x to 1 + x.
+    detected: the probability that a person's pose is changed to look like a detector's (`as_detected`).
+    brightness, contrast, saturation: x, for a random factor from 1 - x to 1 + x.
     """
 
     align: Similarity = OriginalSimilarity(angle=30, scale=(0.8, 1.2), shift=0.1)
@@ -108,9 +108,9 @@ class Augmentation:
     ) -> Matrix:
         """Returns a random matrix (2, 3) from an image of size (height, width) to the square network input.
 
-        Its determinant is negative if it mirrors.
+        The determinant is negative if the matrix mirrors.
 
-        box: x, y, width and height of the person that an image crop shows.
+        box: x, y, width and height of the person that an image crop must contain.
         """
         if isinstance(self.input, Crop):
             matrix = self.input.draw(rng, size, box, input_size)
@@ -163,7 +163,7 @@ def is_inside(box: Box, matrix: Matrix, size: int) -> bool:
     return bool(moved.min() >= -_TOLERANCE and moved.max() <= size + _TOLERANCE)
 
 
-_TOLERANCE = 1.001  # pixels; boxes end between pixels, so a mirrored box may be off by one
+_TOLERANCE = 1.001  # pixels; the edges of boxes lie between pixels, so a mirrored box may be off by one
 
 
 def transform_poses(keypoints: npt.NDArray[np.float32], matrix: Matrix) -> npt.NDArray[np.float32]:

@@ -38,8 +38,8 @@ def read_annotated_people(paths: Sequence[Path]) -> tuple[npt.NDArray[np.float32
     DatasetWarning.
 
     Returns poses (n, 17, 3), x, y in pixels and COCO visibility, and boxes (n, 4), x, y, width and height in
-    pixels. Raises InputError, which names the record, if a file has another form or none of its records can
-    be used, and OSError if it cannot be read.
+    pixels. Raises InputError, which names the record, if a file is malformed or none of its records
+    can be used, and OSError if it cannot be read.
     """
     poses: list[npt.NDArray[np.float32]] = []
     boxes: list[tuple[float, float, float, float]] = []
@@ -75,7 +75,7 @@ def cluster_poses(
     seed: the seed of the starts; the same seed gives the same clusters.
 
     Raises InputError if fewer than `count` poses have `minimum_joints`, if fewer than `count` poses are
-    different, or if scikit-learn cannot be imported.
+    distinct, or if scikit-learn cannot be imported.
     """
     try:
         from sklearn.cluster import KMeans
@@ -93,7 +93,7 @@ def cluster_poses(
         )
     poses = _in_unit_square(keypoints[enough], boxes[enough])
     poses = np.concatenate([poses, _mirrored(poses)])
-    # Run to convergence, because the result of stopping at the default tolerance depends on the seed.
+    # Run to convergence: with the default tolerance, the result would depend on the seed.
     k_means = KMeans(count, n_init=10, tol=0, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)

@@ -1,13 +1,13 @@
-"""Poses changed to resemble those of detectors, with errors, missing and false joints, and without flags."""
+"""Changes poses to look like those of detectors: with errors, missing and false joints, and without flags."""
 
 import math
 
 import numpy as np
 import numpy.typing as npt
 
-_LARGEST_ERROR = 0.06  # standard deviation of a joint's position, relative to the root of the mask's area
+_LARGEST_ERROR = 0.06  # standard deviation of a joint's position, divided by the root of the mask's area
 _MOST_MISSING = 0.35  # the largest share of missing joints
-_MADE_UP = 0.2  # the share of people with a joint at a random position
+_MADE_UP = 0.2  # the share of people who get a joint at a random position
 # The share of people who keep COCO's flags. For half of the other people, occluded joints become visible; for
 # the other half, they are missing.
 _FLAGS_KEPT = 0.3
@@ -17,7 +17,7 @@ Masks = npt.NDArray[np.uint8]
 
 
 def as_detected(poses: Poses, masks: Masks, share: float, rng: np.random.Generator) -> Poses:
-    """Returns poses (n, 17, 3) of which some are changed to resemble those of a detector.
+    """Returns poses (n, 17, 3), some of which are changed to look like those of a detector.
 
     masks: (n, H, W) the masks of the people.
     share: the probability that a person's pose is changed. A pose keeps at least one joint.

@@ -14,9 +14,9 @@ from tqdm import tqdm
 def uninterrupted(what: str) -> Iterator[None]:
     """Delays Ctrl-C until the end of the block, where KeyboardInterrupt is raised.
 
-    Does nothing outside of the main thread, or if Ctrl-C is not handled by Python's default handler.
+    Does nothing outside the main thread, or if Ctrl-C is not handled by Python's default handler.
 
-    what: the unit of work, for the line that is printed if Ctrl-C is pressed.
+    what: the name of the unit of work, which is printed if Ctrl-C is pressed.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:

@@ -1,7 +1,7 @@
 """Batches from a dataset. Workers decode images and change colours; the training process does the rest.
 
-All random numbers depend only on the seed, the epoch and the index of the image, so that a training sees the
-same data if it is stopped and resumed, and for any number of processes.
+All random numbers depend only on the seed, the epoch and the index of the image, so that a run sees the
+same data if it is stopped and resumed, and with any number of processes.
 """
 
 import sys
@@ -29,7 +29,7 @@ from pose2seg.training.recipe import AUGMENTATION, ORDER, PEOPLE, Recipe
 
 
 class Draw(NamedTuple):
-    """An image of the dataset, and the people in it that were drawn for this epoch."""
+    """An image of the dataset, and the people in it who were drawn for this epoch."""
 
     epoch: int
     image: int
@@ -56,7 +56,7 @@ class Batch(NamedTuple):
     keypoints: (N, 17, 3) float32, x, y in pixels of the network input, COCO visibility.
     augmentation: (N, 2, 3) float32, the random transform of each person within the crop.
     batch_index: (N,) int64, the image that each person is in.
-    problems: messages about images that could not be read, and were replaced by others.
+    problems: messages about images that could not be read and were replaced by others.
     """
 
     images: list[Tensor]
@@ -92,10 +92,10 @@ class Batch(NamedTuple):
 
 
 class BatchSampler(Sampler[list[Draw]]):
-    """Yields this process's images of each step. Images are shuffled in every epoch.
+    """Yields the images that this process uses in each step. They are shuffled in every epoch.
 
-    The last batch of an epoch is filled up with images from its beginning. To start at any step, set `epoch`
-    and `first_step` before iterating.
+    The last batch of an epoch is filled with images from the beginning of the epoch. To start at any step,
+    set `epoch` and `first_step` before iterating.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class BatchSampler(Sampler[list[Draw]]):
             yield draws[self._rank :: self._processes]
 
     def _draw_people(self, images: list[int]) -> list[Draw]:
-        """Draws one person of each image, and others until the recipe's number of people is reached."""
+        """Draws one person of each image, and then others, up to the recipe's number of people."""
         keys = [
             self._recipe.random(PEOPLE, self.epoch, index).random(self._counts[index]) for index in images
         ]
@@ -137,7 +137,7 @@ class BatchSampler(Sampler[list[Draw]]):
 
 
 class TrainingSamples(Dataset[Sample]):
-    """The samples of draws. If an image cannot be read, the next image is used instead.
+    """The sample of each draw. If an image cannot be read, the next image is used instead.
 
     Raises GoneError if an image is gone that `read_dataset` found.
     """
@@ -162,7 +162,7 @@ class TrainingSamples(Dataset[Sample]):
         raise InputError(f"no image of the dataset can be read, such as {self._images[draw.image].path}")
 
     def __getitems__(self, draws: list[Draw]) -> list[Sample] | InputError:
-        """Returns the samples of a batch, or an InputError, which torch would raise with a traceback."""
+        """Returns the samples of a batch, or an InputError, because torch adds a traceback to raised ones."""
         try:
             return [self[draw] for draw in draws]
         except InputError as error:
@@ -268,8 +268,8 @@ _WORKER_DIED = (
 
 
 @contextmanager
-def telling_of_dead_workers() -> Iterator[None]:
-    """Raises InputError if a worker dies during the block, which torch reports at an arbitrary place."""
+def reporting_dead_workers() -> Iterator[None]:
+    """Raises InputError if a worker dies during the block; torch may raise its own error anywhere in it."""
     try:
         yield
     except RuntimeError as error:
@@ -300,6 +300,6 @@ def _prepare_worker(_: int) -> None:
 
 
 def _ignore_lost_connections(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Omits the traceback of the thread that sends batches, if the training has already ended."""
+    """Omits the traceback of the thread that sends batches if the training process has already ended."""
     if not issubclass(kind, (OSError, EOFError)):
         sys.__excepthook__(kind, error, trace)

@@ -1,4 +1,4 @@
-"""The curves of a training, in CSV files and for TensorBoard."""
+"""Writes the losses and scores of a training run to CSV files and to TensorBoard."""
 
 import re
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from pose2seg.common.files import append_line, atomic_writer
 
 
 class Log:
-    """Writes losses.csv and metrics.csv in a folder and, if requested, the same curves in tensorboard/.
+    """Writes losses.csv and metrics.csv to a folder and, if requested, the same curves to tensorboard/.
 
     resume_from: the last step whose rows are kept if the files exist; None to start new files.
-    tensorboard: whether to write the curves for TensorBoard.
+    tensorboard: whether to write the curves to tensorboard/.
 
     Raises InputError if TensorBoard is requested and cannot be imported.
     """

@@ -15,10 +15,10 @@ from pose2seg.training.augmentation import Box, Matrix, Similarity, transform_po
 
 Image = npt.NDArray[np.uint8]
 
-_SMALLEST = 50  # the minimum of the longer side of a pasted person, in pixels of the network input
-_LARGEST = 0.9  # the maximum of the longer side, relative to the network input
-_ENLARGED = 2.0  # the largest factor; the network would learn the look of interpolation beyond it
-_VISIBLE = 100  # the fewest pixels of a pasted person
+_SMALLEST = 50  # the smallest longer side of a pasted person, in pixels of the network input
+_LARGEST = 0.9  # the largest longer side, relative to the network input
+_ENLARGED = 2.0  # the largest magnification; beyond it, the network would learn to recognise interpolation
+_VISIBLE = 100  # the smallest number of visible pixels of a pasted person
 _STILL_THERE = 0.3  # the smallest share of a mask that must remain for a person to be kept
 _OCCLUDED = 0.6  # the share of covered joints that become occluded; the others lose their label
 
@@ -65,7 +65,7 @@ def paste(
     matrix: Matrix,
     rng: np.random.Generator,
 ) -> Scene:
-    """Returns the scene with another person in the foreground, who is added as the last of its people.
+    """Returns the scene with another person in the foreground, who is appended to its people.
 
     Joints that are covered become occluded or lose their label. A person who is almost completely covered, or
     has no joint left, is removed from the scene. The new person is not pasted if too few pixels, or no joint,

@@ -1,4 +1,4 @@
-"""The file with the state of a training, from which it can resume."""
+"""The file with the state of a training run, from which the run can resume."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from pose2seg.common.text import shown
 from pose2seg.data.dataset import PersonImage
 from pose2seg.training.recipe import Recipe
 
-#: The names of the numbers of `describe_data`, for messages.
+#: What messages call the numbers in `describe_data`.
 _COUNTS = {"image_count": "the number of images", "person_count": "the number of people"}
 _CHECKSUMS = {
     "images_checksum": "the images",
@@ -29,7 +29,7 @@ _CHECKSUMS = {
 def describe_data(
     images: Sequence[PersonImage], validation: Sequence[PersonImage], templates: Tensor
 ) -> dict[str, int]:
-    """Returns counts and checksums that identify the data of a training."""
+    """Returns counts and checksums that identify the data of a training run."""
     return {
         "image_count": len(images),
         "person_count": sum(len(image.people) for image in images),
@@ -40,9 +40,9 @@ def describe_data(
 
 
 def _checksum(images: Sequence[PersonImage]) -> int:
-    """Returns a CRC-32 of the people of images, and of the names and sizes of their files.
+    """Returns a CRC-32 of the people in the images, and of the names and sizes of the image files.
 
-    The content of the files is not included, because reading it takes too long, and neither is their folder.
+    The folder of the files is not included, nor is their content, which would take too long to read.
     """
     crc = 0
     for image in images:
@@ -56,7 +56,7 @@ def _checksum(images: Sequence[PersonImage]) -> int:
 
 
 def save_state(path: Path, state: dict[str, Any], recipe: Recipe, data: dict[str, int]) -> None:
-    """Writes a state, which replaces the last one atomically.
+    """Writes a state, which atomically replaces the previous one.
 
     data: the result of `describe_data`.
     """
@@ -70,8 +70,8 @@ def save_state(path: Path, state: dict[str, Any], recipe: Recipe, data: dict[str
 def load_state(path: Path, recipe: Recipe, data: dict[str, int]) -> dict[str, Any]:
     """Returns the state in a file, on the CPU.
 
-    Raises InputError if the file is not from `save_state`, or if its recipe or data are different; the number
-    of epochs may differ.
+    Raises InputError if the file was not written by `save_state`, or if it was written with other data or a
+    recipe that differs in more than the number of epochs.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -80,7 +80,7 @@ def load_state(path: Path, recipe: Recipe, data: dict[str, int]) -> dict[str, An
     except OSError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
-        raise InputError(f"{path}: not the state of a training") from error
+        raise InputError(f"{path}: not the state of a training run") from error
     expected = json.loads(json.dumps(asdict(recipe))) | data
     del expected["epochs"]
     for name, value in expected.items():

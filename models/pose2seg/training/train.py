@@ -25,7 +25,7 @@ from pose2seg.evaluation.evaluate import evaluate
 from pose2seg.network.checkpoint import save_checkpoint
 from pose2seg.network.model import Pose2Seg
 from pose2seg.training.interruption import uninterrupted
-from pose2seg.training.loader import Batch, BatchSampler, make_loader, telling_of_dead_workers
+from pose2seg.training.loader import Batch, BatchSampler, make_loader, reporting_dead_workers
 from pose2seg.training.log import Log, last_step
 from pose2seg.training.recipe import Recipe
 from pose2seg.training.state import describe_data, load_state, save_state
@@ -41,7 +41,7 @@ def make_model(recipe: Recipe, templates: Tensor) -> Pose2Seg:
 
 
 def training_files(output: Path) -> list[tuple[Path, str]]:
-    """Returns the files that `train` may write, with their contents for messages."""
+    """Returns the files that `train` may write, with a description of each for messages."""
     return [
         (output / "last.safetensors", "the model"),
         (output / "best.safetensors", "the best model"),
@@ -72,19 +72,18 @@ def train(
     - losses.csv: the loss and the learning rate of each step.
     - metrics.csv: the scores after each epoch.
     - recipe.json: the recipe.
-    - state.pt: the state of the training, after each epoch and every `save_every` steps.
+    - state.pt: the state of the run, after each epoch and every `save_every` steps.
     - tensorboard/: the same curves, if `tensorboard` is set.
 
-    A training that was stopped, in whatever way, continues from its last state with `resume`. On a
-    deterministic device, such as a CPU, the result is bitwise the same as without the stop. Ctrl-C raises
-    KeyboardInterrupt after the current step, when the state is saved. All files except the curves are
-    replaced atomically.
+    With `resume`, a run that was stopped in any way continues from its last state. On a deterministic device,
+    such as a CPU, the result is bitwise the same as without the interruption. Ctrl-C raises KeyboardInterrupt
+    after the current step, once the state is saved. All files except the curves are replaced atomically.
 
-    With `resume`, the number of epochs may be another one, so that a finished training can be continued; the
-    learning rate then follows the schedule of the new number.
+    With `resume`, the number of epochs may be changed, so that a finished run can be continued; the learning
+    rate then follows the schedule for the new number.
 
     Under torchrun, in a `distributed.joined` block, the processes share the batches of the recipe, and the
-    first one writes the files.
+    first process writes the files.
 
     model: the model (`make_model`), which is trained in place. Its architecture and convention, which may be
         those of loaded weights, replace the recipe's.
@@ -95,10 +94,10 @@ def train(
 
     An image that cannot be read is replaced by the next one, with a DatasetWarning.
 
-    Raises InputError if `output` contains a training and `resume` is False; if that training has another
-    recipe, other templates, other images (`state.describe_data`) or more epochs, or is still running; if not
-    all processes share the folder; if the loss is not finite; if no image can be read; and if a worker is
-    killed. Raises GoneError if an image is gone that `read_dataset` found.
+    Raises InputError if `output` contains a run and `resume` is False; if that run has another recipe, other
+    templates, other images (`state.describe_data`) or more epochs, or is still in progress; if not all
+    processes share the folder; if the loss is not finite; if no image can be read; and if a worker is killed.
+    Raises GoneError if an image that `read_dataset` found is gone.
     """
     if recipe.batch_size < distributed.count():
         raise InputError(
@@ -108,9 +107,9 @@ def train(
     device = torch.device(device)
     recipe = replace(recipe.on(device), architecture=model.architecture, convention=model.convention)
     run = _Run(model, images, validation, recipe, output, device, workers)
-    with locked(output, "another training is writing there"):
+    with locked(output, "another training run is writing there"):
         run.open_files(resume, tensorboard)
-        with telling_of_dead_workers():
+        with reporting_dead_workers():
             for epoch in range(run.epochs_done, recipe.epochs):
                 run.train_epoch(epoch, save_every)
                 run.finish_epoch()
@@ -118,7 +117,7 @@ def train(
 
 
 class _Run:
-    """A training with its data and files."""
+    """A training run with its data and files."""
 
     def __init__(
         self,
@@ -137,12 +136,12 @@ class _Run:
         self._loader = make_loader(images, recipe, self._sampler, workers=workers, device=device)
         self._data = describe_data(images, validation, model.templates)
         self._best = -math.inf
-        self.epochs_done = 0  # with their evaluation
+        self.epochs_done = 0  # including their evaluation
         self._new_problems: list[str] = []
         self._reported: set[str] = set()
         self._losses: list[tuple[int, float, Tensor]] = []
         self._epoch_losses: list[float] = []
-        self._log: Log | None = None  # only in the process that writes
+        self._log: Log | None = None  # None in processes that do not write
 
     def open_files(self, resume: bool, tensorboard: bool) -> None:
         """Loads the last state if `resume` is set, and opens the files."""
@@ -185,7 +184,7 @@ class _Run:
             self._report(bar)
 
     def finish_epoch(self) -> None:
-        """Evaluates the model, and saves it and the state of the training."""
+        """Evaluates the model, and saves it and the state of the run."""
         trained = self.switch_to_evaluation()
         results = {"loss": fmean(self._epoch_losses)} if self._epoch_losses else {}
         self._epoch_losses.clear()
@@ -254,11 +253,11 @@ class _Run:
     def _load(self, resume: bool) -> None:
         path = self._output / "state.pt"
         if not resume and any(distributed.gather(self._holds_training())):
-            raise InputError(f"{self._output}: contains a training: resume it, or choose another folder")
+            raise InputError(f"{self._output}: contains a training run: resume it, or choose another folder")
         found = distributed.gather(path.exists())  # all processes must look before the first one writes
         if any(found) and not all(found):
             raise InputError(f"{path}: must be in a folder that all processes share")
-        # The first epoch ends with a state; before that, there may be none.
+        # The first state may be written as late as the end of the first epoch.
         if not any(found) and any(
             distributed.gather(last_step(self._output) > self._sampler.steps_per_epoch)
         ):
@@ -271,7 +270,7 @@ class _Run:
         distributed.wait_for_all()
 
     def _tell_resumed(self) -> None:
-        """Raises InputError for a training that has done more than the recipe wants."""
+        """Prints how far the run is. Raises InputError if it has begun more epochs than the recipe has."""
         done, wanted, steps = self.epochs_done, self._recipe.epochs, self._trainer.steps
         if self._sampler.steps_per_epoch * wanted < steps:
             raise InputError(
@@ -279,11 +278,11 @@ class _Run:
                 f"has done or begun, got {wanted}"
             )
         if distributed.rank() == 0:
-            more = "; a higher number of epochs goes on" if done == wanted else ""
+            more = "; to continue, increase the number of epochs" if done == wanted else ""
             told = f"{done} of {wanted} epochs are done, {counted(steps, 'step', 'steps')} in all{more}"
             tqdm.write(f"{self._output}: {told}", file=sys.stderr)
 
     def _holds_training(self) -> bool:
-        """Returns whether the folder contains a training, even one without a state."""
+        """Returns whether the folder contains a training run, even one without a state."""
         paths = [self._output / name for name in ("state.pt", "last.safetensors", "losses.csv")]
         return any(path.exists() and path.stat().st_size > 0 for path in paths)

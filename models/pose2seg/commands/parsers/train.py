@@ -19,9 +19,9 @@ The files in the output folder:
   metrics.csv       the scores after each epoch, with --validation
   recipe.json       all settings
   state.pt          the state for --resume
-However a training was stopped, --resume continues it from its last state, with
-the same result as without the stop. With a higher number of --epochs, --resume
-also continues a finished training.
+--resume continues a run from its last state, in whatever way it was stopped,
+with the same result as without the interruption. With a higher number of
+--epochs, --resume also continues a finished run.
 
 presets:
   fine-tune  10 epochs of the recipe of small, at a lower learning rate, starting

@@ -1,4 +1,4 @@
-"""Reading people from COCO annotation files, by rules that are the same for every use."""
+"""Reads people from COCO annotation files, by the same rules for every command."""
 
 from collections.abc import Container, Sequence
 from pathlib import Path
@@ -69,7 +69,7 @@ def read_annotated_people(
     An annotation is left out with a remark if it cannot be used, if it is not of a person (see
     `read_categories`), or if its image is not in `images`.
 
-    Raises InputError if the file has another form, or if it has people but none can be used.
+    Raises InputError if the file is malformed, or if it has people but none can be used.
     """
     categories = read_categories(file, remarks)
     annotations = file.list_of_records("annotations")
@@ -130,7 +130,7 @@ def labelled_keypoints(annotation: Record, categories: Categories) -> npt.NDArra
     Joints that COCO lacks, such as some of CrowdPose's 14, are left out. Joints that the file lacks, and
     joints at (0, 0), are missing.
 
-    Raises InputError if the annotation has another form or is not of a person.
+    Raises InputError if the annotation is malformed or is not of a person.
     """
     if not any(annotation.get("keypoints", list, NoneType) or ()):
         return None

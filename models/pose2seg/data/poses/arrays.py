@@ -31,7 +31,7 @@ _NOT_NPZ = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, TypeError, Att
 
 
 def open_folder(folder: Path, files: Sequence[Path], joint_threshold: float | None) -> PoseFolder:
-    """Opens a folder of .npz files, see `read_people`.
+    """Opens a folder of .npz files (see `read_people`).
 
     joint_threshold: the lowest confidence of a joint that is used, by default `JOINT_THRESHOLD`.
     """
@@ -45,7 +45,7 @@ def read_people(path: Path, joint_threshold: float = JOINT_THRESHOLD) -> list[Pe
     of the k joints are COCO's, as in rtmlib's models for bodies, bodies with feet and whole bodies; the
     others are left out.
 
-    Raises InputError if the file has another form, and OSError if it cannot be read.
+    Raises InputError if the file is malformed, and OSError if it cannot be read.
     """
     return people_from_arrays(*_read_arrays(path), joint_threshold)
 

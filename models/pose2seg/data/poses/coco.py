@@ -108,7 +108,7 @@ def _read_results(results: Iterator[Record], threshold: float) -> tuple[dict[str
 
 
 def _without_repeats(results: Iterable[Record], remarks: Remarks) -> Iterator[Record]:
-    """Yields each result once: tools that append to an existing file, or join files, write some twice."""
+    """Yields each result once: tools that append to a file, or merge files, may write some twice."""
     seen: dict[str, Record] = {}
     for result in results:
         first = seen.setdefault(str(result.content), result)

@@ -45,7 +45,7 @@ class Instance(NamedTuple):
 
 
 def open_folder(folder: Path, files: Sequence[Path], joint_threshold: float | None) -> PoseFolder:
-    """Opens a folder with a file for each image, see `read_people`.
+    """Opens a folder with a file for each image (see `read_people`).
 
     joint_threshold: the lowest confidence of a joint that is used, by default `JOINT_THRESHOLD`.
     """
@@ -61,7 +61,7 @@ def read_people(path: Path, joint_threshold: float = JOINT_THRESHOLD) -> list[Pe
     missing. A person's score is that of the box or, if there is none, the mean confidence of the visible
     joints.
 
-    Raises InputError, which names the record, if the file has another form, and OSError if it cannot be read.
+    Raises InputError, which names the record, if the file is malformed, and OSError if it cannot be read.
     """
     people = (instance.person(joint_threshold) for instance in _instances(path))
     return [person for person in people if person is not None]
@@ -75,7 +75,7 @@ def is_instance(record: Any) -> bool:
 
 
 def read_instance(record: Record) -> Instance:
-    """Reads a record. Raises InputError if it has another form."""
+    """Reads a record. Raises InputError if it is malformed."""
     listed = _listed(record)
     if len(listed) not in LAYOUTS_THAT_BEGIN_AS_COCO:
         counts = ", ".join(map(str, LAYOUTS_THAT_BEGIN_AS_COCO))
@@ -115,7 +115,7 @@ def _joined(record: Record, positions: Any, *columns: list[Any]) -> list[Any]:
 
 
 def _score(record: Record) -> float | None:
-    """Returns the score of the box: a member of its own or, in MMPose 0.x, the last number of the box."""
+    """Returns the score of the box: a separate member or, in MMPose 0.x, the last number of the box."""
     for name in ("bbox_score", "confidence", "score"):
         if record.content.get(name) is not None:
             return finite_number(record.content[name], f'{record.where}: "{name}"')

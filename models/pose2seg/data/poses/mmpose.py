@@ -29,7 +29,7 @@ def read_frames(path: Path, content: list[Any], given: float | None, threshold: 
     given: the joint threshold of the user, or None.
     threshold: the joint threshold to use: `given` or the default.
 
-    Raises InputError, which names the record, if the file has another form.
+    Raises InputError, which names the record, if the file is malformed.
     """
     found: dict[str, tuple[int | str, list[Instance]]] = {}
     with Remarks() as remarks:

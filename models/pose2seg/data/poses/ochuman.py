@@ -32,7 +32,7 @@ def as_coco(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     which separates large people from small ones, is that of the box.
 
     A mask that cannot be used is left out with a DatasetWarning. Raises InputError, which names the record,
-    if the file has another form.
+    if the file is malformed.
     """
     file = Record(content, str(path))
     visibility = _codes(file)

@@ -20,17 +20,17 @@ def pose_files(folder: Path) -> list[Path]:
 
 
 def open_poses(path: Path, joint_threshold: float | None = None) -> PoseFile | PoseFolder:
-    """Opens the poses in a file, see `read_poses`, or in a folder with a file for each image.
+    """Opens the poses in a file (see `read_poses`), or in a folder with a file for each image.
 
     A folder contains .json files of OpenPose, MMPose or Ultralytics' `to_json`, .txt files of YOLO, or .npz
-    files with the arrays of rtmlib. When the folder is opened, its files are scanned for the properties that
-    they share; each is read when its image is needed.
+    files with the arrays of rtmlib. When the folder is opened, its files are scanned for properties that they
+    share; each file is read when its image is needed.
 
     joint_threshold: the lowest confidence of a joint that is used; by default 0.6 and, for OpenPose, whose
         confidences are lower, 0.05.
 
-    Raises InputError if a folder contains other files or files of several kinds, and in the cases of
-    `read_poses`.
+    Raises InputError if a folder contains other files or files of several kinds, and where `read_poses`
+    does.
     """
     if not path.is_dir():
         return read_poses(path, joint_threshold)
@@ -65,7 +65,7 @@ def read_poses(path: Path | str, joint_threshold: float | None = None) -> PoseFi
 
     A record that cannot be used, or that repeats another result, is left out with a DatasetWarning.
 
-    Raises InputError, which names the record, if the file has another form or none of its records can be
+    Raises InputError, which names the record, if the file is malformed or none of its records can be
     used, and OSError if it cannot be read.
     """
     path = Path(path)

@@ -34,7 +34,7 @@ BODY_25B = (*COCO_KEYPOINTS, "upper_neck", "head_top", *_FEET)
 
 
 def open_folder(folder: Path, files: Sequence[Path], joint_threshold: float | None) -> PoseFolder:
-    """Opens a folder of OpenPose's files, see `read_people`.
+    """Opens a folder of OpenPose's files (see `read_people`).
 
     joint_threshold: the lowest confidence of a joint that is used, by default `OPENPOSE_JOINT_THRESHOLD`.
 
@@ -69,7 +69,7 @@ def read_people(
 
     layout_of_25: the layout of people with 25 joints, `BODY_25` or `BODY_25B`.
 
-    Raises InputError, which names the record, if the file has another form, and OSError if it cannot be read.
+    Raises InputError, which names the record, if the file is malformed, and OSError if it cannot be read.
     """
     people = (_read_person(record, joint_threshold, layout_of_25) for record in _records(path))
     return [person for person in people if person is not None]
@@ -129,8 +129,8 @@ def _find_layout_of_25(people: Sequence[Joints]) -> tuple[str, ...]:
 
 _FILES = 100
 
-#: BODY_25 is trained with a neck and a hip in the middle between two joints. With an error of 10 % of the
-#: distance between the two, 5 % of COCO's people are beyond this limit; read as BODY_25B, 95 % of them are.
+#: The neck and the hip of BODY_25 are trained to be midway between two joints. If they are off by 10 % of the
+#: distance between these two, 5 % of COCO's people exceed this limit; of people in BODY_25B, 95 % do.
 _FAR = 0.25
 
 
@@ -142,7 +142,7 @@ def _people_of(files: Sequence[Path]) -> Iterator[Joints]:
 
 
 def _off_middle(joints: npt.NDArray[np.float32]) -> Iterator[float]:
-    """Yields how far the neck and the hip of BODY_25 are off the middle of the shoulders and of the hips.
+    """Yields how far the neck and the hip of BODY_25 are from the midpoints of the shoulders and of the hips.
 
     The unit is the distance between the two shoulders or hips.
     """

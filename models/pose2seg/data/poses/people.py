@@ -135,7 +135,7 @@ class PoseFile:
         return shown(next(iter(self.images), None))
 
     def names_file(self, image: Path) -> bool:
-        """Returns whether the file lists the image at a path with its extension, and not only without it."""
+        """Returns whether the file lists the image at a path with its extension, rather than only without."""
         return any(name.endswith(image.name) and name in self.images for name in self.names(image))
 
 

@@ -29,7 +29,7 @@ _LENGTHS = {_BOX + dimensions * _JOINTS: dimensions for dimensions in (2, 3)}
 class Columns(NamedTuple):
     """The meaning of ambiguous numbers, which is the same in all files of a folder.
 
-    ones_are_visible: whether a visibility of 1 means labelled, and not occluded.
+    ones_are_visible: whether a visibility of 1 means that the joint is labelled, not that it is occluded.
     last: the meaning of a single number after the joints; None if it is unknown.
     """
 
@@ -53,7 +53,7 @@ class _Line(NamedTuple):
 
 
 def open_folder(folder: Path, files: Sequence[Path], joint_threshold: float | None) -> PoseFolder:
-    """Opens a folder of YOLO's files, see `read_people`.
+    """Opens a folder of YOLO's files (see `read_people`).
 
     joint_threshold: the lowest confidence of a joint that is used, by default `JOINT_THRESHOLD`.
     """
@@ -83,11 +83,11 @@ def read_people(
 
     Positions are relative to the image's width and height. If all visibilities in the file are 0, 1 or 2,
     they are COCO's; otherwise they are confidences, and a joint is visible if its confidence is at least
-    `joint_threshold`. A joint at (0, 0) or NaN, or with visibility 0, is missing. Without a score in the
-    file, the score is 1. Equal lines are one person, because the writer appends to existing files and repeats
-    lines.
+    `joint_threshold`. A joint at (0, 0) or NaN, or with visibility 0, is missing. If the file has
+    no score, it is 1. Identical lines count as one person, because the writer appends to existing files and
+    repeats lines.
 
-    Raises InputError, which names the line, if the file has another form, and OSError if it cannot be read.
+    Raises InputError, which names the line, if the file is malformed, and OSError if it cannot be read.
     """
     lines = list(_read_lines(path))
     if not lines:

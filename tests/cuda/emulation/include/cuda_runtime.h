@@ -9,6 +9,7 @@
 #include <functional>
 
 #define __CUDACC__ 1
+#define __CUDA_ARCH__ 900
 #define __global__
 #define __device__
 #define __host__
@@ -116,6 +117,15 @@ inline unsigned int __ballot_sync(unsigned int mask, bool predicate) {
   wait_for_lanes(mask);
   return lanes;
 }
+
+// volatile, so that the compiler does not fuse the multiplication with an addition.
+template <class T>
+T rounded_multiplication(T a, T b) {
+  volatile T product = a * b;
+  return product;
+}
+inline float __fmul_rn(float a, float b) { return rounded_multiplication(a, b); }
+inline double __dmul_rn(double a, double b) { return rounded_multiplication(a, b); }
 
 inline int __popc(unsigned int bits) { return __builtin_popcount(bits); }
 inline int __ffs(int bits) { return __builtin_ffs(bits); }

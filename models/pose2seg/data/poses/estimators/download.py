@@ -5,8 +5,8 @@ import urllib.request
 from pathlib import Path
 
 
-def tell_download(url: str, *kept_as: Path) -> None:
-    """Prints one line to the standard error: what a library will download, from where, and how large it is.
+def announce_download(url: str, *kept_as: Path) -> None:
+    """Prints to standard error what a library will download, from where, and how large it is.
 
     kept_as: the paths at which the library may keep the file; if one of them exists, nothing is printed.
     """

@@ -8,7 +8,7 @@ import torch
 
 from pose2seg.common.errors import InputError
 from pose2seg.common.torchvision import torchvision_hint
-from pose2seg.data.poses.estimators.download import tell_download
+from pose2seg.data.poses.estimators.download import announce_download
 from pose2seg.data.poses.people import Person
 
 
@@ -33,7 +33,7 @@ class KeypointRCNN:
             ) from error
         weights = detection.KeypointRCNN_ResNet50_FPN_Weights.DEFAULT
         folder = Path(torch.hub.get_dir(), "checkpoints")
-        tell_download(weights.url, folder / Path(weights.url).name)
+        announce_download(weights.url, folder / Path(weights.url).name)
         try:
             model = detection.keypointrcnn_resnet50_fpn(weights=weights, box_score_thresh=self.MINIMUM_SCORE)
         except Exception as error:  # no network, a full disk, or a damaged file

@@ -1,4 +1,4 @@
-"""Letterboxing for pose estimators, and the way back for positions."""
+"""Letterboxes images for pose estimators, and converts positions back."""
 
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ class Letterboxed(NamedTuple):
 def letterbox(
     image: npt.NDArray[np.uint8], size: tuple[int, int], *, centred: bool, stride: int | None = None
 ) -> Letterboxed:
-    """Resizes an image (H, W, 3) to fit into a size (height, width), and pads it; keeps its aspect ratio.
+    """Resizes an image (H, W, 3) to fit into a size (height, width), keeping its aspect ratio, and pads it.
 
     centred: whether the image is in the middle, with its sides rounded, as Ultralytics does it. Otherwise it
         is in the upper left corner, with its sides rounded down, as in RTMO's pipeline.

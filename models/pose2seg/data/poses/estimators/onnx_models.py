@@ -28,7 +28,7 @@ def open_onnx(path: Path, device: torch.device, joint_threshold: float) -> "Yolo
 
     It runs on the GPU if `device` is one and onnxruntime has its CUDA provider, and otherwise on the CPU.
 
-    Raises InputError if onnxruntime is not installed, cannot read the file, or the file is of another
+    Raises InputError if onnxruntime is not installed or cannot read the file, or if the file contains another
     network.
     """
     session = _open_session(path, device)
@@ -105,7 +105,7 @@ class YoloPose:
     """A YOLO-pose model that Ultralytics exported, with or without its non-maximum suppression.
 
     Boxes, joints and scores equal those of Ultralytics' own `predict` with its defaults: people with a score
-    above `MINIMUM_SCORE`, after non-maximum suppression, at most `MOST_PEOPLE`.
+    above `MINIMUM_SCORE`, after non-maximum suppression, and at most `MOST_PEOPLE`.
     """
 
     MINIMUM_SCORE = 0.25
@@ -135,7 +135,7 @@ class YoloPose:
         height, width = image.shape[:2]
         boxes = framed.to_original(boxes.reshape(-1, 2, 2))
         joints[:, :, :2] = framed.to_original(joints[:, :, :2])
-        for positions in (boxes, joints[:, :, :2]):  # Ultralytics moves what is outside onto the border
+        for positions in (boxes, joints[:, :, :2]):  # clamped to the image, as by Ultralytics
             np.clip(positions, 0, (width, height), out=positions)
         return Detections(boxes.reshape(-1, _BOX), scores, joints)
 

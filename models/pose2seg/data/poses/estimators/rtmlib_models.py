@@ -12,7 +12,7 @@ import torch
 
 from pose2seg.common.errors import InputError
 from pose2seg.data.poses.arrays import people_from_arrays
-from pose2seg.data.poses.estimators.download import tell_download
+from pose2seg.data.poses.estimators.download import announce_download
 from pose2seg.data.poses.estimators.onnx_models import providers_for
 from pose2seg.data.poses.people import Person
 
@@ -41,9 +41,9 @@ class RTMLibPose:
         folder = Path(files._get_rtmhub_dir(), "checkpoints")
         urls = _urls(rtmlib.Body, name)
         for url in urls:
-            tell_download(url, *_kept_as(url, folder))
+            announce_download(url, *_kept_as(url, folder))
         try:
-            with redirect_stdout(sys.stderr):  # rtmlib prints what it loads to the standard output
+            with redirect_stdout(sys.stderr):  # rtmlib prints what it loads to standard output
                 self._body: Any = rtmlib.Body(
                     pose="rtmo" if name == "rtmo" else None,
                     mode=_MODE,

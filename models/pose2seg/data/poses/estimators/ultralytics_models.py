@@ -24,7 +24,7 @@ class UltralyticsPose:
     downloads it to that path, and prints from where and how large it is. The file is a pickle, which can
     execute code when it is opened.
 
-    Raises InputError if Ultralytics is not installed, cannot read the file, or the model has other joints.
+    Raises InputError if Ultralytics is not installed or cannot read the file, or if the joints are others.
     """
 
     def __init__(self, path: Path, device: torch.device, joint_threshold: float) -> None:
