@@ -50,11 +50,38 @@ _TARGETS: dict[tuple[int, torch.memory_format], dict[str, float]] = {
     (32, torch.contiguous_format): {REFERENCE: 1.6, FLOOR: 1 / 1.3},
 }
 
+
+def _case_with_out():
+    """Writes into a tensor that a server keeps between its requests."""
+    instances, memory_format = 32, torch.channels_last
+
+    def inputs(device):
+        batch_index = torch.zeros(instances, dtype=torch.long, device=device)
+        shape = (instances, _CHANNELS, *ROI)
+        return (
+            features(_CHANNELS, memory_format, torch.float32).to(device),
+            matrices(instances).to(device),
+            batch_index,
+            torch.zeros(shape, device=device).to(memory_format=memory_format),
+        )
+
+    implementations = {
+        OURS: lambda *arguments: pose2seg_ops.affine_align(*arguments[:-1], ROI, out=arguments[-1]),
+        "new tensor": lambda *arguments: pose2seg_ops.affine_align(*arguments[:-1], ROI),
+        REFERENCE: lambda *arguments: reference.affine_align(*arguments[:-1], ROI),
+    }
+    label = f"N={instances}, {name_of(memory_format)}, float32, out"
+    return Case("affine_align", label, inputs, implementations, {"new tensor": 2})
+
+
 CASES = [
-    _case(instances, memory_format, dtype)
-    for dtype in (torch.float32, torch.bfloat16)
-    for memory_format in (torch.channels_last, torch.contiguous_format)
-    for instances in (1, 8, 32, 128)
+    *(
+        _case(instances, memory_format, dtype)
+        for dtype in (torch.float32, torch.bfloat16)
+        for memory_format in (torch.channels_last, torch.contiguous_format)
+        for instances in (1, 8, 32, 128)
+    ),
+    _case_with_out(),
 ]
 
 

@@ -9,6 +9,7 @@
 
 #include "ops/errors.h"
 #include "ops/ops.h"
+#include "ops/output_tensor.h"
 #include "python/torch_runtime.h"
 
 // Python bindings of the ops. pose2seg_ops/_operator.py calls them, directly or through the dispatcher.
@@ -242,14 +243,44 @@ py::object returned(const std::tuple<Tensors...>& tensors) {
   return tuple;
 }
 
-// Defines an op as a function that returns NotImplemented, without computing anything, if an argument is not
-// a plain tensor.
-template <class Result, class... Parameters>
-void define(py::module_& m, const char* name, Result (*op)(Parameters...)) {
-  m.def(name, [op](const typename FromPython<Parameters>::type&... arguments) -> py::object {
+template <class Argument>
+void check_separate(const Tensor&, const Argument&) {}
+void check_separate(const Tensor& out, const Tensor& argument) { check_no_overlap(out, argument); }
+void check_separate(const Tensor& out, std::span<const Tensor> arguments) {
+  for (const Tensor& argument : arguments) check_no_overlap(out, argument);
+}
+template <class Argument>
+void check_separate(std::span<const Tensor> outs, const Argument& argument) {
+  for (const Tensor& out : outs) check_separate(out, argument);
+}
+
+// Defines a function that returns NotImplemented, without computing anything, if an argument is not a plain
+// tensor.
+template <class... Parameters, class Op>
+void define_function(py::module_& m, const std::string& name, Op op) {
+  m.def(name.c_str(), [op](const typename FromPython<Parameters>::type&... arguments) -> py::object {
     if (!(is_plain(arguments) && ...)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
     return returned(op(converted(arguments)...));
   });
+}
+
+template <class Result, class... Parameters>
+void define(py::module_& m, const char* name, Result (*op)(Parameters...)) {
+  define_function<Parameters...>(m, name, op);
+}
+
+// Defines an op that can write into given memory as two functions: one with the name, and one with the suffix
+// "_out" and the memory as its first argument.
+template <class Result, class Out, class... Parameters>
+void define(py::module_& m, const char* name, Result (*op)(const Out*, Parameters...)) {
+  using OutParameter = std::conditional_t<std::is_same_v<Out, Tensor>, const Tensor&, Out>;
+  define_function<Parameters...>(m, name,
+                                 [op](Parameters... arguments) { return op(nullptr, arguments...); });
+  define_function<OutParameter, Parameters...>(m, std::string(name) + "_out",
+                                               [op](const Out& out, Parameters... arguments) {
+                                                 (check_separate(out, arguments), ...);
+                                                 return op(&out, arguments...);
+                                               });
 }
 
 void translate_exception(std::exception_ptr pointer) {

@@ -20,6 +20,7 @@ from torch._C import (
 from torch._C._autograd import _profiler_enabled
 from torch._C._functorch import is_functorch_wrapped_tensor, is_legacy_batchedtensor
 from torch.autograd import forward_ad
+from torch.autograd.graph import increment_version
 from torch.compiler import is_dynamo_compiling
 from torch.nn import Parameter
 from torch.utils._pytree import tree_map_only
@@ -61,6 +62,8 @@ class Operator:
         reference: The op in plain torch with the same arguments. It is used on devices without kernels.
         as_tensors, from_tensors: Convert a result that does not consist of tensors to tensors for torch, and
             back.
+
+    An op whose kernel can write into given memory (`<name>_out` in the extension) also takes `out`.
     """
 
     def __init__(
@@ -121,19 +124,13 @@ class Operator:
     def use(self, namespace: str, extension: ModuleType) -> None:
         """Makes later calls use the operator and the kernels that were passed to `register`."""
         self._kernel = getattr(extension, self.name)
+        self._kernel_with_out = getattr(extension, f"{self.name}_out", None)
         self._registered = getattr(getattr(torch.ops, namespace), self.name)
 
-    def __call__(self, *arguments: Any) -> Any:
-        # Inlined, since each Python function call adds to the overhead.
-        is_observed = (
-            is_dynamo_compiling()
-            or _len_torch_dispatch_stack()
-            or _len_torch_function_stack()
-            or _is_tracing()
-            or _are_functorch_transforms_active()
-            or _profiler_enabled()
-            or forward_ad._current_level >= 0
-        )
+    def __call__(self, *arguments: Any, out: Any = None) -> Any:
+        if out is not None:
+            return self._call_with_out(arguments, out)
+        is_observed = _is_observed()
         if not is_observed:
             try:
                 for i in self._differentiable:
@@ -147,14 +144,10 @@ class Operator:
                         return result
             except (AttributeError, NotImplementedError, TypeError):
                 pass  # another type or device: handled below
-        return self._call_checked(arguments, bool(is_observed))
+        return self._call_checked(self._checked(arguments), is_observed)
 
     def _call_checked(self, arguments: tuple[Any, ...], is_observed: bool) -> Any:
         """Handles all arguments and modes for which the kernel cannot be called directly."""
-        arguments = tuple(map(self._converted, self.parameters, arguments))
-        if not is_dynamo_compiling():
-            for (name, kind), value in zip(self.parameters.items(), arguments, strict=True):
-                check_type(name, kind, value)
         tensors = self._tensors(arguments)
         if not _has_kernels(tensors[0]):
             return self._call_reference(tensors[0].device, arguments)
@@ -163,6 +156,22 @@ class Operator:
         if torch.is_grad_enabled() and any(arguments[i].requires_grad for i in self._differentiable):
             return self._call_with_gradient(arguments)
         return self._kernel(*arguments)
+
+    def _call_with_out(self, arguments: tuple[Any, ...], out: Any) -> Any:
+        """Writes the result to `out`, a tensor or a sequence of tensors, and returns what the op returns."""
+        arguments = self._checked(arguments)
+        returns_list = self.schema.endswith("Tensor[]")
+        if not is_dynamo_compiling():
+            check_type("out", "Tensor[]" if returns_list else "Tensor", out)
+        outs = list(out) if returns_list else [out]
+        tensors = self._tensors(arguments) + outs
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+            raise ValueError("out must be None if a tensor requires a gradient")
+        if _is_observed() or not all(map(_is_writable, tensors)):
+            return _copied(self(*arguments), out)
+        result = self._kernel_with_out(out, *arguments)
+        increment_version(outs)
+        return result
 
     def _call_reference(self, device: torch.device, arguments: tuple[Any, ...]) -> Any:
         if self._reference is None:
@@ -193,6 +202,14 @@ class Operator:
     def _has_direct_gradient(self, arguments: tuple[Any, ...]) -> bool:
         tensors = self._tensors(arguments)
         return _PLAIN.issuperset(map(type, tensors)) and _has_kernels(tensors[0])
+
+    def _checked(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Returns the arguments, converted to the types of the kernels."""
+        arguments = tuple(map(self._converted, self.parameters, arguments))
+        if not is_dynamo_compiling():
+            for (name, kind), value in zip(self.parameters.items(), arguments, strict=True):
+                check_type(name, kind, value)
+        return arguments
 
     def _converted(self, name: str, value: Any) -> Any:
         kind = self.parameters[name]
@@ -290,6 +307,19 @@ def using_extension(namespace: str, extension: ModuleType) -> Iterator[None]:
             operator.use(NAMESPACE, _C)
 
 
+def _is_observed() -> bool:
+    """Returns whether something must see the registered operator."""
+    return bool(
+        is_dynamo_compiling()
+        or _len_torch_dispatch_stack()
+        or _len_torch_function_stack()
+        or _is_tracing()
+        or _are_functorch_transforms_active()
+        or _profiler_enabled()
+        or forward_ad._current_level >= 0
+    )
+
+
 def _flat(pairs: Iterable[tuple[int, int]]) -> list[int]:
     return [item for pair in pairs for item in pair]
 
@@ -303,6 +333,27 @@ def _is_plain(tensor: Tensor) -> bool:
     return type(tensor) in _PLAIN and not (
         is_functorch_wrapped_tensor(tensor) or is_legacy_batchedtensor(tensor)
     )
+
+
+def _is_writable(tensor: Tensor) -> bool:
+    """Whether the kernels can write to the memory of a tensor."""
+    return _is_plain(tensor) and _has_kernels(tensor) and not tensor.is_neg()
+
+
+def _copied(result: Any, out: Any) -> Any:
+    """Copies the result of an op to `out`, and returns what the op returns with `out`."""
+    if isinstance(result, list):
+        if len(result) != len(out):
+            raise ValueError(f"out must hold one tensor per image, {len(result)}, got {len(out)}")
+        return list(map(_copied, result, out))
+    if isinstance(result, tuple):
+        first, *rest = result
+        return (_copied(first, out), *rest)
+    for name in ("shape", "dtype", "device"):
+        expected, got = getattr(result, name), getattr(out, name)
+        if expected != got:
+            raise ValueError(f"out must have the {name} {expected}, got {got}")
+    return out.copy_(result)
 
 
 def _has_kernels(tensor: Tensor) -> bool:

@@ -31,6 +31,7 @@ def affine_align(
     interpolation: str = "bilinear",
     padding_mode: str = "zeros",
     fill: float = 0.0,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Samples one affine or projective window per instance, as RoIAlign does for boxes.
 
@@ -80,6 +81,8 @@ def affine_align(
             Samples behind the horizon of a projective map are 0, or `fill` with `"fill"`. The window's centre
             is in front of the horizon.
         fill: The value outside the input with `padding_mode="fill"`; otherwise it must be 0.
+        out: The tensor to write the result to, contiguous or channels_last, in place of a new one. No tensor
+            may then require a gradient.
 
     Returns:
         (N, C, h, w), with the dtype and device of `input`; channels_last if the channels of `input` are
@@ -105,6 +108,7 @@ def affine_align(
         interpolation,
         padding_mode,
         fill,
+        out=out,
     )
 
 

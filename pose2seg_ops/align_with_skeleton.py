@@ -35,6 +35,7 @@ def align_with_skeleton(
     sigma: float = 3.0,
     limb_width: float = 1.0,
     signed_visibility: bool = False,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Computes `affine_align` and the `skeleton_maps` of the pose of each instance, without a concatenation.
 
@@ -50,6 +51,8 @@ def align_with_skeleton(
         keypoints: (N, K, 3), the pose of each instance: x, y in pixels of `input`, and visibility. float64
             if the input is float64, otherwise float32; under autocast also half precision.
         limbs, sigma, limb_width, signed_visibility: As in `skeleton_maps`, in pixels of the output.
+        out: The tensor to write the result to, contiguous or channels_last, in place of a new one. No tensor
+            may then require a gradient.
 
     Returns:
         (N, C + K + 2 L, h, w), with the dtype and device of `input`: its C channels, K confidence maps, then
@@ -73,6 +76,7 @@ def align_with_skeleton(
         sigma,
         limb_width,
         signed_visibility,
+        out=out,
     )
 
 

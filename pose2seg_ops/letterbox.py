@@ -19,6 +19,7 @@ def letterbox(
     *,
     dtype: torch.dtype = torch.float32,
     memory_format: torch.memory_format = contiguous_format,
+    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Resizes images about their centres to fit, pads, swaps BGR to RGB and normalises, in one pass.
 
@@ -32,6 +33,7 @@ def letterbox(
         mean, std: Per channel, RGB, for values in [0, 1].
         dtype: The dtype of the batch: float32, float16 or bfloat16. Arithmetic is float32.
         memory_format: The format of the batch: `torch.contiguous_format` or `torch.channels_last`.
+        out: The tensor to write the batch to, in either format, in place of a new one.
 
     Returns:
         The batch (B, 3, h, w), RGB, and matrices (B, 2, 3), float32, image -> batch, on the same
@@ -51,7 +53,7 @@ def letterbox(
         if not isinstance(memory_format, torch.memory_format):
             raise TypeError(f"memory_format must be a torch.memory_format, got {memory_format!r}")
         raise ValueError(f"memory_format must be contiguous_format or channels_last, got {memory_format!r}")
-    return _letterbox(images, target, mean, std, dtype, channels_last)
+    return _letterbox(images, target, mean, std, dtype, channels_last, out=out)
 
 
 def _fake(

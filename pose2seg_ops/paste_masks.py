@@ -15,6 +15,7 @@ def paste_masks(
     image_sizes: Sequence[Sequence[int]],
     *,
     threshold: float | None = 0.5,
+    out: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
     """Samples every probability map at the pixels of its image, bilinearly and 0 outside, and thresholds it.
 
@@ -31,6 +32,7 @@ def paste_masks(
         image_sizes: (H, W) of every image.
         threshold: In [0, 1]; a pixel belongs to the mask when its probability is above it. With None, the
             probabilities themselves are returned, as opacities: multiplied by 255 and rounded.
+        out: The tensors to write the result to, contiguous, one per image, in place of new ones.
 
     Returns:
         One tensor per image: its masks (n_i, H_i, W_i), bool, in the order of the instances. With `threshold`
@@ -46,7 +48,7 @@ def paste_masks(
 
     Source: Pose2Seg (Zhang et al., CVPR 2019): the inverse of its affine-align.
     """
-    return _paste_masks(probabilities, matrices, batch_index, image_sizes, threshold)
+    return _paste_masks(probabilities, matrices, batch_index, image_sizes, threshold, out=out)
 
 
 def _fake(

@@ -25,6 +25,7 @@ def skeleton_maps(
     signed_visibility: bool = False,
     limb_overlap: str = "last",
     dtype: torch.dtype | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Draws poses as confidence maps and part affinity fields, in one pass.
 
@@ -57,6 +58,8 @@ def skeleton_maps(
         limb_overlap: The value of a cell that limbs of several people cover: `"last"`, the vector of the last
             one, as in Pose2Seg; `"mean"`, the mean of their unit vectors, as in OpenPose.
         dtype: The dtype of the result; by default that of `keypoints`.
+        out: The tensor to write the result to, contiguous or channels_last, in place of a new one. No tensor
+            may then require a gradient.
 
     Returns:
         (N, K + 2 L, h, w): K confidence maps, then x and y of each of the L limbs; on the device of
@@ -78,6 +81,7 @@ def skeleton_maps(
         signed_visibility,
         limb_overlap,
         dtype,
+        out=out,
     )
 
 

@@ -4,18 +4,19 @@
 #include "ops/checks.h"
 #include "ops/device.h"
 #include "ops/ops.h"
+#include "ops/output_tensor.h"
 
 namespace pose2seg {
 
-Tensor affine_align(const Tensor& input, const Tensor& matrices, const Tensor& batch_index, Sizes output_size,
-                    std::string_view convention, int64_t sampling_ratio, std::string_view interpolation,
-                    std::string_view padding_mode, double fill) {
+Tensor affine_align(const Tensor* out, const Tensor& input, const Tensor& matrices, const Tensor& batch_index,
+                    Sizes output_size, std::string_view convention, int64_t sampling_ratio,
+                    std::string_view interpolation, std::string_view padding_mode, double fill) {
   const Convention parsed = parse_convention(convention);
   const Sampling sampling = parse_sampling(sampling_ratio, interpolation, padding_mode, fill);
   check_windows(input, matrices, batch_index);
   check_size(output_size, "output_size");
-  const Tensor output = empty({matrices.size(0), input.size(1), output_size[0], output_size[1]}, input.dtype,
-                              input.device, window_layout(input));
+  const Tensor output = output_tensor(out, {matrices.size(0), input.size(1), output_size[0], output_size[1]},
+                                      input.dtype, input.device, window_layout(input));
   if (output.numel() == 0) return output;
   const Tensor matrices_contiguous = contiguous(matrices);
   const Tensor index_contiguous = contiguous(batch_index);

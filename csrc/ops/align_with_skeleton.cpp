@@ -6,6 +6,7 @@
 #include "ops/checks.h"
 #include "ops/device.h"
 #include "ops/ops.h"
+#include "ops/output_tensor.h"
 #include "ops/skeleton_drawing.h"
 
 // Runs the kernels of affine_align and skeleton_maps, which write into the first and the last channels of one
@@ -13,9 +14,10 @@
 
 namespace pose2seg {
 
-Tensor align_with_skeleton(const Tensor& input, const Tensor& keypoints, const Tensor& matrices,
-                           const Tensor& batch_index, Sizes output_size, std::string_view convention,
-                           Limbs limbs, double sigma, double limb_width, bool signed_visibility) {
+Tensor align_with_skeleton(const Tensor* out, const Tensor& input, const Tensor& keypoints,
+                           const Tensor& matrices, const Tensor& batch_index, Sizes output_size,
+                           std::string_view convention, Limbs limbs, double sigma, double limb_width,
+                           bool signed_visibility) {
   const Convention parsed = parse_convention(convention);
   require<ValueError>(parsed != Convention::kInverse,
                       "convention must be 'integer', 'half_pixel' or 'pose2seg', got 'inverse'");
@@ -32,8 +34,9 @@ Tensor align_with_skeleton(const Tensor& input, const Tensor& keypoints, const T
                                        {limbs, sigma, limb_width, 1, signed_visibility, "last"});
   skeletons.drawing.matrices = matrices_contiguous.data;
   const int64_t features = input.size(1), channels = skeletons.drawing.channels();
-  const auto output = empty({matrices.size(0), features + channels, output_size[0], output_size[1]},
-                            input.dtype, input.device, window_layout(input));
+  const auto output =
+      output_tensor(out, {matrices.size(0), features + channels, output_size[0], output_size[1]}, input.dtype,
+                    input.device, window_layout(input));
   if (output.numel() == 0) return output;
 
   const AffineAlignParams windows = {

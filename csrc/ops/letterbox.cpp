@@ -8,6 +8,7 @@
 #include "ops/checks.h"
 #include "ops/device.h"
 #include "ops/ops.h"
+#include "ops/output_tensor.h"
 
 namespace pose2seg {
 namespace {
@@ -42,8 +43,9 @@ LetterboxImage describe(const Tensor& image, Sizes size) {
 
 }  // namespace
 
-std::tuple<Tensor, Tensor> letterbox(std::span<const Tensor> images, Sizes size, std::span<const double> mean,
-                                     std::span<const double> std, ScalarType dtype, bool channels_last) {
+std::tuple<Tensor, Tensor> letterbox(const Tensor* out, std::span<const Tensor> images, Sizes size,
+                                     std::span<const double> mean, std::span<const double> std,
+                                     ScalarType dtype, bool channels_last) {
   require<ValueError>(!images.empty(), "images must hold at least one image, got none");
   for (const Tensor& image : images) check_image(image, images.front());
   check_size(size, "size");
@@ -70,7 +72,7 @@ std::tuple<Tensor, Tensor> letterbox(std::span<const Tensor> images, Sizes size,
   const Device device = images.front().device;
   const auto count = static_cast<int64_t>(images.size());
   const Layout layout = channels_last ? Layout::kChannelsLast : Layout::kContiguous;
-  const auto output = empty({count, 3, size[0], size[1]}, dtype, device, layout);
+  const auto output = output_tensor(out, {count, 3, size[0], size[1]}, dtype, device, layout);
   const auto matrices = empty({count, 2, 3}, ScalarType::kFloat, device);
   params.images = described.data();
   params.image_count = count;

@@ -5,12 +5,13 @@
 #include "ops/checks.h"
 #include "ops/device.h"
 #include "ops/ops.h"
+#include "ops/output_tensor.h"
 #include "ops/skeleton_drawing.h"
 
 namespace pose2seg {
 
-Tensor skeleton_maps(const Tensor& keypoints, Sizes output_size, Limbs limbs, double sigma, double limb_width,
-                     int64_t stride, bool signed_visibility, std::string_view limb_overlap,
+Tensor skeleton_maps(const Tensor* out, const Tensor& keypoints, Sizes output_size, Limbs limbs, double sigma,
+                     double limb_width, int64_t stride, bool signed_visibility, std::string_view limb_overlap,
                      std::optional<ScalarType> dtype) {
   check_keypoints_of_maps(keypoints);
   const Tensor keypoints_contiguous = contiguous(keypoints);
@@ -20,8 +21,8 @@ Tensor skeleton_maps(const Tensor& keypoints, Sizes output_size, Limbs limbs, do
   const ScalarType output_dtype = dtype.value_or(keypoints.dtype);
   check_floating_dtype(output_dtype, "dtype");
   const Tensor output =
-      empty({params.drawing.maps, params.drawing.channels(), output_size[0], output_size[1]}, output_dtype,
-            keypoints.device);
+      output_tensor(out, {params.drawing.maps, params.drawing.channels(), output_size[0], output_size[1]},
+                    output_dtype, keypoints.device);
   if (output.numel() == 0) return output;
   if (params.drawing.people == 0) {
     fill_zeros(output);

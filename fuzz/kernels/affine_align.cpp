@@ -7,7 +7,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::Arguments arguments(data, size);
   const fuzz::Windows w(arguments);
   const auto align = [&w](const fuzz::Tensor& input) {
-    return pose2seg::affine_align(input, w.matrices, w.batch_index, w.output_size, w.convention);
+    return pose2seg::affine_align(nullptr, input, w.matrices, w.batch_index, w.output_size, w.convention);
   };
   const fuzz::Tensor output = align(w.input);
   fuzz::require(fuzz::same(output, align(contiguous(w.input))), "the result does not depend on the layout");

@@ -55,7 +55,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   if (w.input.dtype == fuzz::kDouble && moderate(w.input) && moderate(grad_contiguous)) {
     const fuzz::Tensor output =
-        pose2seg::affine_align(w.input, w.matrices, w.batch_index, w.output_size, w.convention);
+        pose2seg::affine_align(nullptr, w.input, w.matrices, w.batch_index, w.output_size, w.convention);
     const InnerProduct forward(grad_contiguous, output), backward(grad_input, w.input);
     const double scale =
         forward.magnitude + backward.magnitude + 1e6 * (magnitude(grad_contiguous) + magnitude(w.input));

@@ -32,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const fuzz::Windows w(arguments);
   const Modes m(arguments, w);
   const auto align = [&](const fuzz::Tensor& input) {
-    return pose2seg::affine_align(input, m.matrices, w.batch_index, w.output_size, m.convention,
+    return pose2seg::affine_align(nullptr, input, m.matrices, w.batch_index, w.output_size, m.convention,
                                   m.sampling_ratio, m.interpolation, m.padding_mode, m.fill);
   };
   const fuzz::Tensor output = align(w.input);

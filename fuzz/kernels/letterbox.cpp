@@ -15,8 +15,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     images.push_back(arguments.laid_out(dense.back()));
   }
   const std::vector<double> mean = {0.5, 0.25, 0}, std = {0.25, 0.5, 1};  // exact in every dtype
-  const auto [batch, matrices] = pose2seg::letterbox(images, output, mean, std, dtype, channels_last);
-  const auto [other, others] = pose2seg::letterbox(dense, output, mean, std, dtype, !channels_last);
+  const auto [batch, matrices] =
+      pose2seg::letterbox(nullptr, images, output, mean, std, dtype, channels_last);
+  const auto [other, others] = pose2seg::letterbox(nullptr, dense, output, mean, std, dtype, !channels_last);
   fuzz::require(fuzz::same(batch, other), "the result does not depend on the layout");
   fuzz::require(fuzz::same(matrices, others) && fuzz::within(matrices, 1e6), "matrices are finite");
   constexpr double kMiddle[] = {0, 0.5, 0.5}, kReach[] = {2, 1, 0.5};

@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   const fuzz::Tensor probabilities = arguments.laid_out(dense);
   const fuzz::Tensor masks =
-      pose2seg::paste_masks(probabilities, matrices, batch_index, image, threshold).front();
+      pose2seg::paste_masks(nullptr, probabilities, matrices, batch_index, image, threshold).front();
   const fuzz::Tensor decoded =
       fuzz::decode(pose2seg::paste_rle(dense, matrices, batch_index, image, threshold), image[0], image[1]);
   fuzz::require(fuzz::same(decoded, masks), "run lengths are those of the masks");

@@ -18,8 +18,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const char* overlap = arguments.one_of({"last", "mean"});
 
   const int64_t output_size[] = {arguments.count(1, 40), arguments.count(1, 40)};
-  const fuzz::Tensor output = pose2seg::skeleton_maps(keypoints, output_size, limbs, sigma, limb_width,
-                                                      stride, is_signed, overlap, arguments.dtype());
+  const fuzz::Tensor output =
+      pose2seg::skeleton_maps(nullptr, keypoints, output_size, limbs, sigma, limb_width, stride, is_signed,
+                              overlap, arguments.dtype());
   fuzz::require(fuzz::within(output, 1.01), "maps are between -1 and 1");
 
   const fuzz::Tensor grad =
