@@ -352,7 +352,8 @@ def _copied(result: Any, out: Any) -> Any:
     for name in ("shape", "dtype", "device"):
         expected, got = getattr(result, name), getattr(out, name)
         if expected != got:
-            raise ValueError(f"out must have the {name} {expected}, got {got}")
+            error = TypeError if name == "dtype" else ValueError
+            raise error(f"out must have the {name} {expected}, got {got}")
     return out.copy_(result)
 
 

@@ -34,7 +34,7 @@ struct Box {
 // Returns the coordinate, in keypoint units, of the centre of cell i of a map with this stride.
 template <class T>
 HOST_DEVICE T cell_centre(int cell, T stride) {
-  return rounded_product(T(cell), stride) + (stride / 2 - T(0.5));
+  return T(cell) * stride + (stride / 2 - T(0.5));
 }
 
 HOST_DEVICE Box clamp_to_map(double left, double right, double top, double bottom, int height, int width) {
@@ -58,7 +58,7 @@ template <class T>
 HOST_DEVICE bool draw_joint(T& value, const Joint<T>& joint, T x, T y, T inverse_two_sigma2,
                             bool signed_visibility) {
   const T dx = x - joint.x, dy = y - joint.y;
-  const T exponent = (rounded_product(dx, dx) + rounded_product(dy, dy)) * inverse_two_sigma2;
+  const T exponent = (dx * dx + dy * dy) * inverse_two_sigma2;
   if (!(joint.visible() && exponent < T(kConfidenceCutoff))) return false;
   const T confidence = std::exp(-exponent);
   const bool exceeds = confidence > value;
