@@ -124,7 +124,7 @@ class Operator:
     def use(self, namespace: str, extension: ModuleType) -> None:
         """Makes later calls use the operator and the kernels that were passed to `register`."""
         self._kernel = getattr(extension, self.name)
-        self._kernel_with_out = getattr(extension, f"{self.name}_out", None)
+        self._kernel_with_out: Any = getattr(extension, f"{self.name}_out", None)
         self._registered = getattr(getattr(torch.ops, namespace), self.name)
 
     def __call__(self, *arguments: Any, out: Any = None) -> Any:

@@ -1,7 +1,7 @@
 import json
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -170,7 +170,9 @@ def test_results_of_several_categories_are_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
-def test_accents_are_the_same_in_both_forms_of_unicode(tmp_path: Path, forms: tuple[str, str]) -> None:
+def test_accents_are_the_same_in_both_forms_of_unicode(
+    tmp_path: Path, forms: tuple[Literal["NFC", "NFD"], ...]
+) -> None:
     listed, stored = (unicodedata.normalize(form, "café") for form in forms)
     content = annotations({"keypoints": POSE})
     content["images"][0]["file_name"] = f"{listed}/{listed}.jpg"

@@ -32,8 +32,8 @@ def find_name(folder: Path, name: str) -> Path:
 
     macOS, for example, writes an accent as a character of its own, and most other systems do not.
     """
-    forms = () if name.isascii() else ("NFC", "NFD")
-    paths = [folder / name, *(folder / unicodedata.normalize(form, name) for form in forms)]
+    forms = {unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)} - {name}
+    paths = [folder / form for form in (name, *sorted(forms))]
     return next((path for path in paths if is_there(path)), paths[0])
 
 

@@ -172,9 +172,8 @@ def match_poses(source: PoseFile | PoseFolder, images: Sequence[PersonImage]) ->
     with Remarks() as remarks:
         for problem in problems:
             remarks.add(problem, "not in pixels")
-        for image, poses in matches:
-            if poses is None:
-                remarks.add(f"{image.path}: there are no poses for this image; nobody is found in it", "none")
+        for image in (image for image, poses in matches if poses is None):
+            remarks.add(f"{image.path}: there are no poses for this image; nobody is found in it", "none")
     return {image.image_id: poses for image, poses in found}
 
 
