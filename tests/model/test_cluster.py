@@ -166,7 +166,7 @@ def test_the_command_writes_templates_and_a_drawing_of_them(
     ("content", "message"),
     [
         ([], "expected COCO annotations (an object), got []"),
-        ({}, '"annotations" must be a list, got nothing'),
+        ({}, 'expected COCO annotations (an object with "images" and "annotations"), got {}'),
         (
             {"annotations": [{"keypoints": [1, 1, 2] * 17}]},
             'annotations[0]: "bbox" must be a list, got nothing',
