@@ -204,6 +204,8 @@ def test_the_adaptive_ratio_is_that_of_roi_align(backend):
 def test_large_inputs_are_summed_in_bands(backend):
     """The window reads 1,000 x 300 pixels, more than a slab on the CPU holds. No sample is on a row or column of
     pixels, where the gradient jumps."""
+    if backend.name == "emulated":
+        pytest.skip("the CUDA kernels have no bands, and their emulation would take minutes")
     torch.manual_seed(0)
     maps = torch.randn(1, 2, 300, 1000, dtype=torch.float64)
     matrices = torch.tensor(
