@@ -12,7 +12,7 @@ struct CUstream_st;
 
 namespace pose2seg {
 
-// The parameters of sampling in the other modes than the plain one, and of its gradients. The matrices are
+// The parameters of sampling in modes other than the plain one, and of its gradients. The matrices are
 // (instances, 2, 3) or (instances, 3, 3).
 struct SampledWindows : AffineWindows {
   Sampling sampling;
@@ -70,7 +70,7 @@ struct WindowSampler {
     return s;
   }
 
-  // Calls visit(sample) for each sample of an output pixel that is there.
+  // Calls visit(sample) for each sample of an output pixel whose `is_there` is true.
   template <class Visit>
   HOST_DEVICE void visit(int64_t column, int64_t row, const Visit& visit) const {
     if (samples_nothing) return;

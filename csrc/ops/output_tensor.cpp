@@ -46,7 +46,8 @@ Tensor output_tensor(const Tensor* out, std::initializer_list<int64_t> sizes, Sc
 }
 
 void check_no_overlap(const Tensor& out, const Tensor& argument) {
-  if (out.numel() == 0 || argument.numel() == 0) return;
+  const bool have_memory = out.data != nullptr && argument.data != nullptr;  // unlike meta tensors
+  if (!have_memory || out.numel() == 0 || argument.numel() == 0) return;
   const Bytes written = bytes_of(out), read = bytes_of(argument);
   require<ValueError>(written.end <= read.begin || read.end <= written.begin,
                       "out must not share memory with another argument");

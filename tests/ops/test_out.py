@@ -166,6 +166,14 @@ def test_a_lazily_negated_out_gets_the_values():
     assert torch.equal(out, expected)
 
 
+@pytest.mark.parametrize("op", [*DIFFERENTIABLE, "letterbox"])
+def test_meta_tensors_share_no_memory(op):
+    arguments = valid_arguments(op, "meta")
+    expected = getattr(pose2seg_ops, op)(**arguments)
+    out = torch.empty_like(*tensors_of(op, expected))
+    assert tensors_of(op, getattr(pose2seg_ops, op)(**arguments, out=out))[0] is out
+
+
 def test_vmap_writes_to_out():
     arguments = valid_arguments("affine_align")
     matrices = torch.stack([arguments.pop("matrices")] * 2)

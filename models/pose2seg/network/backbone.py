@@ -54,7 +54,9 @@ class Backbone(nn.Module):
                 yield module
 
     def first_stages(self, count: int) -> Iterable[nn.Module]:
-        """Returns the modules of the encoder up to the features of stride 2 * 2**count, for 1 to 4.
+        """Returns the modules of the encoder up to the features of stride 2 * 2**count.
+
+        count: the number of stages, from 1 to 4.
 
         Raises InputError if the encoder does not tell them apart.
         """
