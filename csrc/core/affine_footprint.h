@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "core/affine.h"
-#include "core/bilinear.h"
 
 namespace pose2seg {
 
@@ -21,12 +20,12 @@ HOST_DEVICE void integers_between(T low, T high, Index extent, Index& first, Ind
 // Inverts an affine sampling: finds which output pixels have a tap on a pixel (u, v) of the input, and with
 // which weight. These output pixels sample within the square of side 2 around (u, v) and
 // therefore lie in a small parallelogram of the output. The bounds of its rows, and of its columns in each
-// row, are conservative to allow for rounding; tap_weight() decides which of the pixels within the bounds
+// row, are conservative to allow for rounding; weight() decides which of the pixels within the bounds
 // have the tap. Index is the type in which pixels are counted: int32_t if the sides are small enough.
 template <class T>
 struct AffineFootprint {
   Affine<T> to_map;
-  int64_t height, width, out_height, out_width;
+  int64_t out_height, out_width;
   T left, right, top, bottom;  // exclusive bounds of the input pixels that have any tap
   T reach_x, reach_y;          // greatest distances from (u, v) at which a pixel with a tap on it samples
   T column_per_x, column_per_y;
@@ -45,18 +44,19 @@ struct AffineFootprint {
 
   template <class Index>
   HOST_DEVICE void columns(Index u, Index v, Index row, Index& first, Index& last) const {
-    const T x = T(u) - to_map.x(T(0), T(row)), y = T(v) - to_map.y(T(0), T(row));
+    const T x = T(u) - (to_map.b * T(row) + to_map.c), y = T(v) - (to_map.e * T(row) + to_map.f);
     const T x0 = (x - reach_x) * column_per_x, x1 = (x + reach_x) * column_per_x;
     const T y0 = (y - reach_y) * column_per_y, y1 = (y + reach_y) * column_per_y;
     integers_between(std::fmax(std::fmin(x0, x1), std::fmin(y0, y1)),
                      std::fmin(std::fmax(x0, x1), std::fmax(y0, y1)), Index(out_width), first, last);
   }
 
-  // Returns the weight of the tap of an output pixel on (u, v), or 0 if it has none.
+  // Returns the weight of the tap of an output pixel on (u, v), which is a pixel of the map, or 0 if it has
+  // none.
   template <class Index>
   HOST_DEVICE T weight(Index u, Index v, Index column, Index row) const {
     const T x = to_map.x(T(column), T(row)), y = to_map.y(T(column), T(row));
-    return bilinear_taps(x, y, Index(height), Index(width)).weight(u, v);
+    return std::fmax(1 - std::fabs(x - T(u)), T(0)) * std::fmax(1 - std::fabs(y - T(v)), T(0));
   }
 
   // Calls visit(column, row, weight) for each output pixel with a tap on (u, v), row by row.
@@ -78,8 +78,6 @@ HOST_DEVICE AffineFootprint<T> affine_footprint(const Affine<T>& to_map, int64_t
   AffineFootprint<T> f = {};
   if (!is_finite(m)) return f;
   f.to_map = to_map;
-  f.height = height;
-  f.width = width;
   f.out_height = out_height;
   f.out_width = out_width;
   constexpr T rounding = sizeof(T) == sizeof(double) ? T(0x1p-48) : T(0x1p-19);  // 16 units in the last place

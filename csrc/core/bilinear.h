@@ -22,13 +22,6 @@ struct alignas(16) TapWeights {  // so that CUDA loads 16 bytes at once
     for (int tap = 0; tap < kTaps; ++tap) sum += of[tap] * values[tap];
     return sum;
   }
-
-  // Does the same with each product rounded, so that the sum has the same bits on every device.
-  HOST_DEVICE T rounded_interpolate(const T (&values)[kTaps]) const {
-    T sum = rounded_product(of[0], values[0]);
-    for (int tap = 1; tap < kTaps; ++tap) sum += rounded_product(of[tap], values[tap]);
-    return sum;
-  }
 };
 
 // Computes the weights of the four taps from those of the right column and of the lower row.
@@ -36,6 +29,15 @@ template <class T>
 HOST_DEVICE TapWeights<T> bilinear_weights(T right, T lower) {
   const T left = 1 - right, upper = 1 - lower;
   return {{upper * left, upper * right, lower * left, lower * right}};
+}
+
+// Interpolates along x and then along y, with the same bits on every device. The value of an absent tap must
+// be 0. Four equal values give that value.
+template <class T>
+HOST_DEVICE T fused_interpolate(T right, T lower, const T (&values)[kTaps]) {
+  const T above = fused(right, values[kUpperRight] - values[kUpperLeft], values[kUpperLeft]);
+  const T below = fused(right, values[kLowerRight] - values[kLowerLeft], values[kLowerLeft]);
+  return fused(lower, below - above, above);
 }
 
 // Computes the derivative of the interpolated value with respect to the point. On a row or a column of
@@ -80,14 +82,6 @@ struct BilinearTaps {
     if (has_upper && has_right) visit(x + 1, y, weights.of[kUpperRight]);
     if (has_lower && has_left) visit(x, y + 1, weights.of[kLowerLeft]);
     if (has_lower && has_right) visit(x + 1, y + 1, weights.of[kLowerRight]);
-  }
-
-  // Returns the weight of the tap at (column, row), or 0 if there is none.
-  HOST_DEVICE T weight(Index column, Index row) const {
-    if (!any()) return 0;
-    const T wx = column == x ? 1 - right : column == x + 1 ? right : T(0);
-    const T wy = row == y ? 1 - lower : row == y + 1 ? lower : T(0);
-    return wy * wx;
   }
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <type_traits>
 
 #include "core/host_device.h"
@@ -19,6 +20,12 @@ HOST_DEVICE T rounded_product(T a, T b) {
 #else
   return a * b;
 #endif
+}
+
+// Returns a * b + c, rounded once. It serves the same purpose where a separate product would cost too much.
+template <class T>
+HOST_DEVICE T fused(T a, T b, T c) {
+  return std::fma(a, b, c);
 }
 
 }  // namespace pose2seg

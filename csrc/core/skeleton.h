@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/host_device.h"
 #include "core/range.h"
@@ -51,6 +52,16 @@ HOST_DEVICE Box joint_box(const Joint<T>& joint, T sigma, T stride, int height, 
   return clamp_to_map(x - radius, x + radius + 1, y - radius, y + radius + 1, height, width);
 }
 
+// Returns e^-x. By CUDA's documentation, the error of __expf up to the cutoff is at most 7 units in the last
+// place. It takes a third of the instructions.
+template <class T>
+HOST_DEVICE T exp_of_negative(T x) {
+#ifdef __CUDA_ARCH__
+  if constexpr (std::is_same_v<T, float>) return __expf(-x);
+#endif
+  return std::exp(-x);
+}
+
 // Draws one more joint over the value of the confidence map at (x, y), and returns whether the value now
 // comes from this joint. With signed visibility, a labelled but occluded joint (visibility 1) negates the
 // value that it is drawn over, so the result depends on the order of people.
@@ -60,7 +71,7 @@ HOST_DEVICE bool draw_joint(T& value, const Joint<T>& joint, T x, T y, T inverse
   const T dx = x - joint.x, dy = y - joint.y;
   const T exponent = (dx * dx + dy * dy) * inverse_two_sigma2;
   if (!(joint.visible() && exponent < T(kConfidenceCutoff))) return false;
-  const T confidence = std::exp(-exponent);
+  const T confidence = exp_of_negative(exponent);
   const bool exceeds = confidence > value;
   if (exceeds) value = confidence;
   if (signed_visibility && joint.visibility == 1) value = -value;
@@ -78,8 +89,15 @@ struct Limb {
   Box box;           // empty when there is nothing to draw
 
   HOST_DEVICE bool covers(int column, int row, T width) const {
-    if (!box.contains(column, row)) return false;
-    return std::fabs(rounded_product(T(column) - x, unit_y) - rounded_product(T(row) - y, unit_x)) < width;
+    return box.contains(column, row) && std::fabs(distance(column, row_offset(row))) < width;
+  }
+
+  // What the distances of all cells of a row from the line have in common.
+  HOST_DEVICE T row_offset(int row) const { return rounded_product(T(row) - y, unit_x); }
+
+  // The signed distance of a cell from the line, which rises or falls monotonically along a row.
+  HOST_DEVICE T distance(int column, T row_offset) const {
+    return rounded_product(T(column) - x, unit_y) - row_offset;
   }
 
   // Bounds of the columns that the limb covers in a row, with a margin for rounding.
@@ -112,10 +130,10 @@ struct FieldCell {
   T sum_x, sum_y;
   int people;
 
-  HOST_DEVICE void draw(const Limb<T>& limb, LimbOverlap overlap) {
+  HOST_DEVICE void draw(T unit_x, T unit_y, LimbOverlap overlap) {
     const bool joins = overlap == LimbOverlap::kMean && people > 0;
-    sum_x = joins ? sum_x + limb.unit_x : limb.unit_x;
-    sum_y = joins ? sum_y + limb.unit_y : limb.unit_y;
+    sum_x = joins ? sum_x + unit_x : unit_x;
+    sum_y = joins ? sum_y + unit_y : unit_y;
     people = joins ? people + 1 : 1;
   }
 

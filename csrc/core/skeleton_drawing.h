@@ -17,6 +17,9 @@ struct SkeletonDrawing {
   const void* matrices;   // (maps, 2, 3) contiguous, applied to the keypoints first, or null
   int64_t maps, people, stride;
   double sigma, limb_width;
+  // 1 / (2 sigma^2), bounded so that a joint at the centre of a cell has confidence 1 there, however small
+  // sigma is.
+  double inverse_two_sigma2;
   int joints, height, width;  // a map has fewer than 2^31 cells
   int limb_count;
   int16_t limbs[kMaxLimbs][2];
@@ -41,13 +44,6 @@ HOST_DEVICE Limb<T> drawn_limb(const SkeletonDrawing& d, int64_t map, int64_t pe
   return make_limb(drawn_joint<T>(d, map, person, d.limbs[l][0]),
                    drawn_joint<T>(d, map, person, d.limbs[l][1]), T(d.limb_width), T(d.stride), d.height,
                    d.width);
-}
-
-// Returns 1 / (2 sigma^2), bounded so that a joint at the centre of a cell has confidence 1 there, however
-// small sigma is.
-template <class T>
-HOST_DEVICE T inverse_two_sigma2(const SkeletonDrawing& d) {
-  return T(std::fmin(0.5 / d.sigma / d.sigma, 0x1p100));
 }
 
 }  // namespace pose2seg

@@ -14,7 +14,7 @@ template <class T>
 HOST_DEVICE Vector2<T> confidence_gradient(const SkeletonDrawing& d, int64_t map, int64_t person, int k,
                                            int column, int row, T grad) {
   const T x = cell_centre(column, T(d.stride)), y = cell_centre(row, T(d.stride));
-  const T inverse = inverse_two_sigma2<T>(d);
+  const T inverse = T(d.inverse_two_sigma2);
   T value = 0;
   int64_t supplier = -1;
   for (int64_t other = 0; other < d.people; ++other)

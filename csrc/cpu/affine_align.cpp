@@ -103,21 +103,19 @@ void store_channels_last(const RowTaps<accumulate_t<T>>& row, const AffineAlignP
 }
 
 // Samples up to kLanes planes of a window.
-template <class T>
+template <int kBytes, class T>
 void sample_slice(const AffineAlignParams& p, const Task& task, WindowSlices<T>& slices) {
   using Compute = accumulate_t<T>;
+  using Vector = Lanes<Compute, kBytes>;
   T* output = static_cast<T*>(p.output) + task.map * p.output_strides[0] + task.channel * p.output_strides[1];
   for (int64_t i = task.first; i < task.last; ++i) {
-    const auto& row = slices.find(task, i);
+    const auto& row = slices.template find<kBytes>(task, i);
     for (int64_t first = 0; first < p.out_width; first += kLanes) {
-      Lanes<Compute> square[kLanes];
+      Vector square[kLanes];
       for (int64_t column = 0; column < kLanes; ++column) {  // beyond the last one there are no taps
-        Lanes<Compute> sum = {};
-        row.visit(first + column, [&](int64_t offset, Compute weight) {
-          Lanes<Compute> tap;
-          slices.read(offset, tap);
-          sum += weight * tap;
-        });
+        Vector sum = {};
+        row.visit(first + column,
+                  [&](int64_t offset, Compute weight) { sum += weight * Vector::read(slices.at(offset)); });
         square[column] = sum;
       }
       const SquareLayout layout = {p.output_strides[1], p.output_strides[3], task.channels,
@@ -171,9 +169,9 @@ void sample_all(const AffineAlignParams& p) {
     for (int64_t i = begin; i < end; ++i) {
       Task task = tasks[i];
       if (in_slices) task.map = order[task.map];
-      with_wide_instructions([&] {
+      with_wide_instructions([&](auto bytes) {
         if (in_slices && slices.pay_for(task))
-          sample_slice(p, task, slices);
+          sample_slice<bytes>(p, task, slices);
         else
           sample<T>(p, task, channels_last, band);
       });

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "core/affine_align_backward.h"
@@ -38,6 +37,7 @@ class InputGradient {
 
   Tasks tasks() const { return {p_.batch, p_.height, p_.channels, rows_, kSlice}; }
 
+  template <int kBytes>
   void run(const Task& task) {
     const MapRows map = {task.first, task.last, p_.width, p_.width * kSlice, kSlice};
     std::fill_n(sums_.begin(), map.offset(0, task.last), Compute(0));
@@ -47,10 +47,11 @@ class InputGradient {
       const auto to_input = p_.to_input<Compute>(n);
       for (int64_t row = 0; row < p_.out_height; ++row) {
         taps.find(to_input, row);
-        add_row(taps, gradients(n, row, task.channel), task.channels);
+        add_row<kBytes>(taps, gradients(n, row, task.channel), task.channels);
       }
     }
-    for (int64_t row = task.first; row < task.last; ++row) store_row(task, row, &sums_[map.offset(0, row)]);
+    for (int64_t row = task.first; row < task.last; ++row)
+      store_row<kBytes>(task, row, &sums_[map.offset(0, row)]);
   }
 
  private:
@@ -76,8 +77,9 @@ class InputGradient {
            row * p_.output_strides[2];
   }
 
+  template <int kBytes>
   void add_row(const RowTaps<Compute>& taps, const T* grad, int64_t channels) {
-    read_slices(grad, channels, taps.begin, taps.end);
+    read_slices<kBytes>(grad, channels, taps.begin, taps.end);
     Compute* sums = sums_.data();
     for (int64_t column = taps.begin; column < taps.end; ++column) {
       const Compute* slice = &slices_[column * kSlice];
@@ -91,28 +93,35 @@ class InputGradient {
     }
   }
 
+  template <int kBytes>
   void store_row(const Task& task, int64_t row, const Compute* sums) const {
     T* to = static_cast<T*>(p_.grad_input) + task.map * p_.input_strides[0] +
             task.channel * p_.input_strides[1] + row * p_.input_strides[2];
-    write_slices(sums, task.channels, to);
+    write_slices<kBytes>(sums, task.channels, to);
   }
 
+  template <int kBytes>
   void read_slices(const T* grad, int64_t channels, int64_t begin, int64_t end) {
     const int64_t to_plane = p_.output_strides[1], to_column = p_.output_strides[3];
     if (to_plane == 1) {
-      for (int64_t column = begin; column < end; ++column)
-        for (int64_t c = 0; c < channels; ++c)
-          slices_[column * kSlice + c] = Compute(grad[column * to_column + c]);
+      // The hardware does not prefetch slices of pixels, between which the other channels are skipped.
+      constexpr int64_t kAhead = 4, kLine = 64 / sizeof(T);
+      for (int64_t column = begin; column < end; ++column) {
+        const T* from = grad + column * to_column;
+        const T* ahead = grad + std::min(column + kAhead, end - 1) * to_column;
+        for (int64_t c = 0; c < channels; c += kLine) __builtin_prefetch(ahead + c);
+        for (int64_t c = 0; c < channels; ++c) slices_[column * kSlice + c] = Compute(from[c]);
+      }
       return;
     }
     for_each_square(begin, end, channels, [&](int64_t column, int64_t c, int64_t columns, int64_t some) {
-      Lanes<Compute> square[kLanes];
+      Lanes<Compute, kBytes> square[kLanes];
       read_square(grad + column * to_column + c * to_plane, {to_plane, to_column, some, columns}, square);
-      for (int64_t i = 0; i < columns; ++i)
-        std::memcpy(&slices_[(column + i) * kSlice + c], &square[i], sizeof square[i]);
+      for (int64_t i = 0; i < columns; ++i) square[i].write(&slices_[(column + i) * kSlice + c]);
     });
   }
 
+  template <int kBytes>
   void write_slices(const Compute* sums, int64_t channels, T* to) const {
     const int64_t to_plane = p_.input_strides[1], to_column = p_.input_strides[3];
     if (to_plane == 1) {
@@ -121,9 +130,9 @@ class InputGradient {
       return;
     }
     for_each_square(0, p_.width, channels, [&](int64_t column, int64_t c, int64_t columns, int64_t some) {
-      Lanes<Compute> square[kLanes];
+      Lanes<Compute, kBytes> square[kLanes];
       for (int64_t i = 0; i < columns; ++i)
-        std::memcpy(&square[i], sums + (column + i) * kSlice + c, sizeof square[i]);
+        square[i] = Lanes<Compute, kBytes>::read(sums + (column + i) * kSlice + c);
       write_square(square, {to_plane, to_column, some, columns}, to + column * to_column + c * to_plane);
     });
   }
@@ -153,7 +162,7 @@ void run(const AffineAlignBackwardInputParams& p) {
     auto gradient = prepared;
     for (int64_t worker = begin; worker < end; ++worker)
       for (int64_t i = worker; i < tasks.count(); i += workers)
-        with_wide_instructions([&] { gradient.run(tasks[i]); });
+        with_wide_instructions([&](auto bytes) { gradient.template run<bytes>(tasks[i]); });
   });
 }
 

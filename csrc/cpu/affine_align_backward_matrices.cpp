@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/affine_align_backward.h"
+#include "core/bilinear.h"
 #include "cpu/dispatch.h"
 #include "cpu/instruction_set.h"
 #include "cpu/parallel.h"
@@ -21,9 +22,6 @@ namespace {
 // See affine_align.cpp.
 constexpr int kPlanes = 4;
 
-// Sums over adjacent channels use this number of lanes with every instruction set, so that the results agree.
-constexpr int kLanes = 16;
-
 template <class T>
 class MatrixGradient {
   using Compute = accumulate_t<T>;
@@ -40,6 +38,7 @@ class MatrixGradient {
         columns_by_row_(p_.out_width) {}
 
   // Computes the contribution of a task to the gradient of the sampling transform.
+  template <int kBytes>
   Affine<double> run(const Task& task) {
     const int64_t image = p_.batch_index[task.map], rows = task.last - task.first;
     if (!p_.has_image(image)) return {};
@@ -56,7 +55,7 @@ class MatrixGradient {
       for (int64_t i = 0; i < rows; ++i) add_channels_last(i);
       channel = end;
     } else if (in_slices_ && slices_.pay_for(task)) {
-      for (int64_t i = 0; i < rows; ++i) add_slice(i, task);
+      for (int64_t i = 0; i < rows; ++i) add_slice<kBytes>(i, task);
       channel = end;
     }
     for (; channel + kPlanes <= end; channel += kPlanes)
@@ -114,8 +113,10 @@ class MatrixGradient {
   }
 
   // The channels of a task; the sum over them is one of transposed squares.
+  template <int kBytes>
   void add_slice(int64_t i, const Task& task) {
-    const RowTaps<Compute>& row = slices_.find(task, task.first + i);
+    using Vector = Lanes<Compute, kBytes>;
+    const RowTaps<Compute>& row = slices_.template find<kBytes>(task, task.first + i);
     for_each_edge(row, [&](int64_t column) {
       for (int64_t c = 0; c < task.channels; ++c) add_at(i, column, task.channel + c);
     });
@@ -123,22 +124,20 @@ class MatrixGradient {
     const T* grad = grad_ + i * p_.output_strides[2] + task.channel * to_plane;
     for (int64_t first = row.inner_begin; first < row.inner_end; first += kLanes) {
       const int64_t columns = std::min<int64_t>(kLanes, row.inner_end - first);
-      Lanes<Compute> by[kLanes], x[kLanes], y[kLanes];
+      Vector by[kLanes], x[kLanes], y[kLanes];
       read_square(grad + first * to_column, {to_plane, to_column, task.channels, columns}, by);
       for (int64_t k = 0; k < columns; ++k) {
         const int64_t upper = row.offset[first + k], lower = upper + row.map().row_stride;
-        Lanes<Compute> values[kTaps];
-        slices_.read(upper, values[kUpperLeft]);
-        slices_.read(upper + kLanes, values[kUpperRight]);
-        slices_.read(lower, values[kLowerLeft]);
-        slices_.read(lower + kLanes, values[kLowerRight]);
+        const Vector values[kTaps] = {
+            Vector::read(slices_.at(upper)), Vector::read(slices_.at(upper + kLanes)),
+            Vector::read(slices_.at(lower)), Vector::read(slices_.at(lower + kLanes))};
         bilinear_slope(row.right[first + k], row.lower[first + k], values, x[k], y[k]);
         x[k] *= by[k];
         y[k] *= by[k];
       }
       transpose(x);
       transpose(y);
-      Lanes<Compute> sum_x = x[0], sum_y = y[0];
+      Vector sum_x = x[0], sum_y = y[0];
       for (int c = 1; c < kLanes; ++c) {
         sum_x += x[c];
         sum_y += y[c];
@@ -163,6 +162,7 @@ class MatrixGradient {
     }
   }
 
+  // Sums products in kLanes lanes with every instruction set, so that the results agree.
   static void sum_products(const T* grad, const T* const (&taps)[kTaps], int64_t channels,
                            Compute (&sums)[kTaps]) {
     Compute lanes[kTaps][kLanes] = {};
@@ -225,7 +225,8 @@ void affine_align_backward_matrices_cpu(const AffineAlignBackwardMatricesParams&
     };
     parallel_for(0, tasks.count(), 1, [&](int64_t begin, int64_t end) {
       MatrixGradient<T> gradient(p, tasks.rows_each, channels_last);
-      for (int64_t i = begin; i < end; ++i) with_wide_instructions([&] { parts[i] = gradient.run(task(i)); });
+      for (int64_t i = begin; i < end; ++i)
+        with_wide_instructions([&](auto bytes) { parts[i] = gradient.template run<bytes>(task(i)); });
     });
     std::vector<Affine<double>> sums(p.instances, Affine<double>{});
     for (int64_t i = 0; i < tasks.count(); ++i) sums[task(i).map] = sums[task(i).map] + parts[i];

@@ -27,26 +27,29 @@ struct LineCoordinate {
     return step * T(t) + offset + shift;
   }
 
-  // Narrows [begin, end) to the t with low < coordinate < high.
-  void narrow(T low, T high, int64_t& begin, int64_t& end) const {
-    const auto after_low = [&](int64_t t) { return (*this)(t) > low; };
-    const auto before_high = [&](int64_t t) { return (*this)(t) < high; };
-    if (begin >= end) return;
-    if (step == 0) {
-      if (!(after_low(begin) && before_high(begin))) end = begin;
-      return;
-    }
-    const double constant = double(offset) + double(shift);
-    const double at_low = (double(low) - constant) / double(step);
-    const double at_high = (double(high) - constant) / double(step);
-    if (step > 0) {
-      begin = first_where(at_low, begin, end, after_low);
-      end = first_where(at_high, begin, end, [&](int64_t t) { return !before_high(t); });
-    } else {
-      begin = first_where(at_high, begin, end, before_high);
-      end = first_where(at_low, begin, end, [&](int64_t t) { return !after_low(t); });
-    }
-  }
+  double constant() const { return double(offset) + double(shift); }
 };
+
+// Narrows [begin, end) to the t with low < coordinate(t) < high. The coordinate is about step * t +
+// constant(), rounded such that it is monotonic in t.
+template <class Coordinate, class T>
+void narrow(const Coordinate& coordinate, T low, T high, int64_t& begin, int64_t& end) {
+  const auto after_low = [&](int64_t t) { return coordinate(t) > low; };
+  const auto before_high = [&](int64_t t) { return coordinate(t) < high; };
+  if (begin >= end) return;
+  if (coordinate.step == 0) {
+    if (!(after_low(begin) && before_high(begin))) end = begin;
+    return;
+  }
+  const double at_low = (double(low) - coordinate.constant()) / double(coordinate.step);
+  const double at_high = (double(high) - coordinate.constant()) / double(coordinate.step);
+  if (coordinate.step > 0) {
+    begin = first_where(at_low, begin, end, after_low);
+    end = first_where(at_high, begin, end, [&](int64_t t) { return !before_high(t); });
+  } else {
+    begin = first_where(at_high, begin, end, before_high);
+    end = first_where(at_low, begin, end, [&](int64_t t) { return !after_low(t); });
+  }
+}
 
 }  // namespace pose2seg

@@ -26,6 +26,20 @@ struct Stepping {
   int32_t operator[](int32_t i) const { return first + std::min(i * stride, last - first); }
 };
 
+// One coordinate in the RoI along a row or a column of the image, with the bits of RowInRoi::at.
+template <class T>
+struct LineInRoi {
+  T step, start;          // along the line
+  T step_across, across;  // to the line; 0 for a row, whose place is in `start`
+
+  template <class Integer>
+  T operator()(Integer t) const {
+    return fused(step_across, across, fused(step, T(t), start));
+  }
+
+  double constant() const { return double(start) + double(step_across) * double(across); }
+};
+
 enum class Walk { kRows, kColumns };
 
 // Pastes one instance along the rows or the columns of the image, with the same results as paste_pixel. Most
@@ -38,15 +52,15 @@ class LinePaster {
 
  public:
   LinePaster(const PasteParams& params, const PasteTarget& target, Walk walk) : params_(params), walk_(walk) {
-    const Affine<double> matrix = image_to_roi<T>(params, target.instance);
+    const Affine<double> matrix = image_to_roi<T>(target);
     footprint = paste_footprint(matrix, params.roi_height, params.roi_width, target.height, target.width);
     matrix_ = affine_cast<Coordinate>(matrix);
     if (footprint.empty()) return;
     const bool rows = walk == Walk::kRows;
     reach_x_ = reach(rows ? matrix.a : matrix.b);
     reach_y_ = reach(rows ? matrix.d : matrix.e);
-    with_wide_instructions([&] {
-      pad_taps(roi_pixels<T>(params, target.instance));
+    with_wide_instructions([&](auto) {
+      pad_taps(static_cast<const T*>(target.roi));
       blocks_ = combine(classify_taps(), reach_x_ + 2, reach_y_ + 2);
     });
     blocks_.push_back(kUndecided);
@@ -57,18 +71,20 @@ class LinePaster {
   void paste(int64_t index, Pixel* pixels) const {
     const auto& m = matrix_;
     const auto i = Coordinate(index);
-    with_wide_instructions([&] {
-      if (walk_ == Walk::kRows)
-        paste_line({m.a, m.b * i, m.c}, {m.d, m.e * i, m.f}, footprint.left, footprint.right, pixels);
-      else
-        paste_line({m.b, m.a * i, m.c}, {m.e, m.d * i, m.f}, footprint.top, footprint.bottom, pixels);
+    with_wide_instructions([&](auto) {
+      if (walk_ == Walk::kRows) {
+        const RowInRoi row(m, i);
+        paste_line({m.a, row.x, 0, 0}, {m.d, row.y, 0, 0}, footprint.left, footprint.right, pixels);
+      } else {
+        paste_line({m.b, m.c, m.a, i}, {m.e, m.f, m.d, i}, footprint.top, footprint.bottom, pixels);
+      }
     });
   }
 
   Footprint footprint;
 
  private:
-  using Coordinates = LineCoordinate<Coordinate>;
+  using Coordinates = LineInRoi<Coordinate>;
 
   // The side of the threshold on which every bilinear mean in a cell or a block of cells lies.
   enum Side : uint8_t { kUndecided = 0, kBelow = 1, kAbove = 2 };
@@ -157,8 +173,8 @@ class LinePaster {
   void paste_line(const Coordinates& x, const Coordinates& y, int64_t begin, int64_t end,
                   Pixel* pixels) const {
     int64_t first = begin, last = end;
-    x.narrow(-1, Coordinate(params_.roi_width), first, last);
-    y.narrow(-1, Coordinate(params_.roi_height), first, last);
+    narrow(x, Coordinate(-1), Coordinate(params_.roi_width), first, last);
+    narrow(y, Coordinate(-1), Coordinate(params_.roi_height), first, last);
     last = std::max(first, last);
     std::fill(pixels, pixels + (first - begin), Pixel(0));
     std::fill(pixels + (last - begin), pixels + (end - begin), Pixel(0));
@@ -199,8 +215,8 @@ class LinePaster {
       const int32_t column = whole(px), row = whole(py);
       const int32_t upper = (row + 1) * stride + column + 1, lower = upper + stride;
       const Coordinate values[] = {taps[upper], taps[upper + 1], taps[lower], taps[lower + 1]};
-      const auto weights = bilinear_weights(px - Coordinate(column), py - Coordinate(row));
-      pasted[i] = to_pixel<Pixel>(weights.rounded_interpolate(values), threshold);
+      const Coordinate value = fused_interpolate(px - Coordinate(column), py - Coordinate(row), values);
+      pasted[i] = to_pixel<Pixel>(value, threshold);
     }
     std::copy_n(pasted, count, pixels);
   }

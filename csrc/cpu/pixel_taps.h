@@ -31,6 +31,24 @@ struct Box {
   }
 };
 
+// Rows [first, last) of a window.
+struct Rows {
+  int64_t first, last;
+};
+
+// Calls body(part) for parts of `rows` that are sampled together. If there is no gap in memory between rows,
+// a part has several, so that small windows fill whole vectors of pixels. It has fewer if each pixel has many
+// samples, since their taps are stored.
+template <class T, class Body>
+void for_each_rows(const SampledWindows& p, const WindowSampler<T>& sampler, Rows rows, const Body& body) {
+  constexpr int64_t kPixels = 256, kSamples = 1024;
+  const bool has_no_gap = p.output_strides[2] == p.out_width * p.output_strides[3];
+  const int64_t pixels = std::min(kPixels, kSamples / (sampler.across * sampler.down));
+  const int64_t together = has_no_gap ? std::max<int64_t>(1, pixels / p.out_width) : 1;
+  for (int64_t row = rows.first; row < rows.last; row += together)
+    body(Rows{row, std::min(row + together, rows.last)});
+}
+
 template <class T>
 struct PixelTap {
   int64_t x, y;
@@ -78,30 +96,34 @@ class AxisSums {
   std::vector<Term> terms_;
 };
 
-// The input pixels of which an output pixel is the weighted sum, for the output pixels of a row.
+// The input pixels of which an output pixel is the weighted sum, for the output pixels of some rows, which
+// are counted from the first column of the first row.
 template <class T>
 class PixelTaps {
  public:
   using Tap = PixelTap<T>;
 
-  void find(const WindowSampler<T>& sampler, Interpolation interpolation, int64_t row, int64_t columns) {
+  void find(const WindowSampler<T>& sampler, Interpolation interpolation, Rows rows, int64_t columns) {
     taps_.clear();
     ends_.clear();
     dispatch_taps(interpolation, [&](auto count) {
-      if (sampler.is_separable()) return find_products<count>(sampler, row, columns);
-      for (int64_t column = 0; column < columns; ++column) {
-        sampler.visit(column, row, [&](const auto& at) {
-          sampler.template visit_taps<count>(
-              at, [&](int64_t x, int64_t y, T weight) { taps_.push_back({x, y, weight}); });
-        });
-        ends_.push_back(taps_.size());
-      }
+      if (sampler.is_separable()) return find_products<count>(sampler, rows, columns);
+      for (int64_t row = rows.first; row < rows.last; ++row)
+        for (int64_t column = 0; column < columns; ++column) {
+          sampler.visit(column, row, [&](const auto& at) {
+            sampler.template visit_taps<count>(
+                at, [&](int64_t x, int64_t y, T weight) { taps_.push_back({x, y, weight}); });
+          });
+          ends_.push_back(taps_.size());
+        }
     });
   }
 
-  // The taps of a column, [begin, end).
-  const Tap* begin(int64_t column) const { return taps_.data() + (column == 0 ? 0 : ends_[column - 1]); }
-  const Tap* end(int64_t column) const { return taps_.data() + ends_[column]; }
+  int64_t pixels() const { return int64_t(ends_.size()); }
+
+  // The taps of a pixel, [begin, end).
+  const Tap* begin(int64_t pixel) const { return taps_.data() + (pixel == 0 ? 0 : ends_[pixel - 1]); }
+  const Tap* end(int64_t pixel) const { return taps_.data() + ends_[pixel]; }
 
   size_t count() const { return taps_.size(); }
 
@@ -111,20 +133,26 @@ class PixelTaps {
 
  private:
   template <int kTaps>
-  void find_products(const WindowSampler<T>& sampler, int64_t row, int64_t columns) {
+  void find_products(const WindowSampler<T>& sampler, Rows rows, int64_t columns) {
     const auto& m = sampler.to_input;
-    rows_.template find<kTaps>(T(row), m.e, m.f, sampler.down, sampler.height, sampler.padding);
-    for (int64_t column = 0; column < columns; ++column) {
-      columns_.template find<kTaps>(T(column), m.a, m.c, sampler.across, sampler.width, sampler.padding);
-      for (const auto& y : rows_.terms())
-        for (const auto& x : columns_.terms()) taps_.push_back({x.at, y.at, y.weight * x.weight});
-      ends_.push_back(taps_.size());
+    if (columns_.size() < size_t(columns)) columns_.resize(columns);
+    for (int64_t column = 0; column < columns; ++column)
+      columns_[column].template find<kTaps>(T(column), m.a, m.c, sampler.across, sampler.width,
+                                            sampler.padding);
+    for (int64_t row = rows.first; row < rows.last; ++row) {
+      row_.template find<kTaps>(T(row), m.e, m.f, sampler.down, sampler.height, sampler.padding);
+      for (int64_t column = 0; column < columns; ++column) {
+        for (const auto& y : row_.terms())
+          for (const auto& x : columns_[column].terms()) taps_.push_back({x.at, y.at, y.weight * x.weight});
+        ends_.push_back(taps_.size());
+      }
     }
   }
 
   std::vector<Tap> taps_;
   std::vector<size_t> ends_;
-  AxisSums<T> rows_, columns_;
+  AxisSums<T> row_;
+  std::vector<AxisSums<T>> columns_;
 };
 
 }  // namespace pose2seg

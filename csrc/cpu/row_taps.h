@@ -43,13 +43,13 @@ class RowTaps {
     end = is_finite(to_map) ? columns_ : 0;
     x_ = {to_map.a, to_map.b * T(row), to_map.c};
     y_ = {to_map.d, to_map.e * T(row), to_map.f};
-    x_.narrow(-1, T(map_.width), begin, end);
+    narrow(x_, T(-1), T(map_.width), begin, end);
     const T room = T(map_.top) * 2 * std::numeric_limits<T>::epsilon();
-    y_.narrow(T(map_.top) - 1 - room, T(map_.bottom), begin, end);
+    narrow(y_, T(map_.top) - 1 - room, T(map_.bottom), begin, end);
     inner_begin = begin;
     inner_end = vectors_ ? end : begin;
-    x_.narrow(0, T(map_.width - 1), inner_begin, inner_end);
-    y_.narrow(T(map_.top), T(map_.bottom - 1), inner_begin, inner_end);
+    narrow(x_, T(0), T(map_.width - 1), inner_begin, inner_end);
+    narrow(y_, T(map_.top), T(map_.bottom - 1), inner_begin, inner_end);
     find_inner();
   }
 

@@ -24,7 +24,6 @@ constexpr int kTapsTogether = 4;
 template <class T>
 class WindowReader {
   using Compute = accumulate_t<T>;
-  using Pixel = SlabPixel<Compute>;
 
  public:
   explicit WindowReader(const SampleWindowsParams& params) : p_(params), sums_(params.channels) {}
@@ -34,58 +33,60 @@ class WindowReader {
     sampler_ = window_sampler<Compute>(p_, window);
   }
 
-  void find(int64_t row) {
-    row_ = row;
-    taps_.find(sampler_, p_.sampling.interpolation, row, p_.out_width);
+  // Finds the taps of some rows and calls write(*this, register bytes) for them, until all of `rows` are
+  // written.
+  template <class Write>
+  void for_each_rows(Rows rows, const Write& write) {
+    pose2seg::for_each_rows(p_, sampler_, rows, [&](Rows part) {
+      first_row_ = part.first;
+      taps_.find(sampler_, p_.sampling.interpolation, part, p_.out_width);
+      with_wide_instructions([&](auto bytes) { write(*this, bytes); });
+    });
   }
 
-  // Writes all channels of the row from an image whose channels are adjacent.
+  // Writes all channels of the rows from an image whose channels are adjacent.
   void write_from_pixels() {
-    for (int64_t column = 0; column < p_.out_width; ++column) {
-      std::fill(sums_.begin(), sums_.end(), background(column));
-      const auto* tap = taps_.begin(column);
-      for (; taps_.end(column) - tap >= kTapsTogether; tap += kTapsTogether) add_pixels<kTapsTogether>(tap);
-      for (; tap != taps_.end(column); ++tap) add_pixels<1>(tap);
-      T* to = output(0, column);
+    for (int64_t pixel = 0; pixel < taps_.pixels(); ++pixel) {
+      std::fill(sums_.begin(), sums_.end(), background(pixel));
+      const auto* tap = taps_.begin(pixel);
+      for (; taps_.end(pixel) - tap >= kTapsTogether; tap += kTapsTogether) add_pixels<kTapsTogether>(tap);
+      for (; tap != taps_.end(pixel); ++tap) add_pixels<1>(tap);
+      T* to = output(0, pixel);
       for (int64_t c = 0; c < p_.channels; ++c) to[c] = T(sums_[c]);
     }
   }
 
   // Does the same from any image, one channel at a time.
   void write_each_channel() const {
-    for (int64_t column = 0; column < p_.out_width; ++column)
+    for (int64_t pixel = 0; pixel < taps_.pixels(); ++pixel)
       for (int64_t c = 0; c < p_.channels; ++c) {
-        Compute sum = background(column);
-        for (const auto* tap = taps_.begin(column); tap != taps_.end(column); ++tap)
+        Compute sum = background(pixel);
+        for (const auto* tap = taps_.begin(pixel); tap != taps_.end(pixel); ++tap)
           sum += tap->weight * Compute(input(*tap)[c * p_.input_strides[1]]);
-        *output(c, column) = T(sum);
+        *output(c, pixel) = T(sum);
       }
   }
 
-  // Writes `channels` channels of the row, starting at channel `first`, from the slab that holds them.
-  void write_from_slab(const ChannelSlab<T>& slab, int64_t first, int64_t channels) const {
-    for (int64_t begin = 0; begin < p_.out_width; begin += kLanes)
-      for (int64_t c = 0; c < channels; c += kLanes) {
-        const SquareLayout layout = {p_.output_strides[1], p_.output_strides[3],
-                                     std::min<int64_t>(kLanes, channels - c),
-                                     std::min<int64_t>(kLanes, p_.out_width - begin)};
-        Lanes<Compute> square[kLanes] = {};
-        for (int64_t x = 0; x < layout.columns; ++x) {
-          Lanes<Compute> sum = Lanes<Compute>{} + background(begin + x);
-          for (const auto* tap = taps_.begin(begin + x); tap != taps_.end(begin + x); ++tap)
-            sum += tap->weight * slab.at(tap->x, tap->y).of[c / kLanes];
-          square[x] = sum;
-        }
-        write_pixels(square, layout, output(first + c, begin));
-      }
+  // Writes `channels` channels of the rows, starting at channel `first`, from the slab that holds them.
+  template <int kBytes>
+  void write_from_slab(const ChannelSlab<T>& slab, int64_t first, int64_t channels) {
+    line_.resize(taps_.pixels());
+    for (int64_t pixel = 0; pixel < taps_.pixels(); ++pixel) {
+      PixelLanes<Compute, kBytes> sum;
+      for (auto& vector : sum.of) vector = Lanes<Compute, kBytes>::all(background(pixel));
+      for (const auto* tap = taps_.begin(pixel); tap != taps_.end(pixel); ++tap)
+        sum.add(tap->weight, PixelLanes<Compute, kBytes>::read(slab.at(tap->x, tap->y)));
+      sum.write(line_[pixel]);
+    }
+    write_line<kBytes>(line_.data(), p_.output_strides + 1, channels, taps_.pixels(), output(first, 0));
   }
 
  private:
   // Returns what the absent taps contribute to the sum: the fill times their weights.
-  Compute background(int64_t column) const {
+  Compute background(int64_t pixel) const {
     if (p_.sampling.fill == 0 || sampler_.samples_nothing) return 0;
     Compute absent = 1;
-    for (const auto* tap = taps_.begin(column); tap != taps_.end(column); ++tap) absent -= tap->weight;
+    for (const auto* tap = taps_.begin(pixel); tap != taps_.end(pixel); ++tap) absent -= tap->weight;
     return absent * Compute(p_.sampling.fill);
   }
 
@@ -111,16 +112,17 @@ class WindowReader {
            tap.y * p_.input_strides[2] + tap.x * p_.input_strides[3];
   }
 
-  T* output(int64_t channel, int64_t column) const {
+  T* output(int64_t channel, int64_t pixel) const {
     return static_cast<T*>(p_.output) + window_ * p_.output_strides[0] + channel * p_.output_strides[1] +
-           row_ * p_.output_strides[2] + column * p_.output_strides[3];
+           first_row_ * p_.output_strides[2] + pixel * p_.output_strides[3];
   }
 
   const SampleWindowsParams& p_;
-  int64_t window_ = 0, row_ = 0;
+  int64_t window_ = 0, first_row_ = 0;
   WindowSampler<Compute> sampler_ = {};
   PixelTaps<Compute> taps_;
-  std::vector<Compute> sums_;
+  std::vector<Compute> sums_;  // of all channels of a pixel
+  std::vector<SlabPixel<Compute>> line_;
 };
 
 // Calls write(reader) for the rows of the windows whose image index `belongs` selects.
@@ -133,10 +135,7 @@ void write_in_place(const SampleWindowsParams& p, const Belongs& belongs, const 
       const Task task = tasks[i];
       if (!belongs(p.batch_index[task.map])) continue;
       reader.select(task.map);
-      for (int64_t row = task.first; row < task.last; ++row) {
-        reader.find(row);
-        with_wide_instructions([&] { write(reader); });
-      }
+      reader.for_each_rows({task.first, task.last}, write);
     }
   });
 }
@@ -145,7 +144,7 @@ template <class T>
 void sample_all(const SampleWindowsParams& p) {
   if (p.input_strides[1] == 1 && p.output_strides[1] == 1)
     return write_in_place<T>(
-        p, [](int64_t) { return true; }, [](auto& reader) { reader.write_from_pixels(); });
+        p, [](int64_t) { return true; }, [](auto& reader, auto) { reader.write_from_pixels(); });
   const auto images = sampled_images<accumulate_t<T>>(p);
   const auto copy_pays = [&](const SampledImage& image) {
     const Box& box = image.box;
@@ -158,19 +157,20 @@ void sample_all(const SampleWindowsParams& p) {
                      if (!copy_pays(image)) return;
                      const T* planes = static_cast<const T*>(p.input) + index * p.input_strides[0] +
                                        first * p.input_strides[1];
-                     with_wide_instructions([&] { slab.read(band, planes, p.input_strides + 1, channels); });
+                     with_wide_instructions([&](auto bytes) {
+                       slab.template read<bytes>(band, planes, p.input_strides + 1, channels);
+                     });
                      WindowReader<T> reader(p);
                      for (const int64_t window : image.windows) {
                        reader.select(window);
-                       for (int64_t row = 0; row < p.out_height; ++row) {
-                         reader.find(row);
-                         with_wide_instructions([&] { reader.write_from_slab(slab, first, channels); });
-                       }
+                       reader.for_each_rows({0, p.out_height}, [&](auto& rows, auto bytes) {
+                         rows.template write_from_slab<bytes>(slab, first, channels);
+                       });
                      }
                    });
   write_in_place<T>(
       p, [&](int64_t index) { return !p.has_image(index) || !copy_pays(images[index]); },
-      [](auto& reader) { reader.write_each_channel(); });
+      [](auto& reader, auto) { reader.write_each_channel(); });
 }
 
 }  // namespace

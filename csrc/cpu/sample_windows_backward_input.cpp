@@ -16,21 +16,18 @@
 namespace pose2seg {
 namespace {
 
-// Adds the gradients of a row of a window to the pixels of a band.
-template <class T>
-void add_row(const SampleWindowsBackwardInputParams& p, const PixelTaps<accumulate_t<T>>& taps, const T* grad,
-             int64_t channels, const Box& band, ChannelSlab<T>& sums) {
-  for (int64_t begin = 0; begin < p.out_width; begin += kLanes) {
-    const int64_t columns = std::min<int64_t>(kLanes, p.out_width - begin);
-    for (int v = 0; v < kSlabVectors && v * kLanes < channels; ++v) {
-      const int64_t first = v * kLanes;
-      const SquareLayout layout = {p.output_strides[1], p.output_strides[3],
-                                   std::min<int64_t>(kLanes, channels - first), columns};
-      Lanes<accumulate_t<T>> square[kLanes];
-      read_pixels(grad + first * p.output_strides[1] + begin * p.output_strides[3], layout, square);
-      for (int64_t x = 0; x < columns; ++x)
-        for (const auto* tap = taps.begin(begin + x); tap != taps.end(begin + x); ++tap)
-          if (band.has_row(tap->y)) sums.at(tap->x, tap->y).of[v] += tap->weight * square[x];
+// Adds the gradients of output pixels to their taps in a band of the input.
+template <int kBytes, class T>
+void add_pixels(const PixelTaps<accumulate_t<T>>& taps, const SlabPixel<accumulate_t<T>>* grads,
+                const Box& band, ChannelSlab<T>& sums) {
+  using Pixel = PixelLanes<accumulate_t<T>, kBytes>;
+  for (int64_t pixel = 0; pixel < taps.pixels(); ++pixel) {
+    const auto grad = Pixel::read(grads[pixel]);
+    for (const auto* tap = taps.begin(pixel); tap != taps.end(pixel); ++tap) {
+      if (!band.has_row(tap->y)) continue;
+      auto sum = Pixel::read(sums.at(tap->x, tap->y));
+      sum.add(tap->weight, grad);
+      sum.write(sums.at(tap->x, tap->y));
     }
   }
 }
@@ -47,19 +44,25 @@ void sum_all(const SampleWindowsBackwardInputParams& p) {
       [&](const SampledImage& image, const Box& band, int64_t index, int64_t first, int64_t channels,
           ChannelSlab<T>& sums) {
         PixelTaps<Compute> taps;
+        std::vector<SlabPixel<Compute>> grads;
         sums.clear(band);
         for (const int64_t window : image.windows) {
           const auto sampler = window_sampler<Compute>(p, window);
           const T* grad =
               static_cast<const T*>(p.grad) + window * p.output_strides[0] + first * p.output_strides[1];
-          for (int64_t row = 0; row < p.out_height; ++row) {
-            taps.find(sampler, p.sampling.interpolation, row, p.out_width);
-            with_wide_instructions(
-                [&] { add_row(p, taps, grad + row * p.output_strides[2], channels, band, sums); });
-          }
+          for_each_rows(p, sampler, {0, p.out_height}, [&](Rows rows) {
+            taps.find(sampler, p.sampling.interpolation, rows, p.out_width);
+            grads.resize(taps.pixels());
+            with_wide_instructions([&](auto bytes) {
+              read_line<bytes>(grad + rows.first * p.output_strides[2], p.output_strides + 1, channels,
+                               taps.pixels(), grads.data());
+              add_pixels<bytes>(taps, grads.data(), band, sums);
+            });
+          });
         }
         T* planes = static_cast<T*>(p.grad_input) + index * p.input_strides[0] + first * p.input_strides[1];
-        with_wide_instructions([&] { sums.write(planes, p.input_strides + 1, channels); });
+        with_wide_instructions(
+            [&](auto bytes) { sums.template write<bytes>(planes, p.input_strides + 1, channels); });
       });
 }
 

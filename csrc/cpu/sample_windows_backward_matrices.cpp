@@ -56,47 +56,33 @@ class SampleSlopes {
 template <class Compute>
 Compute sum_of(const SlabPixel<Compute>& pixel) {
   Compute sum = 0;
-  for (const auto& vector : pixel.of)
-    for (int k = 0; k < kLanes; ++k) sum += vector[k];
+  for (const Compute value : pixel.of) sum += value;
   return sum;
 }
 
 // Adds what the taps of a window's row in a band contribute to the gradient of the sampling transform.
 // `grads` holds the output gradient of each column.
-template <class T>
+template <int kBytes, class T>
 void add_row(const SampleSlopes<accumulate_t<T>>& slopes, const SlabPixel<accumulate_t<T>>* grads,
              const Box& band, const ChannelSlab<T>& slab, accumulate_t<T> fill, Projective<double>& sum) {
   using Compute = accumulate_t<T>;
+  using Pixel = PixelLanes<Compute, kBytes>;
   const auto* tap = slopes.taps();
   for (const auto& sample : slopes.samples()) {
-    const auto& grad = grads[sample.column];
-    SlabPixel<Compute> x = {}, y = {};
+    const auto grad = Pixel::read(grads[sample.column]);
+    Pixel x = {}, y = {};
     for (; tap != slopes.taps() + sample.end; ++tap) {
       if (!band.has_row(tap->y)) continue;
-      const auto& pixel = slab.at(tap->x, tap->y);
-      for (int v = 0; v < kSlabVectors; ++v) {
-        const auto product = grad.of[v] * (pixel.of[v] - fill);
-        x.of[v] += tap->along_x * product;
-        y.of[v] += tap->along_y * product;
-      }
+      auto product = Pixel::read(slab.at(tap->x, tap->y));
+      for (int v = 0; v < kSlabVectors; ++v) product.of[v] = grad.of[v] * (product.of[v] - fill);
+      x.add(tap->along_x, product);
+      y.add(tap->along_y, product);
     }
-    add_position_gradient<Compute>(sample.at, sum_of(x), sum_of(y), sum);
+    SlabPixel<Compute> along_x, along_y;
+    x.write(along_x);
+    y.write(along_y);
+    add_position_gradient<Compute>(sample.at, sum_of(along_x), sum_of(along_y), sum);
   }
-}
-
-template <class T>
-void read_row(const SampleWindowsBackwardMatricesParams& p, const T* grad, int64_t channels,
-              std::vector<SlabPixel<accumulate_t<T>>>& row) {
-  for (int64_t begin = 0; begin < p.out_width; begin += kLanes)
-    for (int v = 0; v < kSlabVectors; ++v) {
-      const int64_t first = v * kLanes;
-      const SquareLayout layout = {p.output_strides[1], p.output_strides[3],
-                                   std::clamp<int64_t>(channels - first, 0, kLanes),
-                                   std::min<int64_t>(kLanes, p.out_width - begin)};
-      Lanes<accumulate_t<T>> square[kLanes];
-      read_pixels(grad + first * p.output_strides[1] + begin * p.output_strides[3], layout, square);
-      for (int64_t x = 0; x < layout.columns; ++x) row[begin + x].of[v] = square[x];
-    }
 }
 
 template <class T>
@@ -110,7 +96,9 @@ void sum_all(const SampleWindowsBackwardMatricesParams& p) {
                        int64_t channels, ChannelSlab<T>& slab) {
                      const T* planes = static_cast<const T*>(p.input) + index * p.input_strides[0] +
                                        first * p.input_strides[1];
-                     with_wide_instructions([&] { slab.read(band, planes, p.input_strides + 1, channels); });
+                     with_wide_instructions([&](auto bytes) {
+                       slab.template read<bytes>(band, planes, p.input_strides + 1, channels);
+                     });
                      SampleSlopes<Compute> slopes;
                      std::vector<SlabPixel<Compute>> grads(p.out_width);
                      for (const int64_t window : image.windows) {
@@ -119,10 +107,11 @@ void sum_all(const SampleWindowsBackwardMatricesParams& p) {
                                        first * p.output_strides[1];
                        for (int64_t row = 0; row < p.out_height; ++row) {
                          slopes.find(sampler, p.sampling.interpolation, row, p.out_width);
-                         with_wide_instructions([&] {
-                           read_row(p, grad + row * p.output_strides[2], channels, grads);
-                           add_row(slopes, grads.data(), band, slab, Compute(p.sampling.fill),
-                                   parts[window * slabs + first / kSlabChannels]);
+                         with_wide_instructions([&](auto bytes) {
+                           read_line<bytes>(grad + row * p.output_strides[2], p.output_strides + 1, channels,
+                                            p.out_width, grads.data());
+                           add_row<bytes>(slopes, grads.data(), band, slab, Compute(p.sampling.fill),
+                                          parts[window * slabs + first / kSlabChannels]);
                          });
                        }
                      }

@@ -28,11 +28,11 @@ std::vector<SampledImage> sampled_images(const SampledWindows& p) {
     PixelTaps<T> taps;
     for (int64_t n = begin; n < end; ++n) {
       const auto sampler = window_sampler<T>(p, n);
-      for (int64_t row = 0; row < p.out_height; ++row) {
-        taps.find(sampler, p.sampling.interpolation, row, p.out_width);
+      for_each_rows(p, sampler, {0, p.out_height}, [&](Rows rows) {
+        taps.find(sampler, p.sampling.interpolation, rows, p.out_width);
         taps.add_to(windows[n].box);
         windows[n].taps += taps.count();
-      }
+      });
     }
   });
   std::vector<SampledImage> images(p.batch);

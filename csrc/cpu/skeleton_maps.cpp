@@ -61,7 +61,7 @@ class Painter {
   // Draws the i-th prepared joint over zeros, and returns the range of columns outside of which they remain
   // zeros.
   Range draw_joint_row(int64_t i, int row, T* values, int64_t step) const {
-    const T stride = T(d_.stride), y = cell_centre(row, stride), inverse = inverse_two_sigma2<T>(d_);
+    const T stride = T(d_.stride), y = cell_centre(row, stride), inverse = T(d_.inverse_two_sigma2);
     Range drawn = {d_.width, 0};
     for (auto at = joints_.begin() + i * d_.people; at != joints_.begin() + (i + 1) * d_.people; ++at) {
       if (row < at->box.top || row >= at->box.bottom) continue;
@@ -82,7 +82,8 @@ class Painter {
       limb->columns(row, T(d_.limb_width), begin, end);
       drawn.include(begin, end);
       for (int column = begin; column < end; ++column)
-        if (limb->covers(column, row, T(d_.limb_width))) cells_[column].draw(*limb, d_.limb_overlap);
+        if (limb->covers(column, row, T(d_.limb_width)))
+          cells_[column].draw(limb->unit_x, limb->unit_y, d_.limb_overlap);
     }
     for (int column = drawn.first; column < drawn.last; ++column) {
       x[column * step] = cells_[column].x();

@@ -53,7 +53,7 @@ class TemplateBounds {
     if (!(spread > 1e-200 && spread < 1e200)) {
       std::fill(bounds_.begin(), bounds_.end(), std::numeric_limits<double>::infinity());
     } else {
-      with_wide_instructions([&] {
+      with_wide_instructions([&](auto) {
         for (int64_t first = 0; first < count_; first += kLanes)
           bound(first, std::min(kLanes, count_ - first), spread);
       });

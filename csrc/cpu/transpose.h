@@ -5,35 +5,35 @@
 #include <utility>
 
 #include "core/dtype.h"
+#include "cpu/lanes.h"
 
 // Squares of kLanes pixels and kLanes channels, which are transposed in registers on their way between
 // tensors whose planes are apart and vectors of the channels of one pixel.
 
 namespace pose2seg {
 
-// The number of values in a vector. With narrower instructions the compiler splits vectors.
-constexpr int kLanes = 16;
-
-template <class T>
-struct LanesOf {
-  typedef T type __attribute__((vector_size(kLanes * sizeof(T))));
-};
-template <class T>
-using Lanes = typename LanesOf<T>::type;
-
 // Exchanges the lanes of `a` whose number has the bit kBit with the lanes of `b` whose number lacks it.
-template <int kBit, class V, int... kLane>
-void exchange_lanes(V& a, V& b, std::integer_sequence<int, kLane...>) {
-  const V first = __builtin_shufflevector(a, b, (kLane & kBit ? kLanes + kLane - kBit : kLane)...);
-  b = __builtin_shufflevector(a, b, (kLane & kBit ? kLanes + kLane : kLane + kBit)...);
+template <int kBit, class Register, int... kLane>
+void exchange_in_register(Register& a, Register& b, std::integer_sequence<int, kLane...>) {
+  constexpr int kCount = sizeof...(kLane);
+  const Register first = __builtin_shufflevector(a, b, (kLane & kBit ? kCount + kLane - kBit : kLane)...);
+  b = __builtin_shufflevector(a, b, (kLane & kBit ? kCount + kLane : kLane + kBit)...);
   a = first;
+}
+
+template <int kBit, class V>
+void exchange_lanes(V& a, V& b) {
+  for (int r = 0; r < V::kRegisters; ++r)
+    if constexpr (kBit < V::kOfRegister)
+      exchange_in_register<kBit>(a.of[r], b.of[r], std::make_integer_sequence<int, V::kOfRegister>());
+    else if (r * V::kOfRegister & kBit)
+      std::swap(a.of[r], b.of[r - kBit / V::kOfRegister]);
 }
 
 template <int kBit, class V>
 void exchange_blocks(V (&square)[kLanes]) {
   for (int row = 0; row < kLanes; ++row)
-    if (!(row & kBit))
-      exchange_lanes<kBit>(square[row], square[row + kBit], std::make_integer_sequence<int, kLanes>());
+    if (!(row & kBit)) exchange_lanes<kBit>(square[row], square[row + kBit]);
 }
 
 // Transposes a square: its quarters, then the quarters of these, and so on.
@@ -55,37 +55,37 @@ struct SquareLayout {
 };
 
 // Reads the vector of channels of each column; what is absent becomes 0.
-template <class T>
-void read_square(const T* from, const SquareLayout& layout, Lanes<accumulate_t<T>> (&square)[kLanes]) {
-  accumulate_t<T> values[kLanes];
+template <class T, int kBytes>
+void read_square(const T* from, const SquareLayout& layout,
+                 Lanes<accumulate_t<T>, kBytes> (&square)[kLanes]) {
+  using Compute = accumulate_t<T>;
+  Compute values[kLanes][kLanes];
   if (layout.is_full()) {
-    for (int c = 0; c < kLanes; ++c) {
-      for (int x = 0; x < kLanes; ++x) values[x] = accumulate_t<T>(from[c * layout.to_plane + x]);
-      std::memcpy(&square[c], values, sizeof values);
-    }
+    for (int c = 0; c < kLanes; ++c)
+      for (int x = 0; x < kLanes; ++x) values[c][x] = Compute(from[c * layout.to_plane + x]);
   } else {
-    std::memset(square, 0, sizeof square);
+    std::memset(values, 0, sizeof values);
     for (int64_t c = 0; c < layout.channels; ++c)
       for (int64_t x = 0; x < layout.columns; ++x)
-        square[c][x] = accumulate_t<T>(from[c * layout.to_plane + x * layout.to_column]);
+        values[c][x] = Compute(from[c * layout.to_plane + x * layout.to_column]);
   }
+  for (int c = 0; c < kLanes; ++c) square[c] = Lanes<Compute, kBytes>::read(values[c]);
   transpose(square);
 }
 
 // Writes the vector of channels of each column. The square is transposed in place.
-template <class T>
-void write_square(Lanes<accumulate_t<T>> (&square)[kLanes], const SquareLayout& layout, T* to) {
+template <class T, int kBytes>
+void write_square(Lanes<accumulate_t<T>, kBytes> (&square)[kLanes], const SquareLayout& layout, T* to) {
   transpose(square);
+  accumulate_t<T> values[kLanes][kLanes];
+  for (int c = 0; c < kLanes; ++c) square[c].write(values[c]);
   if (layout.is_full()) {
-    accumulate_t<T> values[kLanes];
-    for (int c = 0; c < kLanes; ++c) {
-      std::memcpy(values, &square[c], sizeof values);
-      for (int x = 0; x < kLanes; ++x) to[c * layout.to_plane + x] = T(values[x]);
-    }
+    for (int c = 0; c < kLanes; ++c)
+      for (int x = 0; x < kLanes; ++x) to[c * layout.to_plane + x] = T(values[c][x]);
   } else {
     for (int64_t c = 0; c < layout.channels; ++c)
       for (int64_t x = 0; x < layout.columns; ++x)
-        to[c * layout.to_plane + x * layout.to_column] = T(square[c][x]);
+        to[c * layout.to_plane + x * layout.to_column] = T(values[c][x]);
   }
 }
 

@@ -30,7 +30,7 @@ class WindowSlices {
   // Whether copies pay. They do for values of two bytes, which are then converted once and not for every tap,
   // and where the windows of an image overlap so much that they share what is copied.
   static bool pay(const AffineWindows& p) {
-    const int64_t pixel_bytes = sizeof(Lanes<Compute>);
+    const int64_t pixel_bytes = kLanes * sizeof(Compute);
     const bool fits = p.height <= kMostBytes / pixel_bytes / (p.width + kLanes);
     const bool is_shared = p.instances * p.out_height * p.out_width >= 2 * p.batch * p.height * p.width;
     return fits && (sizeof(T) == 2 || is_shared);
@@ -44,19 +44,18 @@ class WindowSlices {
     return std::fabs(m.a * m.e - m.b * m.d) < kMostPixels;
   }
 
-  // Finds the taps of a row of a window and copies their pixels. The offsets are those of read().
+  // Finds the taps of a row of a window and copies their pixels. The offsets are those of at().
+  template <int kBytes>
   const RowTaps<Compute>& find(const Task& task, int64_t row) {
     select(task);
     taps_->find(to_input_, row);
     for (int64_t column = taps_->begin; column < taps_->end; column += kStep)
-      copy_between(taps_->point(column), taps_->point(std::min(column + kStep, taps_->end) - 1));
+      copy_between<kBytes>(taps_->point(column), taps_->point(std::min(column + kStep, taps_->end) - 1));
     return *taps_;
   }
 
-  // Reads the channels of a pixel.
-  void read(int64_t offset, Lanes<Compute>& channels) const {
-    std::memcpy(&channels, pixels_ + offset, sizeof channels);
-  }
+  // Returns the channels of a pixel.
+  const Compute* at(int64_t offset) const { return pixels_ + offset; }
 
   // Returns the windows ordered by image, so that those of one image share what is copied.
   static std::vector<int64_t> order(const AffineWindows& p) {
@@ -89,10 +88,11 @@ class WindowSlices {
     size_t space = (blocks + 1) * sizeof(Compute[kLanes][kLanes]);
     storage_.reset(new char[space]);
     void* start = storage_.get();
-    pixels_ = static_cast<Compute*>(std::align(sizeof(Lanes<Compute>), 1, start, space));
+    pixels_ = static_cast<Compute*>(std::align(kLanes * sizeof(Compute), 1, start, space));
   }
 
   // Copies the pixels of the taps of points between `a` and `b`.
+  template <int kBytes>
   void copy_between(Vector2<Compute> a, Vector2<Compute> b) {
     const int64_t left = pixel(std::min(a.x, b.x), p_.width) / kLanes,
                   right = pixel(std::max(a.x, b.x) + 1, p_.width) / kLanes;
@@ -102,7 +102,7 @@ class WindowSlices {
       for (int64_t block = left; block <= right; ++block) {
         char& is_copied = is_copied_[y * blocks_ + block];
         if (is_copied) continue;
-        copy(y, block * kLanes);
+        copy<kBytes>(y, block * kLanes);
         is_copied = true;
       }
   }
@@ -111,10 +111,11 @@ class WindowSlices {
     return int64_t(std::clamp(std::floor(coordinate), Compute(0), Compute(side - 1)));
   }
 
+  template <int kBytes>
   void copy(int64_t y, int64_t x) {
     const SquareLayout layout = {p_.input_strides[1], p_.input_strides[3], channels_,
                                  std::min<int64_t>(kLanes, p_.width - x)};
-    Lanes<Compute> square[kLanes];
+    Lanes<Compute, kBytes> square[kLanes];
     const T* ahead =
         planes_ + std::min(y + kAhead, p_.height - 1) * p_.input_strides[2] + x * p_.input_strides[3];
     for (int64_t c = 0; c < channels_; ++c) __builtin_prefetch(ahead + c * p_.input_strides[1]);

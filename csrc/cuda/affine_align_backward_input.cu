@@ -88,17 +88,22 @@ __device__ void for_each_nearby(const Params& p, const Tile<Index>& tile, int ti
   }
 }
 
-// Contiguous layout: one thread per input pixel and 8 channels. A warp covers 16 x 2 pixels, whose sources
-// are close to each other for any rotation of the window, and writes whole sectors.
-constexpr int kPlanes = 8, kPlanesWidth = 16, kPlanesHeight = 16;
+// Contiguous layout: one thread per input pixel and several channels, which share the search for sources. A
+// warp covers 16 x 2 pixels, whose sources are close to each other for any rotation of the window, and writes
+// whole sectors.
+constexpr int kPlanesWidth = 16, kPlanesHeight = 16;
+constexpr int kFewPlanes = 8;  // for any number of channels; fewer may be left for the last block
+template <class T>
+constexpr int kManyPlanes = sizeof(T) == 8 ? 16 : 32;  // for a multiple of it
 
-template <class T, class Index>
+template <class T, class Index, int kPlanes>
 __global__ void __launch_bounds__(kPlanesWidth* kPlanesHeight, 2) gather_planes(const Params p) {
   using Compute = accumulate_t<T>;
   const auto tile = tile_of_block<Index>(p, kPlanesWidth, kPlanesHeight, kPlanes);
   const Index u = tile.u + threadIdx.x, v = tile.v + threadIdx.y;
   const bool inside = u < p.width && v < p.height;
-  const int channels = int(min(int64_t(kPlanes), p.channels - tile.channel));
+  const int channels =
+      kPlanes == kFewPlanes ? int(min(int64_t(kPlanes), p.channels - tile.channel)) : kPlanes;
   const T* grads = static_cast<const T*>(p.grad) + tile.channel * p.output_strides[1];
   const Index plane = Index(p.output_strides[1]), line = Index(p.output_strides[2]),
               step = Index(p.output_strides[3]);
@@ -122,11 +127,17 @@ __global__ void __launch_bounds__(kPlanesWidth* kPlanesHeight, 2) gather_planes(
     if (c < channels) to[c * p.input_strides[1]] = T(sum[c]);
 }
 
-// channels_last layout: one warp per input pixel and 256 channels, 8 per lane, in vectors of 16 bytes if
-// strides and addresses allow it, otherwise of one element. All lanes together test the candidate output
-// pixels, 8 rows by 4 columns at a time; then each lane adds its channels of those that have a tap.
-constexpr int kChannelsPerLane = 8, kLastWidth = 4, kLastHeight = 2;
-constexpr int kRowsAtOnce = 8, kColumnsAtOnce = 4;
+// channels_last layout: one warp per 4 neighbouring input pixels and 256 channels, 8 per lane (4 doubles), in
+// vectors of 16 bytes if strides and addresses allow it, otherwise of one element. 8 lanes per pixel test the
+// candidate output pixels, 2 rows by 4 columns at a time; then all lanes add their channels of those that
+// have a tap.
+template <class T>
+constexpr int kChannelsPerLane = sizeof(T) == 8 ? 4 : 8;
+constexpr int kPixels = 4, kLanesPerPixel = kWarpSize / kPixels;  // of a warp
+constexpr int kLastWidth = 2 * kPixels, kLastHeight = 4;          // of a block
+constexpr int kLastWarps = kLastWidth * kLastHeight / kPixels;
+constexpr int kRowsAtOnce = 2, kColumnsAtOnce = 4;
+static_assert(kRowsAtOnce * kColumnsAtOnce == kLanesPerPixel);
 
 template <class T, int kVector>
 struct ChannelSums {
@@ -134,13 +145,13 @@ struct ChannelSums {
   using Channels = Vector<T, kVector>;
   static constexpr int kStep = kWarpSize * kVector;  // channels between the vectors of a lane
 
-  Compute sum[kChannelsPerLane] = {};
+  Compute sum[kChannelsPerLane<T>] = {};
 
   // `stride` is used only if vectors hold one channel.
   template <class Index>
   __device__ void add(Compute weight, const T* from, Index stride, Index channels) {
 #pragma unroll
-    for (int k = 0; k < kChannelsPerLane / kVector; ++k) {
+    for (int k = 0; k < kChannelsPerLane<T> / kVector; ++k) {
       if (k * kStep >= channels) break;
       const auto vector = *reinterpret_cast<const Channels*>(from + k * kStep * (kVector == 1 ? stride : 1));
 #pragma unroll
@@ -151,7 +162,7 @@ struct ChannelSums {
   template <class Index>
   __device__ void store(T* to, Index channels) const {
 #pragma unroll
-    for (int k = 0; k < kChannelsPerLane / kVector; ++k) {
+    for (int k = 0; k < kChannelsPerLane<T> / kVector; ++k) {
       if (k * kStep >= channels) break;
       Channels vector;
 #pragma unroll
@@ -161,60 +172,70 @@ struct ChannelSums {
   }
 };
 
-// Calls body(column, row, weight) on all lanes for each output pixel with a tap on (u, v).
+// Calls body(column, row, weight), in groups of lanes that share (u, v), until all candidates for a tap on it
+// have been tested. All lanes of the warp call it together; the weight is 0 in those that have no tap, and in
+// all that are not `active`.
 template <class T, class Index, class Body>
-__device__ void for_each_source(const AffineFootprint<T>& footprint, Index u, Index v, int lane,
-                                const Body& body) {
-  Index block_row, last_row;
-  for (footprint.rows(u, v, block_row, last_row); block_row <= last_row; block_row += kRowsAtOnce) {
-    const Index row = block_row + lane / kColumnsAtOnce;
+__device__ void for_each_candidate(const AffineFootprint<T>& footprint, Index u, Index v, bool active,
+                                   const Body& body) {
+  const int lane = int(threadIdx.x) % kLanesPerPixel;
+  Index row = 0, last_row = -1;
+  if (active) footprint.rows(u, v, row, last_row);
+  for (row += lane / kColumnsAtOnce; __ballot_sync(kAllLanes, row <= last_row) != 0; row += kRowsAtOnce) {
     Index column = 0, last_column = -1;
     if (row <= last_row) footprint.columns(u, v, row, column, last_column);
     for (column += lane % kColumnsAtOnce; __ballot_sync(kAllLanes, column <= last_column) != 0;
-         column += kColumnsAtOnce) {
-      const T weight = column <= last_column ? footprint.weight(u, v, column, row) : T(0);
-      unsigned int lanes = __ballot_sync(kAllLanes, weight != 0);
-      for (; lanes != 0; lanes &= lanes - 1) {
-        const int source = __ffs(int(lanes)) - 1;
-        body(__shfl_sync(kAllLanes, column, source), block_row + source / kColumnsAtOnce,
-             __shfl_sync(kAllLanes, weight, source));
-      }
-    }
+         column += kColumnsAtOnce)
+      body(column, row, column <= last_column ? footprint.weight(u, v, column, row) : T(0));
   }
 }
 
 template <class T, class Index, int kVector>
-__global__ void __launch_bounds__(kWarpSize * kLastWidth * kLastHeight, 2)
-    gather_channels_last(const Params p) {
+__global__ void __launch_bounds__(kWarpSize* kLastWarps, 2) gather_channels_last(const Params p) {
   using Compute = accumulate_t<T>;
-  const auto tile = tile_of_block<Index>(p, kLastWidth, kLastHeight, kWarpSize * kChannelsPerLane);
+  const auto tile = tile_of_block<Index>(p, kLastWidth, kLastHeight, kWarpSize * kChannelsPerLane<T>);
   const int lane = int(threadIdx.x), warp = int(threadIdx.y);
-  const Index u = tile.u + warp % kLastWidth, v = tile.v + warp / kLastWidth;
-  const bool inside = u < p.width && v < p.height;
+  const Index first_u = tile.u + warp % 2 * kPixels, v = tile.v + warp / 2;
+  const Index u = first_u + lane / kLanesPerPixel;  // of the pixel whose candidates this lane tests
   const Index channel = tile.channel + lane * kVector, channels = Index(p.channels) - channel;
   const Index stride = Index(p.output_strides[1]), line = Index(p.output_strides[2]),
               step = Index(p.output_strides[3]);
   const T* grads = static_cast<const T*>(p.grad) + channel * p.output_strides[1];
-  ChannelSums<T, kVector> sums;
+  ChannelSums<T, kVector> sums[kPixels];
   for_each_nearby<Compute>(
       p, tile, kLastWidth, kLastHeight, warp * kWarpSize + lane,
       [&](const AffineFootprint<Compute>& footprint, Index grad) {
-        if (!inside || !footprint.overlaps(u, u, v, v)) return;
-        for_each_source(footprint, u, v, lane, [&](Index column, Index row, Compute weight) {
-          sums.add(weight, grads + (grad + row * line + column * step), stride, channels);
+        const bool active = u < p.width && v < p.height && footprint.overlaps(u, u, v, v);
+        for_each_candidate(footprint, u, v, active, [&](Index column, Index row, Compute weight) {
+          const Index offset = grad + row * line + column * step;
+          const unsigned int sources = __ballot_sync(kAllLanes, weight != 0);
+#pragma unroll
+          for (int pixel = 0; pixel < kPixels; ++pixel) {
+            constexpr unsigned int kLanes = (1u << kLanesPerPixel) - 1;
+            for (unsigned int lanes = sources & kLanes << pixel * kLanesPerPixel; lanes != 0;
+                 lanes &= lanes - 1) {
+              const int source = __ffs(int(lanes)) - 1;
+              sums[pixel].add(__shfl_sync(kAllLanes, weight, source),
+                              grads + __shfl_sync(kAllLanes, offset, source), stride, channels);
+            }
+          }
         });
       });
-  if (inside)
-    sums.store(static_cast<T*>(p.grad_input) + tile.image * p.input_strides[0] + v * p.input_strides[2] +
-                   u * p.input_strides[3] + channel,
-               channels);
+  if (v >= p.height) return;
+  T* to = static_cast<T*>(p.grad_input) + tile.image * p.input_strides[0] + v * p.input_strides[2] +
+          first_u * p.input_strides[3] + channel;
+#pragma unroll
+  for (int pixel = 0; pixel < kPixels; ++pixel)
+    if (first_u + pixel < p.width) sums[pixel].store(to + pixel * p.input_strides[3], channels);
 }
 
 template <class T, class Index>
 void gather(const Params& p, cudaStream_t stream) {
   if (p.input_strides[1] != 1) {
-    const int64_t tiles = tile_count(p, kPlanesWidth, kPlanesHeight, kPlanes);
-    launch(gather_planes<T, Index>, dim3(blocks_for(tiles, 1)), dim3(kPlanesWidth, kPlanesHeight), stream, p);
+    const bool many = p.channels % kManyPlanes<T> == 0;
+    const auto kernel = many ? gather_planes<T, Index, kManyPlanes<T>> : gather_planes<T, Index, kFewPlanes>;
+    const int64_t tiles = tile_count(p, kPlanesWidth, kPlanesHeight, many ? kManyPlanes<T> : kFewPlanes);
+    launch(kernel, dim3(blocks_for(tiles, 1)), dim3(kPlanesWidth, kPlanesHeight), stream, p);
     return;
   }
   constexpr int kVector = kVectorBytes / sizeof(T);
@@ -222,8 +243,8 @@ void gather(const Params& p, cudaStream_t stream) {
                              has_whole_vectors(p.grad_input, p.channels, p.input_strides, kVector);
   const auto kernel =
       whole_vectors ? gather_channels_last<T, Index, kVector> : gather_channels_last<T, Index, 1>;
-  const int64_t tiles = tile_count(p, kLastWidth, kLastHeight, kWarpSize * kChannelsPerLane);
-  launch(kernel, dim3(blocks_for(tiles, 1)), dim3(kWarpSize, kLastWidth * kLastHeight), stream, p);
+  const int64_t tiles = tile_count(p, kLastWidth, kLastHeight, kWarpSize * kChannelsPerLane<T>);
+  launch(kernel, dim3(blocks_for(tiles, 1)), dim3(kWarpSize, kLastWarps), stream, p);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include "core/affine_align_backward.h"
+#include "core/bilinear.h"
 #include "cuda/dispatch.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/tile_shape.cuh"

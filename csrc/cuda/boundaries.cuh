@@ -11,7 +11,8 @@
 // boundaries. The order is fixed by the arithmetic, without atomics, so the bits are the same on every run.
 //
 // `Pixels` describes the pixels of a stripe: the rows [top, bottom) that may hold ones, the height of the
-// mask, covers(column), and whether the pixel (column, row) is one.
+// mask, covers(column), and ones(column, row, count), whose bit i is set if the pixel (column, row + i) is
+// one. All lanes of a warp call it with the same row, each with its column and a count of up to 32.
 
 namespace pose2seg {
 
@@ -28,12 +29,10 @@ __device__ void visit_boundaries(const Pixels& pixels, int column, const Visit& 
   const bool covered = pixels.covers(column);
   if (first >= last || __ballot_sync(kAllLanes, covered) == 0) return;
   const uint32_t end = covered ? bottom : top;
-  uint32_t inside = first > top && first <= end && pixels(column, int(first - 1));
+  uint32_t inside = pixels.ones(column, int(first) - 1, first > top && first <= end);
   for (uint32_t start = first; start < last; start += kWarpSize) {
     const uint32_t count = min(last - start, uint32_t(kWarpSize));
-    uint32_t ones = 0;
-    for (uint32_t i = 0; i < count; ++i)
-      if (start + i < end && pixels(column, int(start + i))) ones |= 1u << i;
+    const uint32_t ones = pixels.ones(column, int(start), start < end ? int(min(count, end - start)) : 0);
     visit(start, (ones ^ (ones << 1 | inside)) & kAllLanes >> (kWarpSize - count));
     inside = ones >> (count - 1);
   }

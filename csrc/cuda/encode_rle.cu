@@ -14,7 +14,12 @@ struct MaskPixels {
   int width, height, top, bottom;
 
   __device__ bool covers(int column) const { return column < width; }
-  __device__ bool operator()(int column, int row) const { return mask[row * row_stride + column] != 0; }
+  __device__ uint32_t ones(int column, int row, int count) const {
+    uint32_t bits = 0;
+#pragma unroll 8  // so that several loads are in flight
+    for (int i = 0; i < count; ++i) bits |= uint32_t(mask[(row + i) * row_stride + column] != 0) << i;
+    return bits;
+  }
 };
 
 __device__ inline MaskPixels mask_pixels(const EncodeRleParams& p, int64_t mask) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <type_traits>
 
 #include "core/paste_rle.h"
 #include "cuda/boundaries.cuh"
@@ -26,8 +27,30 @@ struct PastedPixels {
   __device__ bool covers(int column) const {
     return column >= geometry.footprint.left && column < geometry.footprint.right;
   }
-  __device__ bool operator()(int column, int row) const {
-    return paste_pixel<bool>(params, roi, geometry.image_to_roi, column, row);
+
+  __device__ Vector2<Coordinate> point(int column, int row) const {
+    return RowInRoi(geometry.image_to_roi, Coordinate(row)).at(Coordinate(column));
+  }
+
+  __device__ uint32_t ones(int column, int row, int count) const {
+    constexpr int kAtOnce = sizeof(Coordinate) == sizeof(float) ? 8 : 2;  // more doubles would spill
+    const auto threshold = Coordinate(params.threshold);
+    Place place = Place::kOutside;
+    if (count > 0) place = place_between(params, point(column, row), point(column, row + kWarpSize - 1));
+    // The warp takes one of the two ways for all of its lanes; a few pixels do not need the first.
+    const bool edge = place == Place::kEdge || (place == Place::kInside && count < kWarpSize / 2);
+    const bool inside = __ballot_sync(kAllLanes, edge) == 0;
+    uint32_t bits = 0;
+    if (place == Place::kOutside) return bits;
+    if (inside) {
+#pragma unroll kAtOnce
+      for (int i = 0; i < kWarpSize; ++i)
+        if (probability_inside(params, roi, point(column, row + i)) > threshold) bits |= 1u << i;
+      return bits & kAllLanes >> (kWarpSize - count);
+    }
+    for (int i = 0; i < count; ++i)
+      if (paste_probability(params, roi, point(column, row + i)) > threshold) bits |= 1u << i;
+    return bits;
   }
 };
 
@@ -36,7 +59,7 @@ __device__ PastedPixels<T> pasted_pixels(const PasteParams& params, const PasteT
   const auto& geometry = block_geometry<T>(params, target);
   return {params,
           geometry,
-          roi_pixels<T>(params, target.instance),
+          static_cast<const T*>(target.roi),
           int(target.height),
           int(geometry.footprint.top),
           int(geometry.footprint.bottom)};
@@ -55,8 +78,9 @@ __global__ void __launch_bounds__(kStripeThreads)
   count_stripe(pasted_pixels<T>(p, target), p.output, stripes, blockIdx.x);
 }
 
+// Asks for as many resident blocks as need no spills on any GPU.
 template <class T>
-__global__ void __launch_bounds__(kStripeThreads)
+__global__ void __launch_bounds__(kStripeThreads, std::is_same_v<T, double> ? 3 : 4)
     store_pasted_boundaries(const PasteRleParams p, const TargetList list, int64_t first) {
   const PasteTarget& target = list.items[blockIdx.y];
   const MaskStripes stripes = stripes_of(target);

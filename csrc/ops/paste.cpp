@@ -4,6 +4,16 @@
 #include "ops/runtime.h"
 
 namespace pose2seg {
+namespace {
+
+// The data of a tensor without elements may be null.
+const void* row_of(const Tensor& contiguous, int64_t row) {
+  return contiguous.data == nullptr
+             ? nullptr
+             : contiguous.const_data<char>() + row * contiguous.stride(0) * element_size(contiguous.dtype);
+}
+
+}  // namespace
 
 void check_paste(const Tensor& probabilities, const Tensor& matrices, const Tensor& batch_index,
                  ImageSizes image_sizes, std::optional<double> threshold) {
@@ -33,7 +43,8 @@ void check_paste(const Tensor& probabilities, const Tensor& matrices, const Tens
     require<ValueError>(*threshold >= 0 && *threshold <= 1, "threshold must be in [0, 1], got ", *threshold);
 }
 
-std::vector<PasteTarget> paste_targets(const Tensor& batch_index, ImageSizes image_sizes) {
+std::vector<PasteTarget> paste_targets(const Tensor& probabilities, const Tensor& matrices,
+                                       const Tensor& batch_index, ImageSizes image_sizes) {
   const auto images = static_cast<int64_t>(image_sizes.size() / 2);
   check_has_values(batch_index, "batch_index");
   const Tensor index = contiguous(to_cpu(batch_index));
@@ -42,14 +53,16 @@ std::vector<PasteTarget> paste_targets(const Tensor& batch_index, ImageSizes ima
     const int64_t image = index.const_data<int64_t>()[i];
     require<ValueError>(image >= 0 && image < images, "batch_index must name one of the ", images,
                         " images of image_sizes, got ", image, " at ", i);
-    targets.push_back({i, image, image_sizes[2 * image], image_sizes[2 * image + 1], nullptr, 0});
+    targets.push_back({row_of(probabilities, i), row_of(matrices, i), image, image_sizes[2 * image],
+                       image_sizes[2 * image + 1], nullptr, 0});
   }
   return targets;
 }
 
-void store_paste(const Tensor& probabilities, const Tensor& matrices, double threshold, PasteParams& params) {
-  params.probabilities = probabilities.data;
-  params.matrices = matrices.data;
+void store_paste(const Tensor& probabilities, const std::vector<PasteTarget>& targets, double threshold,
+                 PasteParams& params) {
+  params.targets = targets.data();
+  params.target_count = static_cast<int64_t>(targets.size());
   params.roi_height = probabilities.size(1);
   params.roi_width = probabilities.size(2);
   params.threshold = threshold;

@@ -42,18 +42,17 @@ std::vector<Tensor> paste_masks(const std::span<const Tensor>* out, const Tensor
                                 const Tensor& matrices, const Tensor& batch_index, ImageSizes image_sizes,
                                 std::optional<double> threshold) {
   check_paste(probabilities, matrices, batch_index, image_sizes, threshold);
-  std::vector<PasteTarget> targets = paste_targets(batch_index, image_sizes);
+  const auto probabilities_contiguous = contiguous(probabilities);
+  const auto matrices_contiguous = contiguous(matrices);
+  std::vector<PasteTarget> targets =
+      paste_targets(probabilities_contiguous, matrices_contiguous, batch_index, image_sizes);
   const ScalarType dtype = threshold ? ScalarType::kBool : ScalarType::kByte;
   auto masks = output_masks(out, targets, image_sizes, dtype, probabilities.device);
   if (targets.empty()) return masks;
 
-  const auto probabilities_contiguous = contiguous(probabilities);
-  const auto matrices_contiguous = contiguous(matrices);
   PasteParams params = {};
-  store_paste(probabilities_contiguous, matrices_contiguous, threshold.value_or(0), params);
+  store_paste(probabilities, targets, threshold.value_or(0), params);
   params.opacities = !threshold;
-  params.targets = targets.data();
-  params.target_count = static_cast<int64_t>(targets.size());
   run_on_device_of(probabilities, params, paste_masks_cpu, CUDA_KERNEL(paste_masks_cuda));
   return masks;
 }

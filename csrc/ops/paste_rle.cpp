@@ -12,7 +12,10 @@ std::vector<std::string> paste_rle(const Tensor& probabilities, const Tensor& ma
                                    const Tensor& batch_index, ImageSizes image_sizes, double threshold) {
   check_paste(probabilities, matrices, batch_index, image_sizes, threshold);
   check_has_values(probabilities, "probabilities");
-  std::vector<PasteTarget> targets = paste_targets(batch_index, image_sizes);
+  const auto probabilities_contiguous = contiguous(probabilities);
+  const auto matrices_contiguous = contiguous(matrices);
+  std::vector<PasteTarget> targets =
+      paste_targets(probabilities_contiguous, matrices_contiguous, batch_index, image_sizes);
   std::vector<MaskSize> sizes;
   for (const PasteTarget& target : targets) {
     sizes.push_back({target.height, target.width});
@@ -22,12 +25,8 @@ std::vector<std::string> paste_rle(const Tensor& probabilities, const Tensor& ma
     targets[i].first_stripe =
         targets[i - 1].first_stripe + stripe_count(targets[i - 1].height, targets[i - 1].width);
 
-  const auto probabilities_contiguous = contiguous(probabilities);
-  const auto matrices_contiguous = contiguous(matrices);
   PasteRleParams params = {};
-  store_paste(probabilities_contiguous, matrices_contiguous, threshold, params);
-  params.targets = targets.data();
-  params.target_count = static_cast<int64_t>(targets.size());
+  store_paste(probabilities, targets, threshold, params);
   return run_length_encode(sizes, probabilities.device, [&](const MaskBoundaries& output) {
     params.output = output;
     run_on_device_of(probabilities, params, paste_rle_cpu, CUDA_KERNEL(paste_rle_cuda));

@@ -58,6 +58,7 @@ SkeletonDrawing skeleton_drawing(const Tensor& keypoints, Sizes output_size, con
   drawing.stride = style.stride;
   drawing.sigma = style.sigma;
   drawing.limb_width = style.limb_width;
+  drawing.inverse_two_sigma2 = std::fmin(0.5 / style.sigma / style.sigma, 0x1p100);
   drawing.limb_overlap = parse_overlap(style.limb_overlap);
   drawing.signed_visibility = style.signed_visibility;
   drawing.keypoints_dtype = dtype_of(keypoints);

@@ -13,7 +13,7 @@ TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 4e-3, tor
 
 BACKWARD_INPUT = ptx.affine_windows_struct("grad", "grad_input", "footprints")
 BACKWARD_MATRICES = ptx.affine_windows_struct("grad", "input", "grad_matrices", "parts")
-FOOTPRINT_BYTES = {"d": 176, "f": 104}  # sizeof(AffineFootprint<T>)
+FOOTPRINT_BYTES = {"d": 160, "f": 88}  # sizeof(AffineFootprint<T>)
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +64,12 @@ def launch_backward_input(module, grad, matrices, batch_index, input, index):
     if result.stride(1) == 1:
         vector = vector_of(grad, result)
         kernel, block = f"gather_channels_lastI{element}Li{vector}E", (32, 8)
-        grid = batch * -(-height // 2) * -(-width // 4) * -(-channels // 256)
+        grid = batch * -(-height // 4) * -(-width // 8) * -(-channels // (128 if compute == "d" else 256))
     else:
-        kernel, block = f"gather_planesI{element}E", (16, 16)
-        grid = batch * -(-height // 16) * -(-width // 16) * -(-channels // 8)
+        many = 16 if compute == "d" else 32
+        planes = many if channels % many == 0 else 8
+        kernel, block = f"gather_planesI{element}Li{planes}E", (16, 16)
+        grid = batch * -(-height // 16) * -(-width // 16) * -(-channels // planes)
     return result, ptx.run(module, kernel, grid, block, [p], device)
 
 

@@ -32,8 +32,6 @@ ENCODE = np.dtype(
 )
 PASTE = np.dtype(
     [
-        ("probabilities", "u8"),
-        ("matrices", "u8"),
         ("targets", "u8"),
         ("target_count", "i8"),
         ("roi_height", "i8"),
@@ -50,7 +48,8 @@ TARGETS = np.dtype(
         (
             "targets",
             [
-                ("instance", "i8"),
+                ("roi", "u8"),
+                ("matrix", "u8"),
                 ("image", "i8"),
                 ("height", "i8"),
                 ("width", "i8"),
@@ -175,7 +174,8 @@ def paste_arguments(
     params, targets = np.zeros((), PASTE), np.zeros((), TARGETS)
     arrays = [a.numpy().copy() for a in (probabilities, matrices)]
     kernels.keep = arrays  # type: ignore[attr-defined]  # keeps them alive while they are bound
-    params[()] = (*(kernels.bind(a) for a in arrays), 0, *probabilities.shape, 0.5, 0, opacities)
+    rois, windows = (kernels.bind(a) for a in arrays)
+    params[()] = (0, *probabilities.shape, 0.5, 0, opacities)
     for i, image in enumerate(batch_index.tolist()):
         mask = (
             0
@@ -183,7 +183,8 @@ def paste_arguments(
             else kernels.bind(masks[image]) + (batch_index[:i] == image).sum().item() * masks[image][0].size
         )
         stripes = sum(-(-sizes[before][1] // STRIPE) for before in batch_index[:i].tolist())
-        targets["targets"][i] = (i, image, *sizes[image], mask, stripes)
+        roi, window = rois + i * arrays[0][i].nbytes, windows + i * arrays[1][i].nbytes
+        targets["targets"][i] = (roi, window, image, *sizes[image], mask, stripes)
     return params, targets
 
 
@@ -193,20 +194,32 @@ def test_paste_masks(threshold: float | None):
     arguments = example(torch.float32)
     expected = pose2seg_ops.paste_masks(*arguments, threshold=threshold)
     masks = [np.full(of_image.shape, 7, np.uint8) for of_image in expected]
-    result = run_paste(kernels, arguments, masks, opacities=threshold is None)
+    run_paste(kernels, arguments, masks, opacities=threshold is None)
     assert all(np.array_equal(mask, wanted.numpy()) for mask, wanted in zip(masks, expected, strict=True))
-    words = [m for m in result.accesses if (m.kind, m.bytes, m.space) == ("st", 8, "global")]
-    assert min(m.efficiency for m in words) >= 0.9
+
+
+@pytest.mark.parametrize("width", [416, 427])
+def test_paste_masks_stores_whole_sectors(width: int):
+    masks = [np.full((1, 37, width), 7, np.uint8)]
+    arguments = (
+        torch.ones(1, 4, 4),
+        torch.tensor([[[0.02, 0, 0], [0, 0.1, 0]]]),
+        torch.tensor([0]),
+        [(37, width)],
+    )
+    result = run_paste(Kernels("paste_masks"), arguments, masks)
+    words = [m for m in result.accesses if (m.kind, m.bytes, m.space) == ("st", 16, "global")]
+    assert sum(m.lanes for m in words) * 16 > 0.9 * masks[0].size
+    assert min(m.efficiency for m in words) >= 0.95
 
 
 def run_paste(
     kernels: Kernels, arguments: tuple[Any, ...], masks: list[np.ndarray], opacities: bool = False
 ) -> Any:
     params, targets = paste_arguments(kernels, arguments, masks, opacities)
-    blocks = -(-max(mask[0].size + 7 for mask in masks) // (THREADS * 8))
-    return kernels.run(
-        f"pasteIfi{'h' if opacities else 'b'}", (blocks, len(arguments[0])), [params[()], targets[()]]
-    )
+    height, width = (max(mask.shape[axis] for mask in masks) for axis in (1, 2))
+    grid = -(-(width + 31) // 64), -(-height // 32), len(arguments[0])
+    return kernels.run(f"pasteIf{'h' if opacities else 'b'}", grid, [params[()], targets[()]], threads=128)
 
 
 def run_paste_rle(kernels: Kernels, arguments: tuple[Any, ...], buffers: Buffers) -> list[Any]:

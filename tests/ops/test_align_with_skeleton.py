@@ -181,7 +181,8 @@ def test_gradient_equals_finite_differences(backend, convention):
         )
 
     leaves = [t.clone().requires_grad_() for t in (input, keypoints[..., :2] / 2, matrices)]
-    torch.autograd.gradcheck(function, leaves)
+    fast = backend.name == "emulated"  # checking all entries one by one would take half a minute
+    torch.autograd.gradcheck(function, leaves, fast_mode=fast)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)

@@ -5,6 +5,7 @@ import torch
 from golden import load_golden
 from hypothesis import strategies as st
 from pasting import example, intersection_over_union
+from ptxrun.arithmetic import fma_float32, fma_float64
 from strategies import generator, in_memory, many_cases, memory, put, seeds, sizes, spikes
 
 from pose2seg_ops import affine_align, paste_masks, reference
@@ -177,8 +178,13 @@ def test_every_pixel_equals_the_plain_formula(
     np.testing.assert_array_equal(masks.cpu().numpy(), mean > 0.5)
     (opacities,) = backend.paste_masks(*tensors, torch.zeros(3, dtype=torch.long), [image], threshold=None)
     within = np.clip(np.nan_to_num(mean, nan=0, posinf=1, neginf=0), 0, 1)
-    rounded = (within * within.dtype.type(255) + within.dtype.type(0.5)).astype(np.uint8)
+    rounded = fused(within, within.dtype.type(255), within.dtype.type(0.5)).astype(np.uint8)
     np.testing.assert_array_equal(opacities.cpu().numpy(), rounded)
+
+
+def fused(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Returns a * b + c, rounded once."""
+    return (fma_float64 if a.dtype == np.float64 else fma_float32)(*np.broadcast_arrays(a, b, c))
 
 
 def pasted(probabilities: np.ndarray, matrices: np.ndarray, image: tuple[int, int]) -> np.ndarray:
@@ -187,16 +193,17 @@ def pasted(probabilities: np.ndarray, matrices: np.ndarray, image: tuple[int, in
     m = matrices[..., None, None]
     rows, columns = np.arange(image[0], dtype=dtype)[:, None], np.arange(image[1], dtype=dtype)
     with np.errstate(all="ignore"):
-        x, y = (m[:, i, 0] * columns + m[:, i, 1] * rows + m[:, i, 2] for i in (0, 1))
+        x, y = (fused(m[:, i, 0], columns, fused(m[:, i, 1], rows, m[:, i, 2])) for i in (0, 1))
         inside = (x > -1) & (x < roi_width) & (y > -1) & (y < roi_height)
         x, y = np.where(inside, x, 0), np.where(inside, y, 0)
         left, upper = np.floor(x), np.floor(y)
         padded = np.pad(probabilities, ((0, 0), (1, 1), (1, 1)))
         right, lower = x - left, y - upper
-        one, person = dtype(1), np.arange(len(matrices))[:, None, None]
+        person = np.arange(len(matrices))[:, None, None]
         tap = lambda dx, dy: padded[person, upper.astype(int) + 1 + dy, left.astype(int) + 1 + dx]  # noqa: E731
-        mean = (one - lower) * (one - right) * tap(0, 0) + (one - lower) * right * tap(1, 0)
-        mean = mean + lower * (one - right) * tap(0, 1) + lower * right * tap(1, 1)
+        above = fused(right, tap(1, 0) - tap(0, 0), tap(0, 0))
+        below = fused(right, tap(1, 1) - tap(0, 1), tap(0, 1))
+        mean = fused(lower, below - above, above)
         a, b, c, d, e, f = matrices.astype(np.float64).reshape(-1, 6).T
         inverse = np.stack((e, b, b * f - c * e, d, a, c * d - a * f)) / (a * e - b * d)
         invertible = np.isfinite(1 / (a * e - b * d)) & np.isfinite(inverse).all(0)

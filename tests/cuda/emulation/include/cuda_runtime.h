@@ -91,7 +91,7 @@ T __shfl_sync(unsigned int mask, T value, int source) {
   using namespace cuda_emulation;
   *reinterpret_cast<T*>(&mailbox(lane())) = value;
   wait_for_lanes(mask);
-  const T other = *reinterpret_cast<T*>(&mailbox(static_cast<unsigned int>(source)));
+  const T other = *reinterpret_cast<T*>(&mailbox(static_cast<unsigned int>(source) % 32));
   wait_for_lanes(mask);
   return other;
 }
@@ -124,6 +124,7 @@ T rounded_multiplication(T a, T b) {
   volatile T product = a * b;
   return product;
 }
+inline float __expf(float x) { return std::exp(x); }
 inline float __fmul_rn(float a, float b) { return rounded_multiplication(a, b); }
 inline double __dmul_rn(double a, double b) { return rounded_multiplication(a, b); }
 
