@@ -51,7 +51,7 @@ def plot_ratios(results: Sequence[Result], path: Path) -> None:
             if name in (OURS, WHOLE):
                 continue
             rows = [row for row, result in enumerate(results) if name in result.measured.medians]
-            ratios = [results[row].measured.medians[name] / results[row].ours for row in rows]
+            ratios = [results[row].measured.ratios[name].value for row in rows]
             axes.plot(ratios, rows, **_look(name) | {"linestyle": "", "marker": "o"})
         axes.set_yticks(range(len(results)), [f"{result.case.op}, {result.case.label}" for result in results])
         axes.set(xscale="log", xlabel="time, relative to pose2seg_ops (above 1 is slower)")

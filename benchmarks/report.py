@@ -32,7 +32,12 @@ def main() -> None:
     parser.add_argument(
         "--device", type=torch.device, default=torch.device("cpu"), help="cpu, cuda or cuda:N"
     )
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each case (default: %(default)s)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=1.0,
+        help="for each case, or up to three times as long while ratios are uncertain (default: %(default)s)",
+    )
     parser.add_argument(
         "--only",
         metavar="TEXT",
@@ -118,11 +123,14 @@ def _introduction(results: Results) -> list[str]:
         "# Benchmarks",
         "",
         "Written by `python -m benchmarks.report`. The implementations of a case are first checked to",
-        "agree, then they take turns in one process; the tables show their median times. Each turn starts",
-        "with a run that is not timed. `floor` allocates and fills an output of the same size; for a",
-        "network, it does as many multiplications in large matrix products.",
+        "agree, then they take turns in one process; the tables show their median times, and after each",
+        "half of the range of the middle half of them. Each turn starts with a run that is not timed.",
+        "`floor` allocates and fills an output of the same size; for a network, it does as many",
+        "multiplications in large matrix products.",
         "",
-        '"times ours" is a time divided by ours, and "targets" are the ratios that this project requires:',
+        '"times ours" is the median over the turns of a time divided by ours. Turns go on until the 95 %',
+        "interval of this median is at most a tenth of it wide. An interval in brackets is one that stayed",
+        'wider in the time that a case may take. "targets" are the ratios that this project requires:',
         '"reference 8.00 met" means at least 8 times as fast as the reference. GB/s is the least number of',
         "bytes that must be read and written, divided by our time; in brackets, relative to the bandwidth of",
         f"a large copy, {results.copied / 1e9:.3g} GB/s here. Data that stays in cache can exceed 100 %.",

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,8 +16,9 @@ from pose2seg.common.errors import InputError
 from pose2seg.common.files import atomic_writer
 
 from benchmarks.case import OURS, Case
+from benchmarks.counts import Counts
 from benchmarks.roofline import Work, work_of
-from benchmarks.timing import alternate, copy_bandwidth
+from benchmarks.timing import Median, copy_bandwidth, relative_medians, take_turns
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,27 @@ class Measured:
     """The measurements of one case.
 
     medians: The median times in seconds, by implementation.
+    spreads: Half of the range of the middle half of these times, relative to their median.
+    ratios: The medians of the times of the other implementations relative to ours.
     work: The work of our op on a GPU, if it is known.
     failure: The reason if the case failed, in which case the other fields are empty.
     """
 
     medians: Mapping[str, float] = field(default_factory=dict)
+    spreads: Mapping[str, float] = field(default_factory=dict)
+    ratios: Mapping[str, Median] = field(default_factory=dict)
     work: Work | None = None
     failure: str = ""
+
+    @classmethod
+    def of(cls, times: Mapping[str, Sequence[float]], work: Work | None = None) -> "Measured":
+        """Summarises the times of each turn."""
+        medians = {name: statistics.median(measured) for name, measured in times.items()}
+        spreads = {}
+        for name, measured in times.items():
+            lower, _, upper = statistics.quantiles(measured, method="inclusive")
+            spreads[name] = (upper - lower) / 2 / medians[name]
+        return cls(medians, spreads, relative_medians(times, OURS), work)
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,7 @@ class Result:
         if self.measured.failure:
             return
         for name, least in self.case.targets.items():
-            yield f"{name} {least:.2f}", self.measured.medians[name] / self.ours >= least
+            yield f"{name} {least:.2f}", self.measured.ratios[name].value >= least
         if self.case.longest is not None:
             yield f"{self.case.longest * 1e6:.0f} \u00b5s", self.ours <= self.case.longest
 
@@ -126,8 +142,19 @@ class Results:
         ]
 
 
-def _as_measured(medians: dict[str, float], work: dict[str, Any] | None, failure: str) -> Measured:
-    return Measured(medians, Work(**work) if work else None, failure)
+def _as_measured(
+    medians: dict[str, float],
+    spreads: dict[str, float],
+    ratios: dict[str, list[float]],
+    work: dict[str, Any] | None,
+    failure: str,
+) -> Measured:
+    of_ratios = {name: Median(*ratio) for name, ratio in ratios.items()}
+    return Measured(medians, spreads, of_ratios, _as_work(**work) if work else None, failure)
+
+
+def _as_work(bytes: int, kernels: dict[str, dict[str, float]]) -> Work:
+    return Work(bytes, {name: Counts(**counts) for name, counts in kernels.items()})
 
 
 def measure(case: Case, device: torch.device, seconds: float) -> Measured:
@@ -136,7 +163,8 @@ def measure(case: Case, device: torch.device, seconds: float) -> Measured:
         arguments = case.inputs(device)
         case.check(arguments)
         work = work_of(case.op, arguments, case.implementations[OURS](*arguments))
-        return Measured(alternate(case.implementations, arguments, device, seconds=seconds), work)
+        times = take_turns(case.implementations, arguments, device, seconds=seconds, relative_to=OURS)
+        return Measured.of(times, work)
     except Exception as error:  # an error in one case must not stop the others
         return Measured(failure=f"{type(error).__name__}: {error}".partition("\n")[0])
 

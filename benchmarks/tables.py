@@ -7,6 +7,7 @@ from itertools import pairwise
 from benchmarks.case import OURS, REFERENCE, WHOLE
 from benchmarks.results import Result, series
 from benchmarks.roofline import Gpu, microseconds
+from benchmarks.timing import Median
 
 
 def case_table(results: Sequence[Result], copied: float) -> Iterator[str]:
@@ -26,22 +27,29 @@ def case_table(results: Sequence[Result], copied: float) -> Iterator[str]:
     yield "| | " + " | ".join(titles) + " |"
     yield "| --- " * (len(titles) + 1) + "|"
     for result in results:
-        medians = result.measured.medians
         if result.measured.failure:
             cells = [f"failed: {result.measured.failure}", *[""] * (len(titles) - 1)]
         else:
-            cells = [_milliseconds(medians.get(name)) for name in (OURS, *others)]
+            cells = [_milliseconds(result, name) for name in (OURS, *others)]
             cells += [_ratios(result), _targets(result), _bandwidth(result, copied)]
         yield f"| {result.case.label} | " + " | ".join(cells) + " |"
 
 
-def _milliseconds(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds * 1000:.3g}"
+def _milliseconds(result: Result, name: str) -> str:
+    if name not in result.measured.medians:
+        return ""
+    return f"{result.measured.medians[name] * 1000:.3g} \u00b1 {result.measured.spreads[name]:.0%}"
 
 
 def _ratios(result: Result) -> str:
-    others = [(name, time) for name, time in result.measured.medians.items() if name != OURS]
-    return ", ".join(f"{name} {time / result.ours:.2f}" for name, time in others)
+    return ", ".join(f"{name} {_interval(ratio)}" for name, ratio in result.measured.ratios.items())
+
+
+def _interval(ratio: Median) -> str:
+    """Formats a ratio, with its interval if that is not narrow."""
+    if ratio.is_narrow:
+        return f"{ratio.value:.2f}"
+    return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
 def _targets(result: Result) -> str:
@@ -106,7 +114,7 @@ def prediction_table(results: Sequence[Result], gpu: Gpu) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- |"
     for result in results:
         work = result.measured.work
-        if work is not None and work.instructions:
+        if work is not None and work.kernels:
             predicted = gpu.seconds(work)
             cells = [microseconds(predicted), gpu.limit(work), microseconds(result.ours)]
             cells.append(f"{result.ours / predicted:.1f}")

@@ -3,8 +3,9 @@
     python tools/kernel_report.py            # writes the table
     python tools/kernel_report.py --check    # fails if the table is out of date
 
-Both fail if a kernel spills registers or uses local memory, or if one that requires 16-byte loads from global
-memory has none. Needs nvcc, c++filt and nvdisasm (from the CUDA toolkit, or pip install
+It reads the kernels of the installed pose2seg_ops, which must be built with them. Both fail if a kernel
+spills registers or uses local memory, or if one that requires 16-byte loads from global memory has none.
+Needs c++filt, and cuobjdump and nvdisasm of the CUDA toolkit (or of the packages nvidia-cuda-cuobjdump and
 nvidia-cuda-nvdisasm).
 """
 
@@ -17,17 +18,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT))
-import build_config  # noqa: E402
+from pose2seg_ops._extension import _C
 
+ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "kernels.md"
 BEGIN, END = "<!-- kernel_report.py: begin -->", "<!-- kernel_report.py: end -->"
 
@@ -44,6 +41,7 @@ class Architecture:
     warps: int
     blocks: int
     shared_bytes: int
+    reserved_bytes: int  # shared memory of the system, which cuobjdump adds to that of a kernel
 
     def resident_warps(self, kernel: Kernel) -> int:
         """Returns the resident warps, limited by threads, blocks, registers and shared memory; only full
@@ -57,9 +55,9 @@ class Architecture:
 
 
 ARCHITECTURES = (
-    Architecture("8.0", warps=64, blocks=32, shared_bytes=164 << 10),
-    Architecture("9.0", warps=64, blocks=32, shared_bytes=228 << 10),
-    Architecture("12.0", warps=48, blocks=24, shared_bytes=100 << 10),
+    Architecture("8.0", warps=64, blocks=32, shared_bytes=164 << 10, reserved_bytes=0),
+    Architecture("9.0", warps=64, blocks=32, shared_bytes=228 << 10, reserved_bytes=1024),
+    Architecture("12.0", warps=48, blocks=24, shared_bytes=100 << 10, reserved_bytes=1024),
 )
 
 
@@ -70,26 +68,28 @@ class Kernel:
     registers: int
     shared_bytes: int  # static
     local_bytes: int  # stack and spills
-    sass: str
+    sass: str  # only of kernels that require 16-byte loads
 
     def faults(self) -> Iterator[str]:
-        if self.local_bytes or re.search(r"\b(LDL|STL)\b", self.sass):
+        if self.local_bytes:
             yield f"uses local memory ({self.local_bytes} bytes of stack and spills)"
         if WIDE_LOADS.search(self.name) and not re.search(r"\bLDG\.E\.(\w+\.)*128\b", self.sass):
             yield "must have 16-byte loads from global memory, got none"
 
 
-def find_nvdisasm(toolkit: build_config.CudaToolkit) -> str:
-    found = shutil.which("nvdisasm", path=f"{toolkit.root}/bin{os.pathsep}{os.environ.get('PATH', '')}")
-    if found:
-        return found
-    try:
-        files = importlib.metadata.files("nvidia-cuda-nvdisasm") or []
-    except importlib.metadata.PackageNotFoundError:
-        sys.exit("nvdisasm was not found: pip install nvidia-cuda-nvdisasm")
-    program = next(Path(str(file.locate())) for file in files if file.name == "nvdisasm")
-    program.chmod(program.stat().st_mode | 0o111)  # it is not executable in the wheel
-    return str(program)
+def put_on_path(program: str) -> None:
+    """Extends PATH by the folder of a program of the CUDA toolkit, or of the package that carries it."""
+    search = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/local/cuda/bin"
+    if not shutil.which(program, path=search):
+        package = f"nvidia-cuda-{program}"
+        try:
+            files = importlib.metadata.files(package) or []
+        except importlib.metadata.PackageNotFoundError:
+            sys.exit(f"{program} was not found: pip install {package}")
+        file = next(Path(str(file.locate())) for file in files if file.name == program)
+        file.chmod(file.stat().st_mode | 0o111)  # it is not executable in the wheel
+        search += f"{os.pathsep}{file.parent}"
+    os.environ["PATH"] = search
 
 
 def output_of(*command: str) -> str:
@@ -99,68 +99,75 @@ def output_of(*command: str) -> str:
     return result.stdout
 
 
-def readable(mangled: str) -> str:
+def readable(mangled: Sequence[str]) -> list[str]:
     """Returns `align_planes<half, int64, true>` for `_ZN8pose2seg12align_planesI6__halflLb1EEEv...`."""
-    name = output_of("c++filt", mangled).strip().removeprefix("void ")
-    name = re.sub(r"\(anonymous namespace\)::|pose2seg::", "", name).partition("(")[0]
-    for ugly, plain in (
-        ("__nv_bfloat16", "bfloat16"),
-        ("__half", "half"),
-        ("long", "int64"),
-        ("int,", "int32,"),
-    ):
-        name = name.replace(ugly, plain)
-    return name
+    names = []
+    for line in output_of("c++filt", *mangled).splitlines():
+        name = re.sub(r"\(anonymous namespace\)::|pose2seg::|^void ", "", line).partition("(")[0]
+        for ugly, plain in (
+            ("__nv_bfloat16", "bfloat16"),
+            ("__half", "half"),
+            ("long", "int64"),
+            ("int,", "int32,"),
+        ):
+            name = name.replace(ugly, plain)
+        names.append(name)
+    return names
 
 
-def compile_kernels(nvcc: Path, nvdisasm: str, source: Path, architecture: Architecture) -> dict[str, Kernel]:
-    """Returns the kernels of one file by name."""
-    with tempfile.TemporaryDirectory() as folder:
-        cubin = f"{folder}/kernels.cubin"
-        target = f"-arch=sm_{architecture.name.replace('.', '')}"
-        keep = ["--keep", f"--keep-dir={folder}", f"-I{ROOT}/csrc"]
-        report = output_of(
-            str(nvcc),
-            "-cubin",
-            target,
-            *build_config.NVCC_FLAGS,
-            *keep,
-            "-Xptxas=-v",
-            str(source),
-            "-o",
-            cubin,
-        )
-        sections = re.split(r"\.section\s+\.text\.(\w+),.*\n", output_of(nvdisasm, "-c", cubin))
-        ptx = (Path(folder) / f"{source.stem}.ptx").read_text()
-    sass = dict(zip(sections[1::2], sections[2::2], strict=True))
+def read_kernels(extension: str, architecture: Architecture) -> dict[str, Kernel]:
+    """Returns the kernels of an extension by name."""
+    target = f"sm_{architecture.name.replace('.', '')}"
+    usage = re.findall(
+        r"Function (\w+):\s+REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)",
+        output_of("cuobjdump", "-res-usage", "-arch", target, extension),
+    )
+    if not usage:
+        sys.exit(f"{extension} has no kernels for {target}: build it with CUDA kernels for all architectures")
+    mangled = [function for function, *_ in usage]
+    names = dict(zip(mangled, readable(mangled), strict=True))
+    # Every architecture has the same bounds of threads, and PTX is there only for the newest.
+    ptx = output_of("cuobjdump", "-ptx", extension)
     threads = dict(re.findall(r"\.entry (\w+)\([^{]*?\.maxntid (\d+)", ptx))
-    kernels = {}
-    for entry in re.split(r"Compiling entry function '", report)[1:]:
-        mangled = entry.partition("'")[0]
-        frame = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores", entry)
-        registers, shared = re.search(r"Used (\d+) registers", entry), re.search(r"(\d+) bytes smem", entry)
-        assert frame is not None
-        assert registers is not None
-        kernels[readable(mangled)] = Kernel(
-            name=readable(mangled),
-            threads=int(threads[mangled]),
-            registers=int(registers[1]),
-            shared_bytes=int(shared[1]) if shared else 0,
-            local_bytes=int(frame[1]) + int(frame[2]),
-            sass=sass[mangled],
+    wide = [function for function, name in names.items() if WIDE_LOADS.search(name)]
+    listing = output_of("cuobjdump", "-sass", "-arch", target, "-fun", ",".join(wide), extension)
+    sections = re.split(r"Function : (\w+)\n", listing)
+    sass = dict(zip(sections[1::2], sections[2::2], strict=True))
+    return {
+        names[function]: Kernel(
+            name=names[function],
+            threads=int(threads[function]),
+            registers=int(registers),
+            shared_bytes=max(0, int(shared) - architecture.reserved_bytes),
+            local_bytes=int(stack) + int(local),
+            sass=sass.get(function, ""),
         )
-    return kernels
+        for function, registers, stack, shared, local in usage
+    }
 
 
-def table(reports: dict[tuple[Path, Architecture], dict[str, Kernel]]) -> Iterator[str]:
+def sources_of_kernels() -> dict[str, Path]:
+    """Returns the file that defines each kernel, by the name without template arguments."""
+    return {
+        name: source
+        for source in sorted((ROOT / "csrc" / "cuda").iterdir())
+        for name in re.findall(r"__global__ void __launch_bounds__\(.*\)\s+(\w+)\(const", source.read_text())
+    }
+
+
+def table(reports: Mapping[Architecture, Mapping[str, Kernel]]) -> Iterator[str]:
     """Yields Markdown: a table for each source file that has kernels."""
     names = " / ".join(architecture.name for architecture in ARCHITECTURES)
-    for source in sorted({source for (source, _), kernels in reports.items() if kernels}):
+    sources = sources_of_kernels()
+    by_source: dict[Path, list[str]] = {}
+    for name in sorted(reports[ARCHITECTURES[0]]):
+        by_source.setdefault(sources[name.partition("<")[0]], []).append(name)
+    for source, members in sorted(by_source.items()):
         yield f"\n### {source.relative_to(ROOT)}\n"
         yield f"| kernel | threads | registers {names} | static shared bytes | occupancy {names} |"
         yield "| --- | --- | --- | --- | --- |"
-        for name in sorted(reports[source, ARCHITECTURES[0]]):
-            kernels = [reports[source, architecture][name] for architecture in ARCHITECTURES]
+        for name in members:
+            kernels = [reports[architecture][name] for architecture in ARCHITECTURES]
             registers = " / ".join(str(kernel.registers) for kernel in kernels)
             occupancy = " / ".join(
                 f"{architecture.resident_warps(kernel) / architecture.warps:.0%}"
@@ -176,19 +183,14 @@ def main() -> None:
         "--check", action="store_true", help="write nothing; fail if the table is out of date"
     )
     check = parser.parse_args().check
-    toolkit = build_config.find_cuda_toolkit(os.environ)
-    if toolkit is None:
-        sys.exit("nvcc was not found, neither in CUDA_HOME nor on PATH: install a CUDA toolkit")
-    nvcc, nvdisasm = toolkit.nvcc, find_nvdisasm(toolkit)
-
-    jobs = list(product(sorted((ROOT / "csrc" / "cuda").glob("*.cu")), ARCHITECTURES))
-    with ThreadPoolExecutor(build_config.max_jobs(os.environ)) as pool:
-        reports = dict(
-            zip(jobs, pool.map(lambda job: compile_kernels(nvcc, nvdisasm, *job), jobs), strict=True)
-        )
+    if _C.cuda_version is None:
+        sys.exit(f"{_C.__file__} must be built with CUDA kernels")
+    put_on_path("cuobjdump")
+    put_on_path("nvdisasm")  # cuobjdump runs it
+    reports = {architecture: read_kernels(str(_C.__file__), architecture) for architecture in ARCHITECTURES}
     faults = [
         f"{kernel.name} on {architecture.name}: {fault}"
-        for (_, architecture), kernels in reports.items()
+        for architecture, kernels in reports.items()
         for kernel in kernels.values()
         for fault in kernel.faults()
     ]
@@ -198,12 +200,12 @@ def main() -> None:
     document = DOCUMENT.read_text()
     before, _, rest = document.partition(BEGIN)
     _, _, after = rest.partition(END)
-    lines = [f"nvcc {toolkit.version}. No kernel spills a register or uses local memory.", *table(reports)]
+    lines = [f"nvcc {_C.cuda_version}. No kernel spills a register or uses local memory.", *table(reports)]
     current = f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}"
     if not check:
         DOCUMENT.write_text(current)
-    elif f"nvcc {toolkit.version}." not in document:
-        print(f"docs/kernels.md is of another nvcc than {toolkit.version}: the figures are not compared")
+    elif f"nvcc {_C.cuda_version}." not in document:
+        print(f"docs/kernels.md is of another nvcc than {_C.cuda_version}: the figures are not compared")
     elif document != current:
         sys.exit("docs/kernels.md is out of date: run python tools/kernel_report.py")
 

@@ -2,12 +2,14 @@
 
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
 import pose2seg_ops
 from benchmarks.gpu.command import Run
+from benchmarks.gpu.replay import seconds_of_replay
 from benchmarks.gpu.tf32 import tf32
 from benchmarks.results import machine
 from benchmarks.timing import alternate, copy_bandwidth
@@ -37,10 +39,33 @@ def _facts(device: torch.device) -> Iterator[tuple[str, str | None]]:
         )
 
 
-def copy(run: Run) -> None:
+def memory(run: Run) -> None:
     """Measures the bytes per second that a large copy reads and writes."""
     copied = copy_bandwidth(run.device)
-    run.record.add("copy", f"{copied / 1e9:.0f} GB/s", bytes_per_second=copied)
+    run.record.add("memory", f"a copy moves {copied / 1e9:.0f} GB/s", value=copied)
+
+
+def l2(run: Run) -> None:
+    """Measures the same within the L2 cache, by copying 4 MB again and again."""
+    source = torch.ones(1 << 22, dtype=torch.uint8, device=run.device)
+    target = torch.empty_like(source)
+    copied = 2 * source.nbytes / _seconds_of_each(lambda: target.copy_(source), run)
+    run.record.add("l2", f"a copy in the L2 cache moves {copied / 1e9:.0f} GB/s", value=copied)
+
+
+def launch(run: Run) -> None:
+    """Measures the seconds that a kernel with next to nothing to do takes in a CUDA graph."""
+    number = torch.zeros(1, device=run.device)
+    seconds = _seconds_of_each(lambda: number.add_(1), run)
+    run.record.add("launch", f"a kernel takes {seconds * 1e6:.2f} us", value=seconds)
+
+
+def _seconds_of_each(kernel: Callable[[], Any], run: Run) -> float:
+    """Returns the median time of a kernel that follows another one."""
+    if run.device.type != "cuda":
+        return alternate({"kernel": kernel}, (), run.device, seconds=0)["kernel"]
+    with torch.cuda.stream(torch.cuda.Stream(run.device)):
+        return seconds_of_replay(kernel, [()] * 100, run.device, run.seconds(0.3))
 
 
 def matrix_products(run: Run) -> None:

@@ -9,7 +9,15 @@ def tests(run: Run) -> None:
     pytest_runs.execute(run, "tests", "tests/ops")
 
 
-STEPS = (ceilings.facts, ceilings.copy, ceilings.matrix_products, tests, *sanitizers.STEPS)
+STEPS = (
+    ceilings.facts,
+    ceilings.memory,
+    ceilings.l2,
+    ceilings.launch,
+    ceilings.matrix_products,
+    tests,
+    *sanitizers.STEPS,
+)
 
 if __name__ == "__main__":
     main("correctness", __doc__, STEPS)

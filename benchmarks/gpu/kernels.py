@@ -1,5 +1,6 @@
 """Times each kernel alone, beside the bandwidth of a copy and the prediction of docs/roofline.md."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from benchmarks.gpu.chosen import KERNELS, cases_of
 from benchmarks.gpu.command import Run
 from benchmarks.gpu.replay import seconds_of_replay, sets_past_the_caches
 from benchmarks.results import machine
-from benchmarks.roofline import gpu_called, work_of
+from benchmarks.roofline import Gpu, gpu_called, work_of
 from benchmarks.timing import alternate, copy_bandwidth
 
 _SECONDS = 0.3
@@ -19,11 +20,13 @@ def kernels(run: Run) -> None:
     """Replays every case of our kernels in a CUDA graph. Raises AssertionError if one fails."""
     copied = copy_bandwidth(run.device)
     run.record.add("kernels", f"a copy moves {copied / 1e9:.0f} GB/s", bytes_per_second=copied)
+    gpu = gpu_called(machine(run.device))
+    gpu = gpu and replace(gpu, memory=copied)
     failed = []
     for case in run.cases(cases_of(KERNELS)):
         run.require_time()
         try:
-            values = measure(case, run.device)
+            values = measure(case, run.device, gpu)
         except Exception as error:  # an error in one case must not stop the others
             run.record.add("kernels", f"{case} failed: {error}", case=str(case), failure=str(error))
             failed.append(str(case))
@@ -32,7 +35,7 @@ def kernels(run: Run) -> None:
     assert not failed, f"{len(failed)} cases failed"
 
 
-def measure(case: Case, device: torch.device) -> dict[str, Any]:
+def measure(case: Case, device: torch.device, gpu: Gpu | None) -> dict[str, Any]:
     """Returns the seconds of a call, the bytes that it must move, and the predicted seconds, if known."""
     ours = case.implementations[OURS]
     if device.type != "cuda":
@@ -47,8 +50,7 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
             count = sets_past_the_caches((arguments, result), device)
             sets = [arguments, *(case.inputs(device) for _ in range(count - 1))]
             seconds = seconds_of_replay(ours, sets, device, _SECONDS)
-    gpu = gpu_called(machine(device))
-    predicted = gpu.seconds(work) if gpu and work and work.instructions else None
+    predicted = gpu.seconds(work) if gpu and work and work.kernels else None
     return {
         "seconds": seconds,
         "sets": count,

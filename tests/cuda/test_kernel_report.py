@@ -29,7 +29,6 @@ def test_occupancy(architecture, resources, warps):
     ("resources", "fault"),
     [
         ({"local_bytes": 16}, "local memory"),
-        ({"sass": "STL [R1], R2"}, "local memory"),
         ({"name": "align_channels_last<float, int32, 4>"}, "16-byte loads"),
     ],
 )

@@ -364,6 +364,16 @@ def test_sectors(stride, sectors):
     assert access.efficiency == min(1, 128 / (32 * sectors))
 
 
+def test_sectors_that_blocks_share_are_counted_for_each_block():
+    """Three blocks read the same 128 bytes twice."""
+    body = "mul.wide.u32 %rd3, %r1, 4; add.s64 %rd4, %rd1, %rd3; ld.global.u32 %r2, [%rd4]; ld.global.u32 %r3, [%rd4];"
+    device, input = ptxrun.Device(), np.zeros(1024, "u4")
+    addresses = [device.bind(array) for array in (input, np.zeros(1, "u4"))]
+    report = ptxrun.run(kernel(body), "kernel", 3, 32, addresses, device)
+    assert sum(access.sectors for access in report.accesses if access.space == "global") == 3 * 2 * 4
+    assert report.sectors_read_by_blocks == 3 * 4
+
+
 def test_arguments_are_checked():
     module, device = kernel(""), ptxrun.Device()
     with pytest.raises(ptxrun.PtxError, match="takes 2 arguments, got 1"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.timing import alternate, copy_bandwidth, cuda_clock
+from benchmarks.timing import Median, alternate, copy_bandwidth, cuda_clock, take_turns
 
 CPU = torch.device("cpu")
 
@@ -88,6 +88,34 @@ def test_slow_implementations_are_not_warmed_up(gpu):
 
     assert alternate({"slow": run}, (), torch.device("cuda"), seconds=0) == pytest.approx({"slow": 3.0})
     assert not milliseconds
+
+
+def test_an_interval_contains_the_median_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    samples = generator.lognormal(size=(2000, 25))
+    medians = [Median.of(values.tolist()) for values in samples]
+    assert [median.value for median in medians] == pytest.approx(np.median(samples, 1))
+    assert 0.93 < np.mean([median.low <= 1 <= median.high for median in medians]) < 0.98
+    assert Median.of([3.0, 1.0, 2.0]) == (1, 2, 3)
+
+
+@pytest.mark.parametrize(("relative_to", "expected"), [(None, 10), ("even", 30)])
+def test_turns_go_on_while_ratios_are_uncertain(monkeypatch, relative_to, expected):
+    seconds = 0.0
+    generator = np.random.default_rng(0)
+
+    def run(duration: float) -> None:
+        nonlocal seconds
+        seconds += duration
+
+    monkeypatch.setattr("time.perf_counter", lambda: seconds)
+    implementations = {"even": lambda: run(0.1), "uneven": lambda: run(generator.uniform(0.1, 0.3))}
+    take_turns(implementations, (), CPU, seconds=10, relative_to=relative_to)
+    assert seconds == pytest.approx(expected, abs=1.5)
+    steady = {"even": lambda: run(0.1), "other": lambda: run(0.2)}
+    start = seconds
+    take_turns(steady, (), CPU, seconds=10, relative_to=relative_to)
+    assert seconds - start == pytest.approx(10, abs=1.5)
 
 
 def test_copies_count_both_ways(monkeypatch):

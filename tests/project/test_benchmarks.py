@@ -10,6 +10,7 @@ from pose2seg.common.errors import InputError
 
 from benchmarks import report
 from benchmarks.case import FLOOR, OURS, REFERENCE, WHOLE, Case, Scale, find_cases
+from benchmarks.counts import Counts
 from benchmarks.results import Measured, Results
 from benchmarks.roofline import GPUS, Work
 
@@ -95,18 +96,33 @@ def test_eight_instances_stand_in_one_plot(write, tmp_path):
 
 def test_a_gpu_that_was_predicted_has_both_times(tmp_path):
     gpu, one = GPUS[1], case(1000)
-    work = Work(bytes=int(gpu.bandwidth * 2e-6), instructions={"double": 1})
+    work = Work(bytes=int(gpu.memory * 4e-6), kernels={"double": Counts(1)})
     results = Results(
         gpu.device,
         "torch",
-        gpu.bandwidth,
-        {str(one): Measured(dict.fromkeys(one.implementations, 5e-6), work)},
+        gpu.memory,
+        {str(one): Measured.of(dict.fromkeys(one.implementations, [5e-6] * 3), work)},
     )
     report.write_report(results, [one], tmp_path / "times.md")
     text = (tmp_path / "times.md").read_text()
     assert "## Predicted and measured" in text
-    assert "| double | N=1000, ones | 2.0 | memory | 5.0 | 2.5 |" in text
-    assert "(40%)" in text  # of the copy's bytes a second
+    assert "| double | N=1000, ones | 4.0 | memory | 5.0 | 1.3 |" in text
+    assert "| N=1000, ones | 0.005 \u00b1 0% |" in text
+    assert "(80%)" in text  # of the copy's bytes a second
+
+
+def test_a_ratio_that_is_uncertain_has_its_interval(tmp_path):
+    ours, theirs = [1.0] * 8, [2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 4.0, 4.0]
+    times = {OURS: ours, REFERENCE: theirs, FLOOR: ours, WHOLE: theirs}
+    one = case(1000, targets={REFERENCE: 2.5})
+    results = Results("A machine", "torch", 1e9, {str(one): Measured.of(times)})
+    report.write_report(results, [one], tmp_path / "times.md")
+    text = (tmp_path / "times.md").read_text()
+    assert (
+        "| reference 3.00 (2.00 to 4.00), floor 1.00, whole 3.00 (2.00 to 4.00) | reference 2.50 met |"
+        in text
+    )
+    assert "| 1e+03 \u00b1 0% | 3e+03 \u00b1 21% |" in text  # the middle half is 2 to 3.25
 
 
 def test_a_case_that_fails_does_not_stop_the_others(write, capsys):

@@ -42,6 +42,7 @@ class Batch:
         self.kernel, self.device, self.parameters = kernel, device, parameters
         self.grid, self.block, self.accesses, self.races = grid, block, accesses, races
         self.warp_instructions = 0
+        self._sectors_read: list[Array] = []  # of global memory, with the block in the upper bits
         self.padded = padded_threads(block)
         self.first_thread = blocks.start * self.padded  # in the numbering of the launch
         self.size = len(blocks) * self.padded
@@ -212,6 +213,11 @@ class Batch:
 
     # Memory.
 
+    @property
+    def sectors_read_by_blocks(self) -> int:
+        """The distinct sectors of global memory that each block has read, summed over the blocks."""
+        return len(np.unique(np.concatenate(self._sectors_read))) if self._sectors_read else 0
+
     def load(
         self, number: int, space: str, addresses: Value, dtype: np.dtype, count: int, threads: Array
     ) -> tuple[Value, ...]:
@@ -260,6 +266,10 @@ class Batch:
                 offsets = offsets + self.block_of[of_group] * self.shared_stride
             elif space == "global":
                 count_global(self.accesses[number], offsets, of_group)
+                if self.accesses[number].kind == "ld":
+                    self._sectors_read.append(
+                        np.unique((self.block_of[of_group] << 44) | ((offsets + base) >> 5))
+                    )
             if space != "param":
                 self.races.check(
                     memory,

@@ -67,6 +67,7 @@ def run(
             batch = Batch(translation, device, parameters, grid, block, blocks, accesses, races)
             batch.run()
             report.warp_instructions += batch.warp_instructions
+            report.sectors_read_by_blocks += batch.sectors_read_by_blocks
     report.accesses = [access for access in accesses if access.requests]
     return report
 

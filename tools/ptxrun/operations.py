@@ -70,6 +70,7 @@ OF_FLOATS: dict[str, tuple[Function, str]] = {
 OF_FLOAT32: dict[str, tuple[Function, str]] = {
     "fma.rn": (a.fma_float32, "tttt"),
     "fma.rm": (a.fma_float32_down, "tttt"),
+    "ex2.approx": (lambda x: np.exp2(x.astype(np.float64)).astype(np.float32), "tt"),
     "ex2.approx.ftz": (lambda x: flushed(np.exp2(flushed(x).astype(np.float64)).astype(np.float32)), "tt"),
 }
 OF_FLOAT64: dict[str, tuple[Function, str]] = {

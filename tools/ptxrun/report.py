@@ -57,6 +57,9 @@ class Report:
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
     warp_instructions: int = 0
+    # Distinct 32-byte sectors of global memory that each block reads, summed over the blocks: what the L2
+    # cache delivers if the L1 cache holds all that a block has read until it ends, and nothing of others.
+    sectors_read_by_blocks: int = 0
     accesses: list[Access] = field(default_factory=list)
     races: list[Race] = field(default_factory=list)
 
