@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import compiled_extensions
@@ -63,6 +64,14 @@ def one_thread() -> Iterator[None]:
     """Uses one thread, for work so small that several threads would mostly wait for each other."""
     with thread_count(1):
         yield
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a folder with the inputs of `pose2seg predict`, which tests of the ops do without."""
+    from predict_command import write_files
+
+    return write_files(tmp_path_factory.mktemp("cli"))
 
 
 @pytest.fixture(scope="session")

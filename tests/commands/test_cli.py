@@ -1,22 +1,17 @@
 import json
-import os
-import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from file_identity import identity
-from pose2seg import InputError, Pose2Seg, load_templates, save_checkpoint
+from pose2seg import InputError, Pose2Seg
 from pose2seg.commands import cli, predict, templates
 from pose2seg.commands import options as shared_options
-from pose2seg.common import choices
 from pose2seg.data.poses import Person
 from pose2seg.data.poses.estimators import (
     POSE_ESTIMATOR_FILES,
@@ -24,39 +19,9 @@ from pose2seg.data.poses.estimators import (
     EstimatorKind,
     PoseEstimator,
 )
-from pose2seg.network.export import FORMATS
 from pose2seg.prediction.predict import Prediction
 from pose2seg.prediction.settings import ESTIMATOR_WEIGHTS, require_same, settings_of
-from pose2seg.training import PRESETS
-
-import pose2seg_ops
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Writes the inputs of `predict`: random weights, 1.png with a person, and 2.png without poses."""
-    folder = tmp_path_factory.mktemp("cli")
-    (folder / "images").mkdir()
-    for name in ("1.png", "2.png"):
-        cv2.imwrite(str(folder / "images" / name), np.full((40, 30, 3), 90, np.uint8))
-    keypoints = [number for j in range(17) for number in (5 + j, 2 * j, 2)]
-    (folder / "poses.json").write_text(json.dumps([{"image_id": 1, "keypoints": keypoints, "score": 0.5}]))
-    (folder / "templates.json").write_text(json.dumps({"templates": [[0.5, 0.5, 2.0] * 17]}))
-    torch.manual_seed(0)
-    save_checkpoint(Pose2Seg(load_templates(folder / "templates.json")), folder / "model.safetensors")
-    return folder
-
-
-def arguments(files: Path, *inputs: str, **replaced: str) -> list[str]:
-    options = {
-        "poses": str(files / "poses.json"),
-        "weights": str(files / "model.safetensors"),
-        "templates": str(files / "templates.json"),
-        "output": str(files / "masks.json"),
-        "device": "cpu",
-    } | replaced
-    paths = [str(files / "images" / name) for name in inputs]
-    return ["predict", *paths, *(word for name, value in options.items() for word in (f"--{name}", value))]
+from predict_command import arguments
 
 
 def test_predict_writes_masks_and_a_summary(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,12 +78,6 @@ def test_each_output_has_its_option(files: Path, tmp_path: Path, capsys: pytest.
         "yolo/1.txt",
         "polygons.json",
     }
-
-
-def test_the_command_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        cli.main(["--version"])
-    assert capsys.readouterr().out == f"pose2seg {pose2seg_ops.__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -277,6 +236,7 @@ def test_a_prediction_only_resumes_with_the_same_pose_estimator(tmp_path: Path) 
             joint_threshold=0.6,
             pose_estimator=name,
             precision="float32",
+            flip=False,
             inputs={ESTIMATOR_WEIGHTS: tmp_path / name},
         )
 
@@ -333,75 +293,6 @@ def test_folders_without_images_are_explained(
         f"pose2seg: error: no images found in {folder}; give the folders in it, such as {folder}/train, which "
         "are not searched\n"
     )
-
-
-def test_a_removed_current_folder_is_one_line(tmp_path: Path) -> None:
-    run = f"cd {tmp_path} && rmdir {tmp_path} && exec {sys.executable} -m pose2seg evaluate a.json images"
-    done = subprocess.run(["sh", "-c", run], capture_output=True, text=True)
-    error = "pose2seg: error: the current folder has been removed: change to another one\n"
-    assert (done.returncode, done.stderr) == (2, error)
-
-
-def test_masks_can_be_written_to_the_standard_output(files: Path) -> None:
-    words = arguments(files, "1.png", output="/dev/stdout")
-    run = [
-        sys.executable,
-        "-m",
-        "pose2seg",
-        *words,
-    ]
-    done = subprocess.run(run, check=True, capture_output=True, text=True)
-    assert [result["image_id"] for result in json.loads(done.stdout)] == [1]
-    assert done.stderr.startswith("/dev/stdout: 1 mask from 1 image in ")
-
-
-def in_a_shell(redirection: str, words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command in a shell, with redirected standard streams."""
-    main = [sys.executable, "-m", "pose2seg"]
-    script = f"set -o pipefail; {shlex.join([*main, *words])} {redirection}"
-    run = ["bash", "-c", script]
-    return subprocess.run(run, capture_output=True, text=True, env={**os.environ, **environment})
-
-
-@pytest.mark.parametrize("redirection", ["2>&-", "0<&- 1>&- 2>&-", "2>/dev/full"])
-def test_a_broken_standard_error_does_not_stop_the_work(
-    files: Path, tmp_path: Path, redirection: str
-) -> None:
-    done = in_a_shell(redirection, arguments(files, "1.png", output=str(tmp_path / "masks.json")))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert [result["image_id"] for result in json.loads((tmp_path / "masks.json").read_text())] == [1]
-
-
-def test_an_error_keeps_its_exit_code_without_a_standard_error(files: Path) -> None:
-    assert in_a_shell("2>/dev/full", arguments(files, "no.png")).returncode == 2
-
-
-def demo(files: Path, tmp_path: Path, overlay: str = "overlay.png") -> list[str]:
-    """Returns a command that prints, which needs matplotlib."""
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    return ["demo", "--weights", str(files / "model.safetensors"), "--output", str(tmp_path / overlay)]
-
-
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_standard_output_is_reported_by_name(files: Path, tmp_path: Path, unbuffered: str) -> None:
-    done = in_a_shell(">/dev/full", demo(files, tmp_path), PYTHONUNBUFFERED=unbuffered)
-    assert (done.returncode, done.stderr) == (
-        2,
-        "pose2seg: error: standard output: No space left on device\n",
-    )
-
-
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_closed_pipe_is_not_an_error(files: Path, tmp_path: Path, unbuffered: str) -> None:
-    done = in_a_shell("| true", demo(files, tmp_path), PYTHONUNBUFFERED=unbuffered)
-    assert (done.returncode, done.stderr) == (141, "")
-
-
-def test_a_name_outside_of_the_encoding_is_printed_escaped(files: Path, tmp_path: Path) -> None:
-    done = in_a_shell("", demo(files, tmp_path, "写真.png"), PYTHONIOENCODING="ascii")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1].startswith(f"{tmp_path}/\\u5199\\u771f.png: a mask of ")
-    assert (tmp_path / "写真.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -502,132 +393,3 @@ def test_interruption_is_exit_code_130(files: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(predict, "predict_to_file", interrupt)
     assert cli.main(arguments(files, "1.png")) == 130
-
-
-@pytest.mark.parametrize(("ignored", "code"), [(False, -signal.SIGINT), (True, 3)])
-def test_interrupting_the_imports_prints_nothing(tmp_path: Path, ignored: bool, code: int) -> None:
-    """Ctrl-C ends the imports, unless it is ignored, as in the background."""
-    (tmp_path / "torch.py").write_text(
-        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nos._exit(3)\n"
-    )
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.SIG_DFL)
-    try:
-        path = os.pathsep.join([str(tmp_path), *sys.path])
-        run = [sys.executable, "-m", "pose2seg", "demo"]
-        done = subprocess.run(run, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert (done.returncode, done.stderr) == (code, "")
-
-
-@pytest.mark.parametrize(
-    "words", [["--help"], ["predict", "--help"], ["--version"], ["predict"], ["train", "--epochs", "0"]]
-)
-def test_commands_without_a_network_do_not_import_torch(words: list[str]) -> None:
-    """Importing torch takes a second, and NumPy and OpenCV a tenth of a second each."""
-    check = (
-        "import sys\n"
-        "from pose2seg.commands.cli import main\n"
-        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
-        "print({'torch', 'numpy', 'cv2'} & set(sys.modules), file=sys.stderr)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", check, *words], capture_output=True, text=True, check=True)
-    assert done.stderr.splitlines()[-1] == "set()"
-
-
-def test_the_command_line_offers_all_choices() -> None:
-    assert set(choices.POSE_ESTIMATORS) == set(POSE_ESTIMATORS)
-    assert set(choices.POSE_ESTIMATOR_FILES) == set(POSE_ESTIMATOR_FILES)
-    assert set(choices.EXPORT_FORMATS) == set(FORMATS)
-    assert set(choices.PRESETS) == set(PRESETS)
-
-
-def test_help_lists_every_option_and_its_default() -> None:
-    run = [sys.executable, "-m", "pose2seg", "predict", "--help"]
-    help_text = subprocess.run(run, check=True, capture_output=True, text=True).stdout
-    text = " ".join(help_text.split())
-    for option in (
-        "poses",
-        "pose-estimator",
-        "weights",
-        "templates",
-        "output",
-        "overlays",
-        "report",
-        "masks",
-        "device",
-        "batch-size",
-        "threshold",
-        "resume",
-    ):
-        assert f"--{option} " in text
-    assert "(default: 4)" in text
-    assert f"(default: {choices.MASK_THRESHOLD})" in text
-    assert "examples:" in text
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (
-            ["images"],
-            "give the poses of the people with --poses FILE_OR_FOLDER, or find them with",
-        ),
-        (
-            ["images/*.png", "--poses", "no.json"],
-            "images/*.png: no such file or folder; patterns are not",
-        ),
-        (
-            ["https://a.b/c.jpg", "--pose-estimator", "rtmo"],
-            "https:/a.b/c.jpg: no such file or folder; URLs are not supported",
-        ),
-        (["-", "--poses", "no.json"], "argument IMAGE_OR_FOLDER: must be a path, got '-'"),
-        (["images", "--poses", "no.json"], "no.json: No such file or directory"),
-    ],
-)
-def test_errors_of_new_users_are_explained(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    words: list[str],
-    message: str,
-) -> None:
-    """The error must come before anything is loaded or downloaded, and no file may be written."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "images").mkdir()
-    monkeypatch.setattr(predict, "open_estimator", None)
-    assert cli.main(["predict", *words]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"pose2seg: error: {message}")
-    assert error.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["images"]
-
-
-@pytest.mark.parametrize("command", ["demo", "evaluate", "export", "predict", "templates", "train"])
-def test_no_command_writes_a_file_named_hyphen(
-    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
-    """--output - is the standard output for masks and templates, and is rejected by other commands."""
-    monkeypatch.chdir(tmp_path)
-    words = {
-        "demo": [],
-        "evaluate": ["a.json", "."],
-        "export": [],
-        "predict": arguments(files, "1.png")[1:],
-        "templates": ["a.json"],
-        "train": ["a.json", "."],
-    }[command]
-    cli.main([command, *words, "--output", "-"])
-    assert not (tmp_path / "-").exists()
-
-
-@pytest.mark.parametrize("words", [[], ["--help"], ["--version"], ["predict", "--help"]])
-def test_the_command_runs_as_a_module(words: list[str]) -> None:
-    run = [sys.executable, "-m", "pose2seg", *words]
-    done = subprocess.run(run, capture_output=True, text=True)
-    assert done.returncode == (0 if words else 2)
-    assert "Traceback" not in done.stderr
-    if not words:
-        assert done.stderr == (
-            "pose2seg: error: the following arguments are required: COMMAND (see pose2seg --help)\n"
-        )

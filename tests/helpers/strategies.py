@@ -59,11 +59,11 @@ def generator(seed: int) -> torch.Generator:
 
 
 def many_cases(**strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Runs a test(backend, ...) on 2000 drawn cases, or on 150 with the emulated kernels, which are slow."""
+    """Runs a test(backend, ...) on 500 drawn cases, or on 100 with the emulated kernels, which are slow."""
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         def run(backend: Any) -> None:
-            @settings(max_examples=150 if backend.name == "emulated" else 2000, deadline=None)
+            @settings(max_examples=100 if backend.name == "emulated" else 500, deadline=None)
             @given(**strategies)
             def case(**drawn: Any) -> None:
                 test(backend, **drawn)

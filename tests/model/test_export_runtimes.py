@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pose2seg.network.export import FORMATS, INPUTS, Core, export_core
 from pose2seg.network.inference import for_inference
 from pose2seg.network.model import INPUT_SIZE
 from shared_data import real_images
+from torch import Tensor
 
 from pose2seg_ops import letterbox, paste_masks
 
@@ -58,6 +60,62 @@ def named(images: Any, keypoints: Any, batch_index: Any) -> Inputs:
     return dict(zip(INPUTS, (np.asarray(each) for each in (images, keypoints, batch_index)), strict=True))
 
 
+# Real images
+
+
+def images_with_poses() -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    """Yields the first 20 real images with several people, and the poses of all people in each."""
+    for image in islice(real_images(), 20):
+        pixels = cv2.imread(str(image.path))
+        assert pixels is not None
+        yield pixels, np.stack([person.keypoints for person in image.people])
+
+
+@dataclass
+class Scene:
+    """The inputs of the exported model for a real image, and the masks of the bundled model in float32."""
+
+    inputs: Inputs
+    to_input: Tensor  # (3, 3) image -> input
+    size: tuple[int, int]
+    masks: Tensor
+
+    def masks_of(self, probabilities: Any, matrices: Any) -> Tensor:
+        in_image = torch.as_tensor(matrices).float() @ self.to_input
+        batch_index = torch.from_numpy(self.inputs["batch_index"])
+        return paste_masks(torch.as_tensor(probabilities), in_image, batch_index, [self.size])[0]
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    core, found = Core(load_model()), []
+    for pixels, keypoints in images_with_poses():
+        matrix = letterbox([torch.from_numpy(pixels)], INPUT_SIZE, (0, 0, 0), (1, 1, 1))[1][0].numpy()
+        poses = keypoints.astype(np.float32)
+        poses[..., :2] = poses[..., :2] @ matrix[:, :2].T + matrix[:, 2]
+        image = cv2.warpAffine(pixels, matrix, (INPUT_SIZE, INPUT_SIZE))
+        inputs = named(image[None], poses, np.zeros(len(poses), np.int64))
+        to_input = torch.from_numpy(np.vstack((matrix, [0, 0, 1])).astype(np.float32))
+        scene = Scene(inputs, to_input, pixels.shape[:2], torch.empty(0))
+        with torch.inference_mode():
+            scene.masks = scene.masks_of(*core(*map(torch.from_numpy, inputs.values())))
+        found.append(scene)
+    return found
+
+
+def agreement(run: Run, scenes: list[Scene]) -> npt.NDArray[np.float64]:
+    """Returns the IoU of each person's mask with that of the bundled model in float32."""
+    ious = []
+    for scene in scenes:
+        masks = scene.masks_of(*run(scene.inputs))
+        ious += [
+            intersection_over_union(mask, same)
+            for mask, same in zip(masks, scene.masks, strict=True)
+            if same.any()
+        ]
+    return np.array(ious)
+
+
 # OpenVINO
 
 
@@ -85,8 +143,9 @@ def test_the_code_for_openvino_runs(model: Pose2Seg, folder: Path, monkeypatch: 
     require_same((found["probabilities"], found["matrices"]), Core(model)(*arguments(3, 5)))
 
 
-def test_openvino_keeps_positions_in_bfloat16(bundled: Path) -> None:
-    of_torch, of_openvino = agreement(bfloat16_in_torch()), agreement(openvino_in("bf16", bundled))
+def test_openvino_keeps_positions_in_bfloat16(bundled: Path, scenes: list[Scene]) -> None:
+    of_openvino = agreement(openvino_in("bf16", bundled), scenes)
+    of_torch = agreement(bfloat16_in_torch(), scenes)
     assert np.quantile(of_openvino, 0.05) >= 0.985
     assert of_openvino.mean() >= 0.995
     assert of_openvino.mean() >= of_torch.mean() - 0.001
@@ -136,7 +195,9 @@ def onnxruntime_session(content: Any) -> Any:
     return onnxruntime.InferenceSession(content)
 
 
-def test_a_conversion_to_float16_keeps_positions(bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversion_to_float16_keeps_positions(
+    bundled: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     monkeypatch.chdir(bundled)
     exec(code("python", "convert_float_to_float16(model"), {})
@@ -147,58 +208,21 @@ def test_a_conversion_to_float16_keeps_positions(bundled: Path, monkeypatch: pyt
         assert matrices.dtype == np.float64
         return probabilities, matrices
 
-    found = agreement(run)
+    found = agreement(run, scenes)
     assert found.min() >= 0.985
     assert found.mean() >= 0.999
     sizes = [(bundled / name).stat().st_size for name in ("pose2seg_float16.onnx", "pose2seg.onnx")]
     assert sizes[0] < 0.55 * sizes[1]
 
 
-def test_a_plain_conversion_loses_what_the_page_says(bundled: Path) -> None:
+def test_a_plain_conversion_loses_what_the_page_says(bundled: Path, scenes: list[Scene]) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     converted = convert_float_to_float16(onnx.load(bundled / "pose2seg.onnx"), keep_io_types=True)
     session = onnxruntime_session(converted.SerializeToString())
-    assert agreement(lambda inputs: session.run(None, inputs)).mean() >= 0.99
-
-
-# Real images
-
-
-def images_with_poses() -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-    """Yields the first 20 real images with several people, and the poses of all people in each."""
-    for image in islice(real_images(), 20):
-        pixels = cv2.imread(str(image.path))
-        assert pixels is not None
-        yield pixels, np.stack([person.keypoints for person in image.people])
-
-
-def agreement(run: Run) -> npt.NDArray[np.float64]:
-    """Returns the IoU of each person's mask with that of the bundled model in float32."""
-    core, ious = Core(load_model()), []
-    for pixels, keypoints in images_with_poses():
-        height, width = pixels.shape[:2]
-        matrix = letterbox([torch.from_numpy(pixels)], INPUT_SIZE, (0, 0, 0), (1, 1, 1))[1][0].numpy()
-        poses = keypoints.astype(np.float32)
-        poses[..., :2] = poses[..., :2] @ matrix[:, :2].T + matrix[:, 2]
-        size = (INPUT_SIZE, INPUT_SIZE)
-        inputs = named(cv2.warpAffine(pixels, matrix, size)[None], poses, np.zeros(len(poses), np.int64))
-        with torch.inference_mode():
-            expected = core(*map(torch.from_numpy, inputs.values()))
-        to_input = np.vstack((matrix, [0, 0, 1])).astype(np.float32)
-        masks = [
-            paste_masks(
-                torch.as_tensor(probabilities),
-                torch.as_tensor(matrices).float() @ torch.from_numpy(to_input),
-                torch.from_numpy(inputs["batch_index"]),
-                [(height, width)],
-            )[0]
-            for probabilities, matrices in (run(inputs), expected)
-        ]
-        ious += [intersection_over_union(mask, same) for mask, same in zip(*masks, strict=True) if same.any()]
-    return np.array(ious)
+    assert agreement(lambda inputs: session.run(None, inputs), scenes).mean() >= 0.99
 
 
 # JavaScript
