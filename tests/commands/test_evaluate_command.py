@@ -70,6 +70,27 @@ def test_the_scores_are_printed_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".png"] == []
 
 
+def test_options_choose_the_ranking_and_the_mirrored_images(folder: Path, tmp_path: Path) -> None:
+    options = [
+        "--precision",
+        "float32",
+        "--rank-by",
+        "quality",
+        "--flip",
+        "--output",
+        str(tmp_path / "report"),
+    ]
+    assert cli.main(arguments(folder, *options)) == 0
+    scores = json.loads((tmp_path / "report/scores.json").read_text())
+    assert scores["rank_by"] == "quality"
+    model, dataset = intricate_model(), draw_dataset(tmp_path, (1, 2, 3, 1, 2, 1))
+    plain = evaluate(model, dataset).mean_iou
+    model.flip = True
+    flipped = evaluate(model, dataset).mean_iou
+    assert plain != pytest.approx(flipped, abs=1e-3)
+    assert scores["mean_iou"] == pytest.approx(flipped, abs=1e-4)
+
+
 def test_two_processes_give_the_result_of_one(folder: Path, tmp_path: Path) -> None:
     folder = damaged_copy(folder, tmp_path / "data")
     one, two = tmp_path / "one", tmp_path / "two"
@@ -132,6 +153,7 @@ def test_poses_from_a_file_are_used(folder: Path, tmp_path: Path, capsys: pytest
     assert cli.main(arguments(folder, *words)) == 0
     assert capsys.readouterr().out.split()[-1] == "-"
     scores = json.loads((tmp_path / "report/scores.json").read_text())
+    assert scores["rank_by"] == "pose"
     assert (scores["images"], scores["people"], scores["predictions"]) == (6, 10, 2)
     masks = json.loads((tmp_path / "report/masks.json").read_text())
     assert [(mask["image_id"], mask["score"]) for mask in masks] == [(2, 0.25)] * 2

@@ -61,6 +61,16 @@ def test_real_annotations_have_full_scores() -> None:
     assert evaluation.mean_iou == 1
 
 
+def test_masks_can_be_ranked_by_their_quality(images: list[PersonImage]) -> None:
+    """The mask of the first of nine people is empty, and all others are right."""
+    model = known_masks(images, [200] + [0] * 8)
+    by_pose, by_quality = (evaluate(model, images, rank_by=rank_by).scores for rank_by in ("pose", "quality"))
+    # COCO takes the mean of the best precision at a recall of at least 0, 0.01 ... 1; 8 / 9 are found.
+    assert by_quality["ap"] == pytest.approx(89 / 101)
+    assert by_pose["ap"] == pytest.approx(89 / 101 * 8 / 9)
+    assert by_pose["mean_iou"] == by_quality["mean_iou"]
+
+
 @pytest.mark.parametrize("shift", [1, 5, 200])
 def test_the_iou_is_that_of_each_mask_with_its_own(images: list[PersonImage], shift: int) -> None:
     evaluation = evaluate(known_masks(images, itertools.repeat(shift)), images)

@@ -49,7 +49,7 @@ def evaluation(images: list[PersonImage], *scores: tuple[float, list[float]]) ->
         for image, of_image in zip(images, scores, strict=True)
     ]
     precision = AveragePrecision(0.5, 0.75, 0.25, float("nan"), 0.125, 1.0)
-    return Evaluation(precision, 0.6, rows)
+    return Evaluation(precision, 0.6, rows, "pose")
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -81,6 +81,7 @@ def test_scores_that_are_not_defined_are_absent(images: list[PersonImage], tmp_p
         "ap_small": None,
         "ap_medium": 0.125,
         "ap_large": 1.0,
+        "rank_by": "pose",
         "mean_iou": None,
         "images": 3,
         "people": 6,

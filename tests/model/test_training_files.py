@@ -79,7 +79,7 @@ def test_the_best_model_is_kept(
         assert not model.training
         assert len(validation) == 1
         seen.append(model.segnet.conv1.weight.detach().clone())
-        return Evaluation(AveragePrecision(next(scores), 0, 0, 0, 0, 0), 0, [])
+        return Evaluation(AveragePrecision(next(scores), 0, 0, 0, 0, 0), 0, [], "pose")
 
     monkeypatch.setattr(sys.modules[train.__module__], "evaluate", evaluate)
     train_tiny(images, tmp_path, replace(TINY, epochs=5), validation=images[:1])
@@ -494,7 +494,8 @@ def test_a_killed_worker_is_reported_and_loses_nothing(images: list[PersonImage]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.stdout.startswith("a worker that decodes images was killed, probably because memory, or")
         assert done.stdout.endswith("ran out: use fewer workers, and resume\n")
-        assert "Traceback" not in done.stderr
+        # The error can interrupt an import of torch, which logs that in lines of its own and goes on.
+        assert not any(line.startswith("Traceback") for line in done.stderr.splitlines())
         assert done.returncode == 0
     train_tiny(images, tmp_path / "killed", validation=images[:2], resume=True)
     assert_same_training(tmp_path / "killed", tmp_path / "whole")

@@ -33,7 +33,12 @@ def run(options: argparse.Namespace) -> None:
         poses = _read_poses(options, images)
         model = load_for_inference(options, device)
         evaluation = evaluate(
-            model, images, poses=poses, batch_size=options.batch_size, progress=not options.quiet
+            model,
+            images,
+            poses=poses,
+            rank_by=options.rank_by,
+            batch_size=options.batch_size,
+            progress=not options.quiet,
         )
         if distributed.rank() == 0:
             # Printed before the report, which may not be writable.

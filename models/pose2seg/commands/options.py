@@ -19,8 +19,10 @@ def load_model(options: argparse.Namespace) -> Pose2Seg:
 
 
 def load_for_inference(options: argparse.Namespace, device: torch.device) -> Pose2Seg:
-    """Returns the model of --weights and --templates, on a device, in the precision of --precision."""
-    return make_ready(load_model(options), options, device)
+    """Returns the model of --weights and --templates, on a device, as --precision and --flip say."""
+    model = make_ready(load_model(options), options, device)
+    model.flip = options.flip
+    return model
 
 
 def make_ready(model: Pose2Seg, options: argparse.Namespace, device: torch.device) -> Pose2Seg:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -24,6 +24,7 @@ from pose2seg.prediction.results import count_empty, warn_of_empty_masks
 from pose2seg_ops import RLE
 
 Poses = Mapping[int | str, ImagePoses]
+RankBy = Literal["pose", "quality"]
 
 
 class ImageEvaluation(NamedTuple):
@@ -55,11 +56,13 @@ class Evaluation(NamedTuple):
     mean_iou: the mean IoU of all people's masks with the annotated ones; nan if the poses are not the
         annotated ones.
     images: the evaluations in the order of the dataset, without images that could not be read.
+    rank_by: what the average precision ranks masks by, see `evaluate`.
     """
 
     precision: AveragePrecision
     mean_iou: float
     images: list[ImageEvaluation]
+    rank_by: RankBy
 
     @property
     def scores(self) -> dict[str, float]:
@@ -76,18 +79,21 @@ def evaluate(
     images: Sequence[PersonImage],
     *,
     poses: Poses | None = None,
+    rank_by: RankBy = "pose",
     batch_size: int = 4,
     progress: bool = False,
 ) -> Evaluation:
     """Predicts the masks of all people, and compares them with the annotated ones.
 
     This is the protocol of Pose2Seg (Zhang et al., CVPR 2019) for COCOPersons and OCHuman: only people with a
-    pose and a mask, as from `read_dataset`, are evaluated. Other people are not even ignored regions. A mask
-    has the score of its pose, which is 1 for an annotated one.
+    pose and a mask, as from `read_dataset`, are evaluated. Other people are not even ignored regions.
 
     model: a model in evaluation mode, on any device.
     poses: the poses to predict from, by image id; an image that is not in it has none. By default the
         annotated ones.
+    rank_by: what the average precision ranks masks by. "pose", which is the protocol, is the score of the
+        pose, and 1 for an annotated one. "quality" is its product with the quality of the mask
+        (`Probabilities.quality`).
     batch_size: the number of images per batch.
     progress: whether to show a progress bar if the standard error is a terminal.
 
@@ -114,7 +120,10 @@ def evaluate(
     precision, f1 = average_precision(
         [images[i] for i in read],
         [
-            [ScoredMask(mask, person.score) for mask, person in zip(masks[i], used[i].people, strict=True)]
+            [
+                ScoredMask(mask, person.score * (quality if rank_by == "quality" else 1))
+                for mask, quality, person in zip(masks[i], qualities[i], used[i].people, strict=True)
+            ]
             for i in read
         ],
     )
@@ -129,7 +138,7 @@ def evaluate(
         )
         for i, f1_of_image in zip(read, f1, strict=True)
     ]
-    return Evaluation(precision, _mean([iou for row in rows for iou in row.ious]), rows)
+    return Evaluation(precision, _mean([iou for row in rows for iou in row.ious]), rows, rank_by)
 
 
 def match_poses(source: PoseFile | PoseFolder, images: Sequence[PersonImage]) -> dict[int | str, ImagePoses]:

@@ -44,16 +44,17 @@ def require_writable(folder: Path, worst: int) -> None:
 def write_report(evaluation: Evaluation, folder: Path, *, worst: int) -> None:
     """Writes an evaluation to a folder, in place of an earlier one:
 
-    scores.json: the scores, null if they are not defined. images.csv: a row for each image, the worst first
-    (`Evaluation.worst_first`). masks.json: COCO results, as `pose2seg predict` writes them. worst/001.png
-    ...: overlays of the first rows, with the outlines of annotated and predicted masks. An overlay is left
-    out with a DatasetWarning if its image can no longer be read.
+    scores.json: the scores, null if they are not defined, and what they rank masks by. images.csv: a row for
+    each image, the worst first (`Evaluation.worst_first`). masks.json: COCO results, as `pose2seg predict`
+    writes them. worst/001.png ...: overlays of the first rows, with the outlines of annotated and predicted
+    masks. An overlay is left out with a DatasetWarning if its image can no longer be read.
 
     Raises OSError if a file cannot be written; the earlier evaluation then remains complete.
     """
     rows = evaluation.worst_first()
     scores = {name: None if math.isnan(score) else score for name, score in evaluation.scores.items()}
-    counts = {
+    about = {
+        "rank_by": evaluation.rank_by,
         "images": len(rows),
         "people": sum(len(row.image.people) for row in rows),
         "predictions": sum(len(row.masks) for row in rows),
@@ -63,7 +64,7 @@ def write_report(evaluation: Evaluation, folder: Path, *, worst: int) -> None:
     ]
     overlays = set()
     with replacing_together(folder) as new:
-        _write_json(new / "scores.json", {**scores, **counts})
+        _write_json(new / "scores.json", {**scores, **about})
         _write_table(new / "images.csv", rows)
         _write_json(new / "masks.json", results)
         for place, row in enumerate(rows[:worst], start=1):

@@ -11,3 +11,8 @@ def compose(outer: Tensor, inner: Tensor) -> Tensor:
     product = (outer[:, :, :2, None] * inner[:, None]).sum(2)
     product[:, :, 2] += outer[:, :, 2]
     return product
+
+
+def mirror(width: int, like: Tensor) -> Tensor:
+    """Returns the matrix (1, 2, 3) that reverses rows of `width` pixels, with dtype and device of `like`."""
+    return like.new_tensor([[[-1.0, 0, width - 1], [0, 1, 0]]])

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from pose2seg.common.choices import MASK_THRESHOLD
 from pose2seg.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from pose2seg.network.encoders import make_backbone
-from pose2seg.network.geometry import compose
+from pose2seg.network.geometry import compose, mirror
 from pose2seg.network.inputs import as_batch, as_tensor, gather_people
 from pose2seg.network.seg_module import SegModule
+from pose2seg.network.templates import MIRRORED
 from pose2seg.network.transfer import to_device
 from pose2seg_ops import (
     COCO_KEYPOINTS,
@@ -113,6 +114,9 @@ class Pose2Seg(nn.Module):
     #: The most people for whom `predict` runs the head at once, which takes about 60 MB of memory per person.
     people_per_pass = 16
 
+    #: Whether `predict` averages the probabilities with those of the mirrored image, in twice the time.
+    flip = False
+
     def __init__(
         self,
         templates: Tensor,
@@ -181,6 +185,27 @@ class Pose2Seg(nn.Module):
         matrices, _, _ = fit_pose_templates(keypoints, templates, features.shape[-2:], ALIGN_SIZE)
         if augmentation is not None:
             matrices = compose(augmentation, matrices)
+        logits = self._segment_crops(features, keypoints, matrices, batch_index)
+        return Segmentation(logits, matrices * to_features)
+
+    def _segment_mirrored(
+        self, features: Tensor, keypoints: Tensor, batch_index: Tensor, matrices: Tensor
+    ) -> Tensor:
+        """Returns the logits in the same crops as `segment`, from features of the mirrored network input.
+
+        keypoints, matrices: in the network input that is not mirrored.
+        """
+        of_input, of_crop = mirror(INPUT_SIZE, keypoints), mirror(ALIGN_SIZE[1], keypoints)
+        keypoints = transform_keypoints(keypoints, of_input)[:, MIRRORED]
+        matrices = compose(of_crop, compose(matrices, of_input))
+        to_features = keypoints.new_tensor([1 / Backbone.stride, 1 / Backbone.stride, 1])
+        logits = self._segment_crops(features, keypoints * to_features, matrices / to_features, batch_index)
+        return logits.flip(3)
+
+    def _segment_crops(
+        self, features: Tensor, keypoints: Tensor, matrices: Tensor, batch_index: Tensor
+    ) -> Tensor:
+        """Returns the logits; keypoints are in pixels of the features, and matrices map features -> crop."""
         rois = align_with_skeleton(
             features,
             keypoints,
@@ -190,7 +215,7 @@ class Pose2Seg(nn.Module):
             convention=self.convention,
             signed_visibility=True,
         )
-        return Segmentation(self.segnet(rois), matrices * to_features)
+        return self.segnet(rois)
 
     def predict(
         self, images: Any, keypoints: Any, *, threshold: float | None = MASK_THRESHOLD
@@ -242,11 +267,16 @@ class Pose2Seg(nn.Module):
         to_input = letterboxes[batch_index].to(geometry)
         people = transform_keypoints(people, to_input)
         features = self.backbone(inputs.to(self.dtype))
+        mirrored = self.backbone(inputs.flip(3).to(self.dtype)) if self.flip else None
         passes = zip(people.split(self.people_per_pass), batch_index.split(self.people_per_pass), strict=True)
         probabilities, matrices = [], []  # not the logits, which take four times the memory
         for some in passes:
             logits, to_align = self.segment(features, *some)
-            probabilities.append(logits.softmax(dim=1, dtype=geometry)[:, 1].clone())
+            of_people = logits.softmax(dim=1, dtype=geometry)[:, 1].clone()
+            if mirrored is not None:
+                logits = self._segment_mirrored(mirrored, *some, to_align)
+                of_people = (of_people + logits.softmax(dim=1, dtype=geometry)[:, 1]) / 2
+            probabilities.append(of_people)
             matrices.append(to_align)
 
         to_align = compose(torch.cat(matrices), to_input)

@@ -103,6 +103,7 @@ def predict_to_file(
         joint_threshold=joint_threshold,
         pose_estimator=pose_estimator,
         precision=model.precision,
+        flip=model.flip,
         inputs=files,
     )
     readable = [image.image_id for image in images if image.version is not None]
@@ -120,6 +121,8 @@ def predict_to_file(
             if pose_estimator is not None:
                 facts.append(f"pose estimator: {pose_estimator}")
             facts += [f"threshold {threshold}", f"computed in {model.precision}"]
+            if model.flip:
+                facts.append("averaged with the mirrored images")
             if joint_threshold is not None:
                 facts.append(f"joint threshold {joint_threshold}")
             written = _write_files(journal, [image.image_id for image in read], output, collected, facts)

@@ -27,6 +27,7 @@ def settings_of(
     joint_threshold: float | None,
     pose_estimator: str | None,
     precision: str,
+    flip: bool,
     inputs: Mapping[str, Path],
 ) -> dict[str, Any]:
     """Returns everything that the results depend on, as JSON values.
@@ -45,6 +46,7 @@ def settings_of(
         "joint_threshold": joint_threshold,
         "pose_estimator": pose_estimator,
         "precision": precision,
+        "flip": flip,
         **made,
         "checksums": {
             name: _checksum(path)

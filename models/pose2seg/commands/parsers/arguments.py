@@ -101,6 +101,15 @@ def add_precision(parser: Parser) -> None:
     )
 
 
+def add_flip(parser: Parser) -> None:
+    """Adds --flip, for `options.load_for_inference`."""
+    parser.add_argument(
+        "--flip",
+        action="store_true",
+        help="average the masks with those of the mirrored images: they are better, and take twice the time",
+    )
+
+
 def add_quiet(parser: Parser) -> None:
     """Adds --quiet, for a command that shows its progress."""
     parser.add_argument("--quiet", action="store_true", help="write only warnings and errors to the terminal")

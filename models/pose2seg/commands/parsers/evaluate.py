@@ -17,7 +17,7 @@ The annotations are in COCO's format, such as
 Masks may be polygons or run lengths, compressed or not. An image or a person
 that cannot be used is left out, and a warning says which and why.
 
-A mask has the score of its pose, which is 1 for an annotated one. The results:
+The results:
   AP           average precision, mean over the IoU thresholds .50, .55 ... .95
   AP50, AP75   average precision at one threshold
   AP small     for people with an annotated area of up to 32^2 pixels
@@ -60,6 +60,14 @@ def add_to(commands: arguments.Commands) -> None:
     )
     arguments.add_joint_threshold(parser)
     option(
+        "--rank-by",
+        choices=("pose", "quality"),
+        default="pose",
+        help="for average precision, rank the masks by the scores of their poses, which are 1 for annotated "
+        "poses, or by these scores times the estimated qualities of the masks (default: %(default)s, as in "
+        "the protocol of Pose2Seg)",
+    )
+    option(
         "--output",
         type=arguments.path,
         metavar="FOLDER",
@@ -76,5 +84,6 @@ def add_to(commands: arguments.Commands) -> None:
     arguments.add_model(parser)
     arguments.add_device(parser)
     arguments.add_precision(parser)
+    arguments.add_flip(parser)
     arguments.add_batch_size(parser)
     arguments.add_quiet(parser)

@@ -179,6 +179,7 @@ def add_to(commands: arguments.Commands) -> None:
     arguments.add_model(parser)
     arguments.add_device(parser)
     arguments.add_precision(parser)
+    arguments.add_flip(parser)
     arguments.add_batch_size(parser)
     option(
         "--threshold",
