@@ -12,7 +12,8 @@
 //
 // `Pixels` describes the pixels of a stripe: the rows [top, bottom) that may hold ones, the height of the
 // mask, covers(column), and ones(column, row, count), whose bit i is set if the pixel (column, row + i) is
-// one. All lanes of a warp call it with the same row, each with its column and a count of up to 32.
+// one. All lanes of a warp call it with the same row, each with its column and a count of up to 32, which is
+// 0 if its column does not exist. The row always exists.
 
 namespace pose2seg {
 
@@ -27,9 +28,9 @@ __device__ void visit_boundaries(const Pixels& pixels, int column, const Visit& 
   const uint32_t top = pixels.top, bottom = pixels.bottom, share = (bottom - top) / kWarps + 1;
   const uint32_t first = top + threadIdx.x / kWarpSize * share, last = min(first + share, bottom + 1);
   const bool covered = pixels.covers(column);
-  if (first >= last || __ballot_sync(kAllLanes, covered) == 0) return;
+  if (first >= last || top == bottom || __ballot_sync(kAllLanes, covered) == 0) return;
   const uint32_t end = covered ? bottom : top;
-  uint32_t inside = pixels.ones(column, int(first) - 1, first > top && first <= end);
+  uint32_t inside = pixels.ones(column, int(max(first, 1u)) - 1, first > top && first <= end);
   for (uint32_t start = first; start < last; start += kWarpSize) {
     const uint32_t count = min(last - start, uint32_t(kWarpSize));
     const uint32_t ones = pixels.ones(column, int(start), start < end ? int(min(count, end - start)) : 0);

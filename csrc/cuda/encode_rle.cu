@@ -15,9 +15,10 @@ struct MaskPixels {
 
   __device__ bool covers(int column) const { return column < width; }
   __device__ uint32_t ones(int column, int row, int count) const {
+    const uint8_t* pixel = mask + row * row_stride + column;
     uint32_t bits = 0;
 #pragma unroll 8  // so that several loads are in flight
-    for (int i = 0; i < count; ++i) bits |= uint32_t(mask[(row + i) * row_stride + column] != 0) << i;
+    for (int i = 0; i < count; ++i) bits |= uint32_t(pixel[i * row_stride] != 0) << i;
     return bits;
   }
 };

@@ -131,4 +131,5 @@ inline double __dmul_rn(double a, double b) { return rounded_multiplication(a, b
 inline int __popc(unsigned int bits) { return __builtin_popcount(bits); }
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
 
+using std::max;
 using std::min;
