@@ -143,7 +143,7 @@ def _paste(arguments: tuple[Any, ...], result: list[Tensor]) -> Kernels:
 def _paste_rle(arguments: tuple[Any, ...], result: list[list[dict[str, Any]]]) -> Kernels:
     pixels = sum(height * width for image in result for height, width in (rle["size"] for rle in image))
     kernels = "count_pasted_boundaries", "store_pasted_boundaries"
-    return _by_pixels(pixels, _pose_of(arguments[1]), *kernels)
+    return _by_pixels(pixels, _pose_of(arguments[1]), *kernels) | _CHARACTERS
 
 
 def _pose_of(matrices: Tensor) -> str:
@@ -157,7 +157,7 @@ def _pose_of(matrices: Tensor) -> str:
 
 def _encode_rle(arguments: tuple[Any, ...], _: Any) -> Kernels:
     pixels = arguments[0].numel()
-    return _by_pixels(pixels, "an ellipse", "count_mask_boundaries", "store_mask_boundaries")
+    return _by_pixels(pixels, "an ellipse", "count_mask_boundaries", "store_mask_boundaries") | _CHARACTERS
 
 
 def _by_pixels(pixels: int, case: str, *kernels: str) -> Kernels:
@@ -165,6 +165,8 @@ def _by_pixels(pixels: int, case: str, *kernels: str) -> Kernels:
         kernel: documented(kernel=kernel, case=case, of="32 pixels") * (pixels / 32) for kernel in kernels
     }
 
+
+_CHARACTERS = {name: Counts() for name in ("count_characters", "store_characters")}
 
 #: Maps the op of a `Case` to a function from arguments and result to the counts of its kernels; the result is
 #: empty for a dtype that was not counted.

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <string>
 
 #include "core/host_device.h"
 
@@ -17,8 +17,8 @@ constexpr int64_t kStripeThreads = 256;
 struct MaskBoundaries {
   int64_t masks;
 
-  // CPU: the boundaries of each mask, in ascending order.
-  std::vector<uint32_t>* found;  // (masks,)
+  // CPU: the COCO characters of each mask, into which the kernels encode the boundaries at once.
+  std::string* encoded;  // (masks,)
 
   // CUDA: the number of boundaries is data-dependent, so the buffer has room for a fixed number per column of
   // a stripe. The boundaries of a mask are stored in ascending order, starting at the place of its first

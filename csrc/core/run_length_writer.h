@@ -2,7 +2,25 @@
 
 #include <cstdint>
 
+#include "core/host_device.h"
+
 namespace pose2seg {
+
+// Encodes a length, or the difference of two, by calling append(character). Each character holds five bits,
+// least significant first, and a sixth bit that is set if more characters follow. The top bit of the last
+// character is the sign.
+template <class Append>
+HOST_DEVICE void append_length(int64_t value, const Append& append) {
+  for (bool more = true; more;) {
+    const int64_t bits = value & 0x1f;
+    value >>= 5;
+    more = (bits & 0x10) ? value != -1 : value != 0;
+    append(char((more ? bits | 0x20 : bits) + '0'));
+  }
+}
+
+// From this run on, a length is stored as its difference from the length two runs before.
+constexpr int kFirstDifference = 3;
 
 // Turns the boundaries of a mask into the lengths of its runs, starting with zeros, and encodes these as COCO
 // characters. A run that continues from the bottom of one column to the top of the next ends and begins at
@@ -25,22 +43,10 @@ class RunLengthWriter {
   }
 
  private:
-  // From the fourth run on, a length is stored as its difference from the length two runs before.
   void length(uint32_t value) {
-    const int64_t written = index_ > 2 ? int64_t(value) - int64_t(last_two_[index_ % 2]) : int64_t(value);
+    const uint32_t subtracted = index_ >= kFirstDifference ? last_two_[index_ % 2] : 0;
     last_two_[index_++ % 2] = value;
-    characters(written);
-  }
-
-  // Each character holds five bits, least significant first, and a sixth bit that is set if more characters
-  // follow. The top bit of the last character is the sign.
-  void characters(int64_t value) {
-    for (bool more = true; more;) {
-      const int64_t bits = value & 0x1f;
-      value >>= 5;
-      more = (bits & 0x10) ? value != -1 : value != 0;
-      append_(char((more ? bits | 0x20 : bits) + '0'));
-    }
+    append_length(int64_t(value) - int64_t(subtracted), append_);
   }
 
   const Append& append_;

@@ -5,15 +5,17 @@
 #include <vector>
 
 #include "core/mask_boundaries.h"
+#include "core/run_length_writer.h"
 #include "cpu/parallel.h"
 
 namespace pose2seg {
 
-// Fills `output.found` by calling find(mask, stripe, part), which appends the boundaries of one stripe of a
-// mask to `part` in ascending order; stripes(mask) are those that have any. The work is divided by stripes,
-// so that a single mask keeps all threads busy.
-template <class Stripes, class Find>
-void find_boundaries(const MaskBoundaries& output, const Stripes& stripes, const Find& find) {
+// Fills `output.encoded` by calling find(mask, stripe, part), which appends the boundaries of one stripe of a
+// mask to `part` in ascending order; stripes(mask) are those that have any, and pixels(mask) is the size of
+// the mask. The work is divided by stripes, so that a single mask keeps all threads busy.
+template <class Stripes, class Pixels, class Find>
+void encode_boundaries(const MaskBoundaries& output, const Stripes& stripes, const Pixels& pixels,
+                       const Find& find) {
   std::vector<int64_t> starts{0};  // mask i has the parts from starts[i] to starts[i + 1]
   for (int64_t mask = 0; mask < output.masks; ++mask) starts.push_back(starts.back() + stripes(mask).count);
   std::vector<std::vector<uint32_t>> parts(starts.back());
@@ -24,11 +26,15 @@ void find_boundaries(const MaskBoundaries& output, const Stripes& stripes, const
     }
   });
   parallel_for(0, output.masks, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t mask = begin; mask < end; ++mask)
+    for (int64_t mask = begin; mask < end; ++mask) {
+      std::vector<uint32_t> found;
       for (int64_t i = starts[mask]; i < starts[mask + 1]; ++i) {
         const std::vector<uint32_t> part = std::move(parts[i]);
-        output.found[mask].insert(output.found[mask].end(), part.begin(), part.end());
+        found.insert(found.end(), part.begin(), part.end());
       }
+      const auto append = [&](char character) { output.encoded[mask].push_back(character); };
+      RunLengthWriter(append).write(found.data(), int64_t(found.size()), uint32_t(pixels(mask)));
+    }
   });
 }
 

@@ -41,8 +41,8 @@ void walk_stripe(const EncodeRleParams& p, const uint8_t* mask, int64_t stripe,
 void encode_rle_cpu(const EncodeRleParams& params) {
   const bool has_pixels = params.height > 0 && params.width > 0;
   const MaskStripes all = {0, has_pixels ? stripe_count(params.height, params.width) : 0};
-  find_boundaries(
-      params.output, [&](int64_t) { return all; },
+  encode_boundaries(
+      params.output, [&](int64_t) { return all; }, [&](int64_t) { return params.height * params.width; },
       [&](int64_t mask, int64_t stripe, std::vector<uint32_t>& found) {
         walk_stripe(params, params.masks + mask * params.strides[0], stripe, found);
       });

@@ -52,8 +52,9 @@ void paste_all(const PasteRleParams& params) {
     for (int64_t i = begin; i < end; ++i)
       pasters[i] = std::make_unique<LinePaster<T>>(params, params.targets[i], Walk::kColumns);
   });
-  find_boundaries(
+  encode_boundaries(
       params.output, [&](int64_t mask) { return stripes_of(pasters[mask]->footprint); },
+      [&](int64_t mask) { return params.targets[mask].height * params.targets[mask].width; },
       [&](int64_t mask, int64_t stripe, std::vector<uint32_t>& found) {
         walk_stripe(params.targets[mask], *pasters[mask], stripe, found);
       });

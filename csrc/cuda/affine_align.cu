@@ -18,23 +18,39 @@ namespace {
 
 constexpr unsigned int kMaxGridY = 65535;
 
-template <class Shape>
-Tiling tiling_of(const AffineAlignParams& p) {
-  return {blocks_for(p.out_width, Shape::kColumns), blocks_for(p.out_height, Shape::kRows)};
+int64_t tiles_of(const AffineAlignParams& p, const Tiling& tiling) {
+  return p.instances * tiling.down * tiling.across;
 }
 
-dim3 grid_of(const AffineAlignParams& p, const Tiling& tiling, int channels_per_block) {
-  const int64_t tiles = p.instances * tiling.down * tiling.across;
-  const unsigned int groups = blocks_for(p.channels, channels_per_block), y = std::min(groups, kMaxGridY);
-  return dim3(blocks_for(tiles, 1), y, blocks_for(groups, y));
+template <class Shape>
+Tiling tiling_of(const AffineAlignParams& p) {
+  return {blocks_for(p.out_width, Shape::kColumns), blocks_for(p.out_height, Shape::kRows), 0};
+}
+
+// `groups` is the number of groups of channels. Divides the tiles among more blocks if there are few, but
+// gives each group of lanes, of which a block has `pixels_at_once`, at least one pixel.
+dim3 grid_of_parts(const AffineAlignParams& p, Tiling& tiling, unsigned int groups,
+                   unsigned int pixels_at_once) {
+  const int64_t tiles = tiles_of(p, tiling);
+  while ((tiles * groups << tiling.halvings) < kEnoughBlocks &&
+         pixels_at_once << tiling.halvings < ChannelsLastTile::kPixels)
+    ++tiling.halvings;
+  const unsigned int y = std::min(groups, kMaxGridY);
+  return dim3(blocks_for(tiles << tiling.halvings, 1), y, blocks_for(groups, y));
 }
 
 template <class T, class Index, bool kAdjacent>
 void launch_planes(const AffineAlignParams& p, cudaStream_t stream) {
-  const Tiling tiling = tiling_of<PlanesTile<T>>(p);
-  const dim3 block(PlanesTile<T>::kPixels,
-                   std::min(blocks_for(p.channels, kPlanesPerThread), kMaxPlaneGroups));
-  launch(align_planes<T, Index, kAdjacent>, grid_of(p, tiling, kPlanesPerBlock), block, stream, p, tiling);
+  Tiling tiling = tiling_of<PlanesTile<T>>(p);
+  const int64_t tiles = tiles_of(p, tiling);
+  const auto threads_per_pixel = [&] { return blocks_for(p.channels, kPlanesPerThread >> tiling.halvings); };
+  const auto groups = [&] { return blocks_for(threads_per_pixel(), kMaxPlaneGroups); };
+  while (tiles * groups() < kEnoughBlocks && kPlanesPerThread >> tiling.halvings > kPlanesAtOnce<T>)
+    ++tiling.halvings;
+  const unsigned int y = std::min(groups(), kMaxGridY);
+  const dim3 grid(blocks_for(tiles, 1), y, blocks_for(groups(), y));
+  const dim3 block(PlanesTile<T>::kPixels, std::min(threads_per_pixel(), kMaxPlaneGroups));
+  launch(align_planes<T, Index, kAdjacent>, grid, block, stream, p, tiling);
 }
 
 template <class T, class Index, int kVector>
@@ -47,16 +63,18 @@ void launch_channels_last(const AffineAlignParams& params, cudaStream_t stream) 
   }
   unsigned int lanes = 1;
   while (lanes < kWarpSize && lanes < p.channels) lanes *= 2;
-  const Tiling tiling = tiling_of<ChannelsLastTile>(p);
-  const dim3 grid = grid_of(p, tiling, kVectorsPerLane<kVector> * kWarpSize);
   const dim3 block(lanes, std::min(kChannelsLastThreads / lanes, ChannelsLastTile::kPixels));
+  Tiling tiling = tiling_of<ChannelsLastTile>(p);
+  const unsigned int groups = blocks_for(p.channels, kVectorsPerLane<kVector> * kWarpSize);
+  const dim3 grid = grid_of_parts(p, tiling, groups, block.y);
   launch(align_channels_last<T, Index, kVector>, grid, block, stream, p, tiling);
 }
 
 template <class T, class Index, int kVector>
 void launch_staged(const AffineAlignParams& p, cudaStream_t stream) {
-  const Tiling tiling = tiling_of<ChannelsLastTile>(p);
-  const dim3 grid = grid_of(p, tiling, kVectorsPerLane<kVector> * kWarpSize * kVector);
+  Tiling tiling = tiling_of<ChannelsLastTile>(p);
+  const unsigned int groups = blocks_for(p.channels, kVectorsPerLane<kVector> * kWarpSize * kVector);
+  const dim3 grid = grid_of_parts(p, tiling, groups, kStagingWarps);
   launch(align_staged<T, Index, kVector>, grid, dim3(kWarpSize, kStagingWarps), stream, p, tiling);
 }
 

@@ -124,9 +124,9 @@ __global__ void __launch_bounds__(kWarpSize* kWarps, 2) sum_tiles(const Params p
   const Index column = Index(blockIdx.x % across * Tile::kColumns),
               row = Index(blockIdx.x / across % down * Tile::kRows),
               instance = Index(blockIdx.x / across / down);
+  const int64_t image = p.batch_index[instance];  // loaded while the matrix is inverted
   if (lane == 0 && warp == 0) to_input = p.to_input<Compute>(instance);
   __syncthreads();
-  const int64_t image = p.batch_index[instance];
   Affine<Compute> sum = {};
   if (p.has_image(image)) {
     const T* input = static_cast<const T*>(p.input) + Index(image) * Index(p.input_strides[0]);

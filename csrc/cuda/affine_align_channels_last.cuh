@@ -8,11 +8,11 @@
 // The kernel of affine_align for input and output whose channels are adjacent in memory.
 //
 // A block computes 8 x 8 output pixels of an instance, a compact tile, so that neighbouring pixels share
-// their taps in the L1 cache. Each pixel is processed by as many lanes as its channels need, up to a warp. A
-// lane loads the four taps of a vector of 16 bytes (of one channel if the pixels are not aligned to 16
-// bytes), of two such vectors at once (of four channels), and then interpolates and stores them. The
-// remaining channels are processed one vector at a time. Loads are unconditional if all taps of the tile lie
-// inside the input.
+// their taps in the L1 cache, or a part of them. Each pixel is processed by as many lanes as its channels
+// need, up to a warp. A lane loads the four taps of a vector of 16 bytes (of one channel if the pixels are
+// not aligned to 16 bytes), of two such vectors at once (of four channels), and then interpolates and stores
+// them. The remaining channels are processed one vector at a time. Loads are unconditional if all taps of the
+// tile lie inside the input.
 
 namespace pose2seg {
 
@@ -37,6 +37,15 @@ __device__ Vector<T, kVector> interpolate(const Vector<T, kVector> (&taps)[kTaps
   }
   return result;
 }
+
+// The pixels of a tile that a group of lanes, threadIdx.y of its block, processes.
+struct PixelShare {
+  unsigned int first, step;
+
+  __device__ explicit PixelShare(const Tiling& tiling)
+      : first((blockIdx.x & ((1u << tiling.halvings) - 1)) * blockDim.y + threadIdx.y),
+        step(blockDim.y << tiling.halvings) {}
+};
 
 // Offsets from the upper left tap, in vectors.
 struct TapSteps {
@@ -65,7 +74,9 @@ __global__ void __launch_bounds__(kChannelsLastThreads, 4)
   using Channels = Vector<T, kVector>;
   constexpr int kVectors = kVectorsPerLane<kVector>, kChunk = kVectors * kWarpSize;
   __shared__ TileSamples<accumulate_t<T>, Channels, Index, ChannelsLastTile> samples;
-  const bool all_present = samples.locate(p, tiling, threadIdx.y * blockDim.x + threadIdx.x);
+  const bool all_present =
+      samples.locate(p, tiling, blockIdx.x >> tiling.halvings, threadIdx.y * blockDim.x + threadIdx.x);
+  const PixelShare share(tiling);
 
   const TapSteps steps = {p.input_strides[3], p.input_strides[2]};
   const auto sample = [&](unsigned int pixel, int64_t vector, auto count, auto all) {
@@ -81,11 +92,11 @@ __global__ void __launch_bounds__(kChannelsLastThreads, 4)
   const int64_t first = group_of_block() * kChunk, last = first + kChunk;
   const bool whole_tile = samples.present[ChannelsLastTile::kPixels - 1] != kNoPixel;
   if (all_present && whole_tile && last <= p.channels) {
-    for (unsigned int pixel = threadIdx.y; pixel < ChannelsLastTile::kPixels; pixel += blockDim.y)
+    for (unsigned int pixel = share.first; pixel < ChannelsLastTile::kPixels; pixel += share.step)
       sample(pixel, first + threadIdx.x, kMany, std::true_type{});
     return;
   }
-  for (unsigned int pixel = threadIdx.y; pixel < ChannelsLastTile::kPixels; pixel += blockDim.y) {
+  for (unsigned int pixel = share.first; pixel < ChannelsLastTile::kPixels; pixel += share.step) {
     if (samples.present[pixel] == kNoPixel) continue;
     for (int64_t vector = first + threadIdx.x; vector < last && vector < p.channels; vector += kWarpSize) {
       if (all_present)

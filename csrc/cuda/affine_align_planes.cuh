@@ -7,7 +7,7 @@
 
 // The kernel of affine_align for contiguous tensors, and for any other strides.
 //
-// A block computes 16 x 8 output pixels of an instance in up to 128 planes, a thread one pixel in 64 planes.
+// A block computes 16 x 8 output pixels of an instance in up to 128 planes, a thread one pixel in up to 64.
 // A warp covers a tile of pixels that is one 32-byte sector of the output wide, so that its stores fill whole
 // sectors, and otherwise as compact as possible (8 x 4 floats), so that it touches few sectors of the input
 // for any rotation of the window.
@@ -23,7 +23,6 @@ using PlanesTile = TileShape<16, 8, kSectorBytes / sizeof(T)>;
 
 constexpr int kPlanesPerThread = 64;
 constexpr unsigned int kMaxPlaneGroups = 2;  // threads per pixel
-constexpr int kPlanesPerBlock = kPlanesPerThread * kMaxPlaneGroups;
 
 template <class T>
 constexpr int kPlanesAtOnce = 16 / sizeof(accumulate_t<T>);
@@ -79,9 +78,11 @@ __global__ void __launch_bounds__(PlanesTile<T>::kPixels* kMaxPlaneGroups, 3)
   using Compute = accumulate_t<T>;
   __shared__ TileSamples<Compute, T, Index, PlanesTile<T>> samples;
   const unsigned int pixel = threadIdx.x;
-  const bool all_present = samples.locate(p, tiling, threadIdx.y * PlanesTile<T>::kPixels + pixel);
+  const bool all_present =
+      samples.locate(p, tiling, blockIdx.x, threadIdx.y * PlanesTile<T>::kPixels + pixel);
   const int present = samples.present[pixel];
-  const int64_t first = (group_of_block() * blockDim.y + threadIdx.y) * kPlanesPerThread;
+  const int per_thread = kPlanesPerThread >> tiling.halvings;
+  const int64_t first = (group_of_block() * blockDim.y + threadIdx.y) * per_thread;
   if (present == kNoPixel || first >= p.channels) return;
 
   const PlaneSteps steps = {kAdjacent ? 1 : p.input_strides[3], p.input_strides[1], p.output_strides[1]};
@@ -90,7 +91,7 @@ __global__ void __launch_bounds__(PlanesTile<T>::kPixels* kMaxPlaneGroups, 3)
   const T* upper = at_byte<T>(p.input, offsets.input) + first * steps.input;
   T* output = at_byte<T>(p.output, offsets.output) + first * steps.output;
   const int64_t rest = p.channels - first;
-  const int planes = rest < kPlanesPerThread ? int(rest) : kPlanesPerThread, odd = planes % kPlanesAtOnce<T>;
+  const int planes = rest < per_thread ? int(rest) : per_thread, odd = planes % kPlanesAtOnce<T>;
   const auto sample = [&](auto all) {
     PlanePosition<T> at = {upper, upper + p.input_strides[2], output};
     sample_planes<kPlanesAtOnce<T>, decltype(all)::value>(at, planes - odd, steps, weights, present);

@@ -35,7 +35,9 @@ __global__ void __launch_bounds__(kChannelsLastThreads, 4)
   __shared__ TileSamples<accumulate_t<T>, T, Index, ChannelsLastTile> samples;
   __shared__ Channels staged[kStagingWarps][kChunk];
   const int lane = int(threadIdx.x);
-  const bool all_present = samples.locate(p, tiling, threadIdx.y * kWarpSize + threadIdx.x);
+  const bool all_present =
+      samples.locate(p, tiling, blockIdx.x >> tiling.halvings, threadIdx.y * kWarpSize + threadIdx.x);
+  const PixelShare share(tiling);
 
   const TapSteps steps = {p.input_strides[3] / kVector, p.input_strides[2] / kVector};
   const int64_t first = group_of_block() * kChunk, rest = p.channels / kVector - first;
@@ -49,7 +51,7 @@ __global__ void __launch_bounds__(kChannelsLastThreads, 4)
   constexpr auto kOne = std::integral_constant<int, 1>{};
   constexpr auto kMany = std::integral_constant<int, kVectors>{};
 
-  for (unsigned int pixel = threadIdx.y; pixel < ChannelsLastTile::kPixels; pixel += kStagingWarps) {
+  for (unsigned int pixel = share.first; pixel < ChannelsLastTile::kPixels; pixel += share.step) {
     if (samples.present[pixel] == kNoPixel) continue;
     if (all_present && vectors == kChunk)
       sample(pixel, lane, kMany, std::true_type{});

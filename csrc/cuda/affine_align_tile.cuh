@@ -13,9 +13,12 @@
 
 namespace pose2seg {
 
-// The number of tiles across and down a window; blockIdx.x counts them row by row, instance after instance.
+// The number of tiles across and down a window, which are counted row by row, instance after instance. If
+// these are few, the work of a block is halved several times: align_planes gives a block fewer channels, and
+// the other kernels divide the pixels of a tile among several blocks, which are neighbours in blockIdx.x.
 struct Tiling {
   unsigned int across, down;
+  int halvings;
 };
 
 // The group of channels of the block: grid.y, continued in grid.z beyond the limit of grid.y.
@@ -30,15 +33,17 @@ struct Window {
 };
 
 template <class Compute>
-__device__ Window<Compute> window_of_block(const AffineAlignParams& p, const Tiling& tiling) {
-  const unsigned int row = blockIdx.x / tiling.across, instance = row / tiling.down;
-  // An image that does not exist is sampled at NaN, where no tap is present, so nothing is read.
-  Window<Compute> window = {
-      {0, 0, Compute(NAN), 0, 0, Compute(NAN)}, 0, instance, row % tiling.down, blockIdx.x % tiling.across};
+__device__ Window<Compute> window_of_tile(const AffineAlignParams& p, const Tiling& tiling,
+                                          unsigned int tile) {
+  const unsigned int row = tile / tiling.across, instance = row / tiling.down;
+  // Both are loaded before either is used, so that their latencies overlap.
   const int64_t image = p.batch_index[instance];
-  if (!p.has_image(image)) return window;
-  window.to_input = p.to_input<Compute>(instance);
-  window.image = image;
+  Window<Compute> window = {p.to_input<Compute>(instance), image, instance, row % tiling.down,
+                            tile % tiling.across};
+  if (p.has_image(image)) return window;
+  // An image that does not exist is sampled at NaN, where no tap is present, so nothing is read.
+  window.to_input = {0, 0, Compute(NAN), 0, 0, Compute(NAN)};
+  window.image = 0;
   return window;
 }
 
@@ -61,8 +66,9 @@ struct TileSamples {
 
   // Called by all threads of the block, of which there must be at least as many as pixels. Returns, to all of
   // them, whether every tap of every pixel in the window is present.
-  __device__ bool locate(const AffineAlignParams& p, const Tiling& tiling, unsigned int thread) {
-    if (thread == 0) window = window_of_block<Compute>(p, tiling);
+  __device__ bool locate(const AffineAlignParams& p, const Tiling& tiling, unsigned int tile,
+                         unsigned int thread) {
+    if (thread == 0) window = window_of_tile<Compute>(p, tiling, tile);
     __syncthreads();
     const int taps = thread < Shape::kPixels ? locate_pixel(p, thread) : kAllTaps;
     return __syncthreads_and((taps & kAllTaps) == kAllTaps);

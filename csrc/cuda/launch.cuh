@@ -11,6 +11,9 @@ namespace pose2seg {
 constexpr int kWarpSize = 32;
 constexpr unsigned int kAllLanes = 0xffffffff;
 
+// The number of blocks with which every multiprocessor of the largest GPUs has work.
+constexpr int64_t kEnoughBlocks = 256;
+
 // Throws std::runtime_error unless `error` is cudaSuccess. For a driver that is older than the CUDA toolkit
 // of this build, and for a GPU that no kernel was compiled for, the message states the cause and the remedy.
 void check_cuda(cudaError_t error);

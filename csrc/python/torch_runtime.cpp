@@ -50,6 +50,7 @@ struct Torch {
   PyObject* strided;
   PyObject* is_neg;
   PyObject* empty_strided;
+  PyObject* current_stream;    // of CUDA
   PyObject* dtype_and_device;  // the keyword names of a call
   std::array<PyObject*, kDtypeNames.size()> dtypes;
   TensorFactory factory;
@@ -258,6 +259,7 @@ void initialize_torch(const py::object& module) {
   torch.strided = py::object(module.attr("strided")).release().ptr();
   torch.is_neg = py::object(tensor.attr("is_neg")).release().ptr();
   torch.empty_strided = py::object(module.attr("empty_strided")).release().ptr();
+  torch.current_stream = py::object(module.attr("cuda").attr("current_stream")).release().ptr();
   torch.dtype_and_device = py::make_tuple("dtype", "device").release().ptr();
   for (size_t i = 0; i < kDtypeNames.size(); ++i)
     torch.dtypes[i] = py::object(module.attr(kDtypeNames[i])).release().ptr();
@@ -327,7 +329,11 @@ Tensor contiguous(const Tensor& tensor) {
 
 Tensor to_cpu(const Tensor& tensor) {
   if (tensor.is_cpu()) return tensor;
-  return view_of_new(py::handle(python_object(tensor)).attr("cpu")());
+  const py::handle source(python_object(tensor));
+  // A copy that does not block goes to pinned memory, without a detour.
+  py::object copy = source.attr("to")("cpu", py::arg("non_blocking") = true);
+  py::handle(torch.current_stream)(source.attr("device")).attr("synchronize")();
+  return view_of_new(std::move(copy));
 }
 
 void* current_stream(const Device& device) {

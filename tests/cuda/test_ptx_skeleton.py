@@ -114,7 +114,7 @@ def draw_planes(module, kernel, cells, keypoints, output, limbs, overlap):
     parameters["output_strides"] = element_strides(output)
     blocks_per_map = -(-output[0, 0].size // (256 * cells))
     grid = (len(keypoints) * blocks_per_map, -(-output.shape[1] // 20))
-    return ptx.run(module, kernel, grid, 256, [parameters, blocks_per_map], device)
+    return ptx.run(module, kernel, grid, 256, [parameters, blocks_per_map, 20], device)
 
 
 def test_planes_are_written_by_whole_sectors(forward_ptx):

@@ -121,7 +121,7 @@ def affine_align(module, input, matrices, batch_index, size, convention="integer
 
     kernel, tile, block, groups = _geometry(input, channels_last, staged, vector, index)
     across, down = -(-size[1] // tile[0]), -(-size[0] // tile[1])
-    tiling = np.array([across, down], np.uint32).tobytes()
+    tiling = np.array([across, down, 0], np.uint32).tobytes()
     report = run(
         module,
         kernel,

@@ -37,6 +37,8 @@ MASKS = {
     "full columns": (torch.arange(50) % 3 > 0).expand(2, 20, 50),
     "last pixel": torch.arange(60).reshape(1, 6, 10) == 59,
     "0 and 255": 255 * (torch.rand(2, 9, 9, generator=torch.Generator().manual_seed(0)) < 0.5).byte(),
+    "many runs": torch.rand(2, 64, 100, generator=torch.Generator().manual_seed(1)) < 0.4,
+    "long runs": torch.arange(40_000).reshape(1, 20_000, 2) % 32_000 < 9_000,
     "no pixels": torch.zeros(2, 0, 5, dtype=torch.bool),
     "no columns": torch.zeros(2, 5, 0, dtype=torch.bool),
     "no masks": torch.zeros(0, 4, 5, dtype=torch.bool),

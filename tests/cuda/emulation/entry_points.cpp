@@ -24,17 +24,19 @@ struct Gil {
   ~Gil() { PyGILState_Release(state); }
 };
 
-// Finds boundaries with a CUDA kernel and returns them as a CPU kernel does.
+// Finds boundaries with a CUDA kernel, encodes them with another, and returns them as a CPU kernel does.
 template <class Params>
-void find_by(void (*kernel)(const Params&, CUstream_st*), Params params, const std::vector<MaskSize>& sizes) {
+void encode_by(void (*kernel)(const Params&, CUstream_st*), Params params,
+               const std::vector<MaskSize>& sizes) {
   const Gil gil;
-  std::vector<uint32_t>* found = params.output.found;
-  const DeviceBoundaries boundaries =
-      find_on_device(sizes, {DeviceType::kCpu, 0}, [&](const MaskBoundaries& output) {
-        params.output = output;
-        kernel(params, nullptr);
-      });
-  for (const auto& of_mask : boundaries.of_mask) found++->assign(of_mask.begin(), of_mask.end());
+  std::string* encoded = params.output.encoded;
+  const auto find = [&](const MaskBoundaries& output) {
+    params.output = output;
+    kernel(params, nullptr);
+  };
+  const auto encode = [](const Tensor&, const RunLengthsParams& runs) { encode_runs_cuda(runs, nullptr); };
+  for (std::string& of_mask : encode_on_device(sizes, {DeviceType::kCpu, 0}, find, encode))
+    *encoded++ = std::move(of_mask);
 }
 
 }  // namespace
@@ -48,7 +50,7 @@ void affine_align_backward_matrices_cpu(const AffineAlignBackwardMatricesParams&
 }
 void encode_rle_cpu(const EncodeRleParams& params) {
   const std::vector<MaskSize> sizes(params.output.masks, {params.height, params.width});
-  find_by(encode_rle_cuda, params, sizes);
+  encode_by(encode_rle_cuda, params, sizes);
 }
 void fit_pose_templates_cpu(const FitPoseTemplatesParams& params) {
   fit_pose_templates_cuda(params, nullptr);
@@ -59,7 +61,7 @@ void paste_rle_cpu(const PasteRleParams& params) {
   std::vector<MaskSize> sizes;
   for (int64_t i = 0; i < params.target_count; ++i)
     sizes.push_back({params.targets[i].height, params.targets[i].width});
-  find_by(paste_rle_cuda, params, sizes);
+  encode_by(paste_rle_cuda, params, sizes);
 }
 void sample_windows_cpu(const SampleWindowsParams& params) { sample_windows_cuda(params, nullptr); }
 void sample_windows_backward_input_cpu(const SampleWindowsBackwardInputParams& params) {

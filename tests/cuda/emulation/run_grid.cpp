@@ -189,11 +189,16 @@ void Block::run_fiber() {
 
 }  // namespace
 
+// The number of blocks of the largest launch since a test has set it to 0.
+extern "C" __attribute__((visibility("default"))) size_t cuda_emulation_largest_grid = 0;
+
 cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void()>& kernel) {
   const dim3 grid = config.gridDim, size = config.blockDim;
   const bool empty = grid.x == 0 || grid.y == 0 || grid.z == 0 || size.x * size.y * size.z == 0;
   if (empty || size.x * size.y * size.z > kMaxThreadsPerBlock || grid.y > kMaxGridYZ || grid.z > kMaxGridYZ)
     return cudaErrorInvalidConfiguration;
+  cuda_emulation_largest_grid =
+      std::max(cuda_emulation_largest_grid, size_t(grid.x) * size_t(grid.y) * size_t(grid.z));
   Block one(size, kernel);
   block = &one;
   gridDim = grid;
