@@ -14,16 +14,15 @@ namespace pose2seg {
 namespace {
 
 // Calls draw(prepare(i)) for i = 0 ... count - 1 in order, in every thread. The calls of prepare are divided
-// among the threads, of which a block has up to kThreads.
+// among the threads.
 template <int kThreads, class Prepare, class Draw>
 __device__ void prepare_and_draw(int64_t count, const Prepare& prepare, const Draw& draw) {
   __shared__ decltype(prepare(0)) prepared[kThreads];
-  const int threads = int(blockDim.x);
-  for (int64_t first = 0; first < count; first += threads) {
+  for (int64_t first = 0; first < count; first += kThreads) {
     __syncthreads();
     if (first + threadIdx.x < count) prepared[threadIdx.x] = prepare(first + threadIdx.x);
     __syncthreads();
-    const int ready = int(count - first < threads ? count - first : threads);
+    const int ready = int(count - first < kThreads ? count - first : kThreads);
     for (int i = 0; i < ready; ++i) draw(prepared[i]);
   }
 }
@@ -103,7 +102,7 @@ __device__ void draw_group(const SkeletonDrawing& d, int64_t map, int first, int
 // Contiguous layout. Threads are mapped to the cells of a map, kCells consecutive cells each, which are
 // written at once. Many channels per block, `group`, need little preparation for each; there are fewer if the
 // maps are few.
-constexpr int kPlaneThreads = 256;
+constexpr int kPlaneThreads = 128;
 
 template <class T, class Out, int kCells>
 __global__ void __launch_bounds__(kPlaneThreads)
@@ -111,7 +110,7 @@ __global__ void __launch_bounds__(kPlaneThreads)
   using Packet = Vector<Out, kCells>;
   const SkeletonDrawing& d = p.drawing;
   const int64_t map = blockIdx.x / blocks_per_map;
-  const int64_t cell = (int64_t(blockIdx.x % blocks_per_map) * blockDim.x + threadIdx.x) * kCells;
+  const int64_t cell = (int64_t(blockIdx.x % blocks_per_map) * kPlaneThreads + threadIdx.x) * kCells;
   const bool inside = cell < d.height * d.width;
   const Cells at = {inside ? int(cell) % d.width : 0, inside ? int(cell) / d.width : 0};
   Out* origin = static_cast<Out*>(p.output) + map * p.output_strides[0] + at.row * p.output_strides[2] +
@@ -134,16 +133,12 @@ void launch_planes(const SkeletonMapsParams& p, cudaStream_t stream) {
                        strides[3] == 1 && d.width % kPacket == 0 &&
                        reinterpret_cast<uintptr_t>(p.output) % kVectorBytes == 0;
   const int cells = aligned ? kPacket : 1;
-  int threads = kPlaneThreads, group = 20;
-  const auto blocks_per_map = [&] { return blocks_for(int64_t(d.height) * d.width, threads * cells); };
-  const auto groups = [&] { return blocks_for(d.channels(), group); };
-  if (d.maps * blocks_per_map() * groups() < kEnoughBlocks) {
-    threads /= 4;
-    group = 6;
-  }
-  const dim3 grid(blocks_for(d.maps * blocks_per_map(), 1), groups());
+  const int blocks_per_map = int(blocks_for(int64_t(d.height) * d.width, kPlaneThreads * cells));
+  const int64_t blocks = d.maps * blocks_per_map;
+  const int group = blocks * blocks_for(d.channels(), 20) < kEnoughBlocks ? 2 : 20;
+  const dim3 grid(blocks_for(blocks, 1), blocks_for(d.channels(), group));
   const auto kernel = aligned ? draw_planes<T, Out, kPacket> : draw_planes<T, Out, 1>;
-  launch(kernel, grid, dim3(threads), stream, p, int(blocks_per_map()), group);
+  launch(kernel, grid, dim3(kPlaneThreads), stream, p, blocks_per_map, group);
 }
 
 // channels_last layout. The lanes of a warp are channels, two each, and a warp draws kRun consecutive cells

@@ -112,9 +112,9 @@ def draw_planes(module, kernel, cells, keypoints, output, limbs, overlap):
     parameters["drawing"] = drawing(device, keypoints, output.shape[2:], limbs, overlap)
     parameters["output"] = device.bind(output, "output")
     parameters["output_strides"] = element_strides(output)
-    blocks_per_map = -(-output[0, 0].size // (256 * cells))
+    blocks_per_map = -(-output[0, 0].size // (128 * cells))
     grid = (len(keypoints) * blocks_per_map, -(-output.shape[1] // 20))
-    return ptx.run(module, kernel, grid, 256, [parameters, blocks_per_map, 20], device)
+    return ptx.run(module, kernel, grid, 128, [parameters, blocks_per_map, 20], device)
 
 
 def test_planes_are_written_by_whole_sectors(forward_ptx):
