@@ -30,20 +30,28 @@ run() {  # TARGET COMMAND...
         -artifact_prefix="build/fuzz/$1-" "build/fuzz/corpus/$1" "fuzz/corpus/$1"
 }
 
-if ! command -v clang++ > /dev/null; then
-    skipped kernels "clang++ was not found (apt install clang)"
-elif ! echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0; }' |
-    clang++ -fsanitize=fuzzer,address,undefined -x c++ - -o /dev/null 2> /dev/null; then
-    skipped kernels "this clang++ has no libFuzzer (apt install libclang-rt-dev)"
-else
-    make --silent --directory fuzz --jobs "$(nproc)"
-    for target in $(names fuzz/kernels/*.cpp); do run "$target" "build/fuzz/$target" -max_len=512; done
-fi
+kernels() {
+    if ! command -v clang++ > /dev/null; then
+        skipped kernels "clang++ was not found (apt install clang)"
+    elif ! echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0; }' |
+        clang++ -fsanitize=fuzzer,address,undefined -x c++ - -o /dev/null 2> /dev/null; then
+        skipped kernels "this clang++ has no libFuzzer (apt install libclang-rt-dev)"
+    else
+        make --silent --directory fuzz --jobs "$(nproc)"
+        for target in $(names fuzz/kernels/*.cpp); do run "$target" "build/fuzz/$target" -max_len=512; done
+    fi
+}
 
-if ! python -c "import atheris" 2> /dev/null; then
-    skipped readers 'atheris was not found (pip install -e ".[fuzz]")'
-else
-    for target in $(names $(grep --files-with-matches '^fuzz(' fuzz/readers/*.py)); do
-        run "$target" python "fuzz/readers/$target.py"
-    done
-fi
+readers() {
+    if ! python -c "import atheris" 2> /dev/null; then
+        skipped readers 'atheris was not found (pip install -e ".[fuzz]")'
+    else
+        for target in $(names $(grep --files-with-matches '^fuzz(' fuzz/readers/*.py)); do
+            run "$target" python "fuzz/readers/$target.py"
+        done
+    fi
+}
+
+kernels & # on one core
+readers
+wait $!
