@@ -15,9 +15,9 @@ def encode_rle(masks: Tensor) -> list[RLE]:
             of a row are not adjacent in memory, the masks are copied.
 
     Returns:
-        One dict per mask: `"size"` is `[H, W]`, `"counts"` are bytes. The number of runs is data-dependent,
-        so on a CUDA device they are copied to the host, which synchronises once (twice if a mask has more
-        than two runs of ones per column on average).
+        One dict per mask: `"size"` is `[H, W]`, `"counts"` are bytes. On a CUDA device they are encoded
+        there. Their number is data-dependent, so copying them to the host synchronises twice (three times if
+        a mask has more than two runs of ones per column on average).
 
         The result is Python data of data-dependent size, so torch.compile breaks the graph here. The operator
         `torch.ops.pose2seg_ops.encode_rle` returns the same bytes as a tensor.

@@ -145,7 +145,7 @@ def test_only_known_sources_copy_to_the_host():
     waiting = r"\bto_cpu\(|\.cpu\(|\.item\b|\.tolist\(|\.numpy\(|[sS]ynchronize|cudaMem\w+|nonzero|masked_select|\.to\("
     assert found(waiting, "csrc/ops/*.cpp", "csrc/cuda/*", "csrc/bindings.cpp", "pose2seg_ops/*.py") == {
         "paste.cpp": ["to_cpu("],  # an index on a GPU
-        "rle.cpp": ["to_cpu("],  # the boundaries of all masks, once
+        "rle.cpp": ["to_cpu(", "to_cpu("],  # the characters of all masks, and their numbers before
         "paste_rle.py": [".cpu(", ".tolist("],
         "_rle.py": [".numpy(", ".tolist("],
         "roi_align.py": [".to("],  # another dtype
