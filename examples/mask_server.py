@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pose2seg import BUNDLED_WEIGHTS, InputError, Pose2Seg, load_model
+from pose2seg.common.allocator import keep_freed_memory
 from pose2seg.common.choices import MASK_THRESHOLD
 from pose2seg.common.image_size import declared_pixels
 from pose2seg.common.images import decode_image
@@ -211,6 +212,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=type(default), default=default)
     options = vars(parser.parse_args())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    keep_freed_memory()
     model = for_inference(load_model(options["weights"]).to(device), fastest_precision(device))
     app = make_app(model, Limits(**{name: options[name] for name in Limits._fields}))
     uvicorn.run(app, host=options["host"], port=options["port"], access_log=False)
