@@ -52,6 +52,6 @@ readers() {
     fi
 }
 
-kernels & # on one core
+kernels & # while the readers run
 readers
 wait $!

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 # Read when torch is imported. Threads that wait for work would otherwise keep the cores busy that the other
-# processes of `pytest -n auto` need, which nearly doubles the time.
+# processes of `pytest -n auto` need, which nearly doubles the time of some files.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import compiled_extensions
@@ -73,8 +73,8 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a folder with the inputs of `pose2seg predict`, which tests of the ops do without."""
-    from predict_command import write_files
+    """Returns a folder with the inputs of `pose2seg predict`."""
+    from predict_command import write_files  # imports the model, which tests of the ops do not need
 
     return write_files(tmp_path_factory.mktemp("cli"))
 

@@ -27,6 +27,11 @@ Tiling tiling_of(const AffineAlignParams& p) {
   return {blocks_for(p.out_width, Shape::kColumns), blocks_for(p.out_height, Shape::kRows), 0};
 }
 
+dim3 grid_of(int64_t blocks, unsigned int groups) {
+  const unsigned int y = std::min(groups, kMaxGridY);
+  return dim3(blocks_for(blocks, 1), y, blocks_for(groups, y));
+}
+
 // `groups` is the number of groups of channels. Divides the tiles among more blocks if there are few, but
 // gives each group of lanes, of which a block has `pixels_at_once`, at least one pixel.
 dim3 grid_of_parts(const AffineAlignParams& p, Tiling& tiling, unsigned int groups,
@@ -35,8 +40,7 @@ dim3 grid_of_parts(const AffineAlignParams& p, Tiling& tiling, unsigned int grou
   while ((tiles * groups << tiling.halvings) < kEnoughBlocks &&
          pixels_at_once << tiling.halvings < ChannelsLastTile::kPixels)
     ++tiling.halvings;
-  const unsigned int y = std::min(groups, kMaxGridY);
-  return dim3(blocks_for(tiles << tiling.halvings, 1), y, blocks_for(groups, y));
+  return grid_of(tiles << tiling.halvings, groups);
 }
 
 template <class T, class Index, bool kAdjacent>
@@ -47,10 +51,8 @@ void launch_planes(const AffineAlignParams& p, cudaStream_t stream) {
   const auto groups = [&] { return blocks_for(threads_per_pixel(), kMaxPlaneGroups); };
   while (tiles * groups() < kEnoughBlocks && kPlanesPerThread >> tiling.halvings > kPlanesAtOnce<T>)
     ++tiling.halvings;
-  const unsigned int y = std::min(groups(), kMaxGridY);
-  const dim3 grid(blocks_for(tiles, 1), y, blocks_for(groups(), y));
   const dim3 block(PlanesTile<T>::kPixels, std::min(threads_per_pixel(), kMaxPlaneGroups));
-  launch(align_planes<T, Index, kAdjacent>, grid, block, stream, p, tiling);
+  launch(align_planes<T, Index, kAdjacent>, grid_of(tiles, groups()), block, stream, p, tiling);
 }
 
 template <class T, class Index, int kVector>

@@ -29,7 +29,7 @@ def load_for_inference(options: argparse.Namespace, device: torch.device) -> Pos
 def make_ready(model: Pose2Seg, options: argparse.Namespace, device: torch.device) -> Pose2Seg:
     """Returns a copy of a model that can only predict, on a device, in the precision of --precision.
 
-    On the CPU, the process also keeps the memory that a prediction frees, for the next one.
+    On the CPU, this also lets the process keep the memory that a prediction frees, for the next one.
     """
     if device.type == "cpu":
         keep_freed_memory()

@@ -11,9 +11,8 @@ def keep_freed_memory() -> None:
     """Lets glibc keep freed memory for the next allocation, in this process and from now on.
 
     By default it returns the largest blocks to the system, which must clear every page of the next one. That
-    takes a tenth to a fifth of the time of a prediction on the CPU, whose features have such sizes. The
-    process keeps the most memory that it has used at once, up to 2 GiB. With another C library, nothing
-    changes.
+    takes up to a fifth of the time of a prediction on the CPU, whose features have such sizes. The process
+    keeps the most memory that it has used at once, up to 2 GiB. With another C library, nothing changes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     # Setting either one ends the automatic adjustment of both, so the second needs the first.
