@@ -4,6 +4,7 @@ import platform
 import subprocess
 import sys
 
+import pose2seg.__main__
 import pytest
 
 PROGRAM = """
@@ -29,3 +30,12 @@ def test_freed_memory_is_used_again() -> None:
     without, kept = (int(word) for word in done.stdout.split())
     assert without > 40  # 168 MB, also if they are huge pages
     assert kept < without / 10
+
+
+def test_the_program_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the program does, not the command line that a process calls as a function."""
+    calls: list[str] = []
+    monkeypatch.setattr(pose2seg.__main__, "keep_freed_memory", lambda: calls.append("keep"))
+    monkeypatch.setattr(pose2seg.__main__, "main", lambda: len(calls))
+    assert pose2seg.__main__.program() == 1
+    assert calls == ["keep"]

@@ -4,7 +4,6 @@ import argparse
 
 import torch
 
-from pose2seg.common.allocator import keep_freed_memory
 from pose2seg.common.errors import InputError
 from pose2seg.network import checkpoint
 from pose2seg.network.inference import fastest_precision, for_inference
@@ -27,12 +26,7 @@ def load_for_inference(options: argparse.Namespace, device: torch.device) -> Pos
 
 
 def make_ready(model: Pose2Seg, options: argparse.Namespace, device: torch.device) -> Pose2Seg:
-    """Returns a copy of a model that can only predict, on a device, in the precision of --precision.
-
-    On the CPU, this also lets the process keep the memory that a prediction frees, for the next one.
-    """
-    if device.type == "cpu":
-        keep_freed_memory()
+    """Returns a copy of a model that can only predict, on a device, in the precision of --precision."""
     is_auto = options.precision == "auto"
     dtype = fastest_precision(device) if is_auto else getattr(torch, options.precision)
     return for_inference(model.to(device), dtype)
